@@ -1,0 +1,33 @@
+use std::net::IpAddr;
+
+use crate::ServiceKey;
+
+/// What Landfall reads of one EndpointSlice (`discovery.k8s.io/v1`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// The Service it belongs to, by its label `kubernetes.io/service-name`.
+    pub service: ServiceKey,
+    /// Its endpoints, in their order.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The first of `addresses`; the others are without meaning since Kubernetes 1.30.
+    pub address: IpAddr,
+    /// `nodeName`.
+    pub node: Option<Box<str>>,
+    /// `conditions.ready`; a missing value counts as true.
+    pub ready: bool,
+    /// `conditions.serving`; a missing value counts as `ready` (KEP-1672).
+    pub serving: bool,
+}
+
+impl Endpoint {
+    /// Whether it answers requests: ready, or terminating and still serving.
+    #[must_use]
+    pub const fn answers(&self) -> bool {
+        self.ready || self.serving
+    }
+}

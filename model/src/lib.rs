@@ -1,0 +1,31 @@
+//! The words that every part of Landfall shares: Services, pools, nodes, addresses and reasons. Pure: no IO,
+//! no clock, no entropy. The IO sibling that turns Kubernetes objects into these values is
+//! `landfall-kubernetes`.
+//!
+//! Values are parsed once, at the edge. What a type of this crate holds is already valid, so the crates above
+//! need not check it again.
+
+mod address;
+mod advertisement;
+mod endpoints;
+mod node;
+mod observation;
+mod pool;
+mod reason;
+mod selector;
+mod service;
+mod time;
+
+pub use address::{AddressRange, Family, RangeError};
+pub use advertisement::{L2Advertisement, NodePreference};
+pub use endpoints::{Endpoint, EndpointSlice};
+pub use node::{EXCLUDE_LABEL, NodeView};
+pub use observation::{Invalid, ObjectName, Observation, SpeakerView};
+pub use pool::{Pool, ServiceAllocation};
+pub use reason::Reason;
+pub use selector::{Labels, Operator, Requirement, Selector, SelectorError};
+pub use service::{
+    Condition, FamilyPolicy, Forwarding, Ingress, IpMode, NodePort, PortSpec, Protocol, Requests, ServiceKey,
+    ServiceView, TrafficPolicy,
+};
+pub use time::Instant;

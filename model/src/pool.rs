@@ -1,0 +1,48 @@
+use std::collections::BTreeSet;
+
+use crate::{AddressRange, Labels, Selector};
+
+/// An `IPAddressPool` whose every field has been parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// `metadata.name`.
+    pub name: Box<str>,
+    /// `metadata.labels`, which advertisements select by.
+    pub labels: Labels,
+    /// `spec.addresses` in listed order, which is the order of allocation. Entries of one pool do not overlap.
+    pub ranges: Vec<AddressRange>,
+    /// `spec.autoAssign`: use it for Services that ask for no pool and no address.
+    pub auto_assign: bool,
+    /// `spec.avoidBuggyIPs`: never hand out an IPv4 address that ends in 0 or 255.
+    pub avoid_buggy_ips: bool,
+    /// `spec.serviceAllocation`: whom it is for; `None` means everybody.
+    pub allocation: Option<ServiceAllocation>,
+}
+
+/// `IPAddressPool.spec.serviceAllocation`: pins a pool to some Services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceAllocation {
+    /// `priority`: lower positive numbers first, 0 after all of them.
+    pub priority: i32,
+    /// `namespaces`.
+    pub namespaces: BTreeSet<Box<str>>,
+    /// `namespaceSelectors`; union with `namespaces`. Non-empty selectors that match nothing admit nobody.
+    pub namespace_selectors: Vec<Selector>,
+    /// `serviceSelectors`, any of which must match where there is one.
+    pub service_selectors: Vec<Selector>,
+}
+
+impl Pool {
+    /// Whether a Service with these labels, in a namespace of this name and these labels, may use the pool.
+    #[must_use]
+    pub fn admits(&self, namespace: &str, namespace_labels: &Labels, service_labels: &Labels) -> bool {
+        let Some(allocation) = &self.allocation else { return true };
+        let open = allocation.namespaces.is_empty() && allocation.namespace_selectors.is_empty();
+        let namespace_fits = open
+            || allocation.namespaces.contains(namespace)
+            || allocation.namespace_selectors.iter().any(|selector| selector.matches(namespace_labels));
+        let service_fits = allocation.service_selectors.is_empty()
+            || allocation.service_selectors.iter().any(|selector| selector.matches(service_labels));
+        namespace_fits && service_fits
+    }
+}

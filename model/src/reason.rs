@@ -1,0 +1,132 @@
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// Why something was decided, or not decided. The CamelCase name is part of the interface: it stands in
+        /// conditions, events, metrics and the output of every command.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The CamelCase name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The Service has the addresses it should have.
+    Allocated,
+    /// No address is free in any pool that may serve the Service.
+    NoAvailableAddresses,
+    /// There is no pool at all.
+    NoPools,
+    /// The requested pool does not exist.
+    UnknownPool,
+    /// The pool is for other namespaces.
+    NamespaceNotAllowed,
+    /// The pool is for Services with other labels.
+    ServiceNotSelected,
+    /// The pool is used only on request (`autoAssign: false`).
+    NotAutoAssigned,
+    /// The pool has no address of a needed family.
+    FamilyMissing,
+    /// Every address of the pool is in use.
+    PoolExhausted,
+    /// The requested address is in no pool.
+    AddressNotInPools,
+    /// The requested addresses lie in different pools.
+    AddressesInDifferentPools,
+    /// The requested address lies in another pool than the requested one.
+    PoolMismatch,
+    /// Another Service holds the address and does not share it.
+    AddressInUse,
+    /// The sharing keys, ports or backends of two Services on one address do not fit.
+    SharingConflict,
+    /// The address ends in 0 or 255 and the pool avoids such.
+    BuggyAddress,
+    /// The request cannot be read, or contradicts itself.
+    InvalidRequest,
+    /// The requested families are not those of the Service.
+    FamilyMismatch,
+    /// The Service needs two families and has cluster addresses of one.
+    NotEnoughClusterIps,
+    /// The Service has no cluster address yet.
+    NoClusterIp,
+    /// The status was written by somebody else, so it is left alone.
+    ForeignStatus,
+    /// The Service belongs to another load balancer class.
+    ForeignClass,
+    /// The Service is not of type LoadBalancer.
+    NotLoadBalancer,
+    /// The Service is being deleted.
+    ServiceDeleted,
+    /// A pool or setting changed, so the address is taken back.
+    NotAllowedByConfig,
+    /// The Service has no address yet.
+    NoAddress,
+    /// No advertisement covers the address.
+    NoMatchingAdvertisement,
+    /// Sharers of an address cannot be told apart by an advertisement with `serviceSelectors`.
+    SharedAddressWithServiceSelector,
+    /// No endpoint serves.
+    NoEndpoints,
+    /// Policy Local, and no serving endpoint is on the node.
+    NoLocalEndpoints,
+    /// The Services that use the address together have no node in common.
+    NoCommonNode,
+    /// The node's speaker is not alive.
+    SpeakerNotAlive,
+    /// The node's network is not available.
+    NetworkUnavailable,
+    /// The node carries the exclude label.
+    NodeExcluded,
+    /// The node is leaving the cluster.
+    NodeLeaving,
+    /// The node is not Ready.
+    NodeNotReady,
+    /// No advertisement selects the node.
+    NodeNotSelected,
+    /// The node has no usable link for the address.
+    NoUsableLink,
+    /// The node may own the address, and another one does.
+    NotOwner,
+    /// The node owns the address.
+    Owner,
+    /// No node may own the address.
+    NoCandidates,
+    /// The forwarding mode asked for does not exist.
+    UnknownForwarding,
+    /// The Service has no node ports, which its forwarding mode needs.
+    NoNodePorts,
+    /// The node cannot forward in the mode asked for.
+    ForwardingUnavailable,
+    /// Another object of the same kind has the address range already.
+    Overlap,
+    /// A value cannot be read.
+    InvalidValue,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Reason {
+    /// The reason of this name, if there is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text)
+    }
+}

@@ -145,8 +145,9 @@ impl FromStr for AddressRange {
     type Err = RangeError;
 
     fn from_str(text: &str) -> Result<Self, RangeError> {
-        if text.contains('/') {
-            let net: IpNet = text.parse().map_err(|_| RangeError::BadPrefix { text: text.to_owned() })?;
+        if let Some((address, length)) = text.split_once('/') {
+            let net =
+                prefix(address, length).ok_or_else(|| RangeError::BadPrefix { text: text.to_owned() })?;
             return Self::new(canonical(net.network()), canonical(net.broadcast()));
         }
         let Some((first, last)) = text.split_once('-') else {
@@ -160,6 +161,15 @@ impl FromStr for AddressRange {
         };
         Self::new(end(first)?, end(last)?)
     }
+}
+
+/// Reads both parts of a prefix. The standard library's address parser is strict where that of `ipnet` is not:
+/// it refuses octets with leading zeros.
+fn prefix(address: &str, length: &str) -> Option<IpNet> {
+    if !length.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    IpNet::new(address.parse().ok()?, length.parse().ok()?).ok()
 }
 
 /// Reads an IPv4-mapped IPv6 address (`::ffff:0:0/96`, RFC 4291 §2.5.5.2) as the IPv4 address it stands for.

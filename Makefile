@@ -1,0 +1,45 @@
+# What a person types. `make demo` and `make test` install the Debian packages that they need, and say so.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint bench control-plane packages deny
+
+# Tests that need root run under sudo where we are not root; cargo itself never does.
+ifneq ($(shell id -u),0)
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := sudo -E
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := sudo -E
+SUDO := sudo -E
+endif
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+build: ## build the binary for release: target/release/landfall
+	cargo build --release --locked -p landfall
+
+demo: packages ## a LAN on this machine: an address, an owner, its death, what a client saw
+	cargo build --quiet --release --locked -p landfall
+	$(SUDO) target/release/landfall demo
+
+test: packages control-plane ## every test, those with root, real kernel and real API server included
+	tests/run
+
+lint: deny ## format, clippy, structure of the workspace, generated files, licences
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+	cargo run --quiet --locked -p landfall-structure
+	cargo deny --log-level error check bans licenses sources
+	test -z "$$(gofmt -l tests/testbed/control-plane)"
+
+bench: packages control-plane ## figures, side by side in one run: docs/performance.md
+	cargo build --release --locked -p landfall -p landfall-testbed -p landfall-bench
+	$(SUDO) target/release/landfall-bench
+
+control-plane: ## build etcd, the Kubernetes control plane, kube-proxy and kubectl for the test bed
+	@tests/testbed/control-plane/build > /dev/null
+
+packages:
+	@tests/packages
+
+deny:
+	@command -v cargo-deny > /dev/null || { echo "installing cargo-deny, which checks licences"; cargo install --quiet --locked cargo-deny@0.20.2; }

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use crate::ServiceKey;
+use crate::{Protocol, ServiceKey};
 
 /// What Landfall reads of one EndpointSlice (`discovery.k8s.io/v1`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,19 @@ pub struct EndpointSlice {
     pub service: ServiceKey,
     /// Its endpoints, in their order.
     pub endpoints: Vec<Endpoint>,
+    /// `ports`: where every endpoint of the slice listens. Entries without a number are left out.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// One entry of a slice's `ports`. It belongs to the Service port of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// `name`, empty for a single unnamed port.
+    pub name: Box<str>,
+    /// `protocol`; TCP where it is missing.
+    pub protocol: Protocol,
+    /// `port`, the one that the endpoint listens on (`targetPort` of the Service, resolved).
+    pub port: u16,
 }
 
 /// One endpoint of a slice.

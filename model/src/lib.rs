@@ -18,7 +18,7 @@ mod time;
 
 pub use address::{AddressRange, Family, RangeError};
 pub use advertisement::{L2Advertisement, NodePreference};
-pub use endpoints::{Endpoint, EndpointSlice};
+pub use endpoints::{Endpoint, EndpointPort, EndpointSlice};
 pub use node::{EXCLUDE_LABEL, NodeView};
 pub use observation::{Invalid, ObjectName, Observation, SpeakerView};
 pub use pool::{Pool, ServiceAllocation};

@@ -15,6 +15,8 @@ pub(crate) struct Graph {
 
 struct Package {
     name: String,
+    version: String,
+    license: String,
     folder: PathBuf,
 }
 
@@ -29,6 +31,8 @@ struct Metadata {
 struct MetadataPackage {
     id: String,
     name: String,
+    version: String,
+    license: Option<String>,
     manifest_path: PathBuf,
 }
 
@@ -63,7 +67,10 @@ impl Graph {
         let packages = metadata
             .packages
             .into_iter()
-            .map(|p| (p.id, Package { name: p.name, folder: folder(p.manifest_path) }))
+            .map(|p| {
+                let license = p.license.unwrap_or_else(|| "see its repository".to_owned());
+                (p.id, Package { name: p.name, version: p.version, license, folder: folder(p.manifest_path) })
+            })
             .collect();
         let shipped = |dep: &Dependency| dep.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev"));
         let edges = metadata
@@ -98,6 +105,20 @@ impl Graph {
             }
         }
         reached
+    }
+
+    /// Name, version and licence of every package outside the workspace that a member reaches.
+    pub(crate) fn third_party(&self, member: &str) -> BTreeSet<(&str, &str, &str)> {
+        let mut seen: BTreeSet<&String> = self.id(member).into_iter().collect();
+        let mut queue: Vec<&String> = seen.iter().copied().collect();
+        while let Some(id) = queue.pop() {
+            queue.extend(self.edges[id].iter().filter(|dep| seen.insert(dep)));
+        }
+        seen.into_iter()
+            .filter(|id| !self.members.contains(*id))
+            .filter_map(|id| self.packages.get(id))
+            .map(|p| (p.name.as_str(), p.version.as_str(), p.license.as_str()))
+            .collect()
     }
 
     fn id(&self, member: &str) -> Option<&String> {

@@ -1,9 +1,12 @@
 //! Checks the shape of the workspace, as `make lint` runs it: every crate has a row, uses lower rows only, and a
 //! pure crate reaches nothing that does IO, not even through others.
 //!
+//! It also checks that THIRD-PARTY.md names what the binary links; `LANDFALL_BLESS=1` writes the file.
+//!
 //! The graph is what `cargo metadata` says about normal and build dependencies; those of tests are free.
 
 mod graph;
+mod notices;
 mod rules;
 
 use std::process::{Command, ExitCode};
@@ -28,10 +31,19 @@ fn main() -> ExitCode {
 
 fn check() -> anyhow::Result<Vec<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
         .output()
         .context("cannot run cargo metadata")?;
     ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
     let graph = graph::Graph::parse(&output.stdout)?;
-    Ok(rules::faults(&graph))
+    let mut faults = rules::faults(&graph);
+    faults.extend(notices::fault(&graph)?);
+    Ok(faults)
 }

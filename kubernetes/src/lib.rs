@@ -1,1 +1,9 @@
-//! Placeholder of the first commit.
+//! The API server, seen from Landfall: custom resources, conversion into the words of `landfall-model`, watches
+//! with a first-list barrier, server-side-apply writers, the leader's lease. Files can stand in for the server.
+//! It decides nothing: what to write comes from the pure crates.
+
+pub mod api;
+pub mod client;
+pub mod names;
+mod overlay;
+pub mod write;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::{Labels, Pool, Selector};
 
 /// An `L2Advertisement` whose every field has been parsed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct L2Advertisement {
     /// `metadata.name`.
     pub name: Box<str>,
@@ -22,7 +22,7 @@ pub struct L2Advertisement {
 }
 
 /// One entry of `preferredNodeSelectors`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodePreference {
     /// 1 to 100; the weights of all that match a node are added up.
     pub weight: u32,

@@ -6,7 +6,7 @@ use crate::Labels;
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// What Landfall reads of one Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NodeView {
     /// `metadata.name`.
     pub name: Box<str>,

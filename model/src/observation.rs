@@ -30,7 +30,7 @@ pub enum Observation {
 }
 
 /// One speaker of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpeakerView {
     /// The node it runs on.
     pub node: Box<str>,
@@ -60,7 +60,7 @@ impl fmt::Display for ObjectName {
 }
 
 /// Why an object is not in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Invalid {
     /// Path of the field, such as `spec.addresses[0]`; empty when the whole object is meant.
     pub field: Box<str>,

@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
-use crate::{AddressRange, Labels, Selector};
+use crate::{AddressRange, Labels, Reason, Selector};
 
 /// An `IPAddressPool` whose every field has been parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pool {
     /// `metadata.name`.
     pub name: Box<str>,
@@ -20,7 +20,7 @@ pub struct Pool {
 }
 
 /// `IPAddressPool.spec.serviceAllocation`: pins a pool to some Services.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServiceAllocation {
     /// `priority`: lower positive numbers first, 0 after all of them.
     pub priority: i32,
@@ -36,13 +36,28 @@ impl Pool {
     /// Whether a Service with these labels, in a namespace of this name and these labels, may use the pool.
     #[must_use]
     pub fn admits(&self, namespace: &str, namespace_labels: &Labels, service_labels: &Labels) -> bool {
-        let Some(allocation) = &self.allocation else { return true };
+        self.refusal(namespace, namespace_labels, service_labels).is_none()
+    }
+
+    /// Why such a Service may not use the pool: [`Reason::NamespaceNotAllowed`] or [`Reason::ServiceNotSelected`].
+    #[must_use]
+    pub fn refusal(
+        &self,
+        namespace: &str,
+        namespace_labels: &Labels,
+        service_labels: &Labels,
+    ) -> Option<Reason> {
+        let allocation = self.allocation.as_ref()?;
         let open = allocation.namespaces.is_empty() && allocation.namespace_selectors.is_empty();
         let namespace_fits = open
             || allocation.namespaces.contains(namespace)
             || allocation.namespace_selectors.iter().any(|selector| selector.matches(namespace_labels));
         let service_fits = allocation.service_selectors.is_empty()
             || allocation.service_selectors.iter().any(|selector| selector.matches(service_labels));
-        namespace_fits && service_fits
+        match (namespace_fits, service_fits) {
+            (false, _) => Some(Reason::NamespaceNotAllowed),
+            (true, false) => Some(Reason::ServiceNotSelected),
+            (true, true) => None,
+        }
     }
 }

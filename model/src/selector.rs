@@ -6,13 +6,13 @@ pub type Labels = BTreeMap<String, String>;
 /// A Kubernetes label selector. The empty selector matches everything.
 ///
 /// See the `LabelSelector` type of `meta/v1`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
     requirements: BTreeSet<Requirement>,
 }
 
 /// One condition of a [`Selector`]; all of them must hold.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Requirement {
     /// The label's key.
     pub key: String,
@@ -21,7 +21,7 @@ pub struct Requirement {
 }
 
 /// What a [`Requirement`] asks of a label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// The label is there and has one of these values.
     In(BTreeSet<String>),

@@ -26,7 +26,7 @@ impl fmt::Display for ServiceKey {
 }
 
 /// What Landfall reads of one Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceView {
     /// Namespace and name.
     pub key: ServiceKey,
@@ -80,7 +80,7 @@ impl ServiceView {
 
 /// What a Service asks for beside its spec. Where both prefixes are present, `metallb.io/` wins over
 /// `metallb.universe.tf/`, even with an empty value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Requests {
     /// `address-pool`: allocate from this pool only.
     pub pool: Option<Box<str>>,
@@ -135,7 +135,7 @@ impl Forwarding {
 }
 
 /// `spec.ipFamilyPolicy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FamilyPolicy {
     /// One family.
     #[default]
@@ -147,7 +147,7 @@ pub enum FamilyPolicy {
 }
 
 /// `spec.externalTrafficPolicy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TrafficPolicy {
     /// Any endpoint of the cluster.
     #[default]
@@ -184,7 +184,7 @@ impl Protocol {
 pub struct NodePort(pub u16);
 
 /// One entry of `spec.ports`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortSpec {
     /// `name`, empty for a single unnamed port.
     pub name: Box<str>,
@@ -197,7 +197,7 @@ pub struct PortSpec {
 }
 
 /// One entry of `status.loadBalancer.ingress`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ingress {
     /// An entry with a parseable `ip`.
     Address {
@@ -232,7 +232,7 @@ impl IpMode {
 }
 
 /// One of our own conditions on a Service. The time of its last transition is the writer's business.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
     /// `type`, such as `landfall.dev/Allocated`.
     pub kind: Box<str>,

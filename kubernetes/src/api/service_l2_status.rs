@@ -1,0 +1,64 @@
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Nothing is asked for here; the speakers report in the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[kube(
+    group = "metallb.io",
+    version = "v1beta1",
+    kind = "ServiceL2Status",
+    plural = "servicel2statuses",
+    namespaced,
+    status = "ServiceL2StatusStatus",
+    derive = "Default",
+    doc = "Says which node announces a Service on the local network. Written by the speaker of that node.",
+    printcolumn(
+        name = "Allocated Node",
+        type_ = "string",
+        json_path = ".status.node",
+        description = "The node that announces"
+    ),
+    printcolumn(
+        name = "Service Name",
+        type_ = "string",
+        json_path = ".status.serviceName",
+        description = "The Service that is announced"
+    ),
+    printcolumn(
+        name = "Service Namespace",
+        type_ = "string",
+        json_path = ".status.serviceNamespace",
+        description = "The namespace of that Service"
+    )
+)]
+pub struct ServiceL2StatusSpec {}
+
+/// Who announces what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceL2StatusStatus {
+    /// The node that announces the Service. It cannot change once it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the node cannot change once it is set"}]))]
+    pub node: Option<String>,
+    /// Name of the Service that is announced. It cannot change once it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the name of the Service cannot change once it is set"}]))]
+    pub service_name: Option<String>,
+    /// Namespace of the Service that is announced. It cannot change once it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the namespace of the Service cannot change once it is set"}]))]
+    pub service_namespace: Option<String>,
+    /// The interfaces that announce. Filled in only where an advertisement limits them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interfaces: Option<Vec<InterfaceName>>,
+}
+
+/// One network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InterfaceName {
+    /// Name of the interface on its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}

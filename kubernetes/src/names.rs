@@ -1,0 +1,105 @@
+//! The names that Landfall reads and writes on objects of the API server: annotations, labels, conditions,
+//! events, field managers. They are part of the interface and never change.
+
+/// API group of the kinds that Landfall shares with MetalLB.
+pub const GROUP: &str = "metallb.io";
+
+/// Annotations on a Service.
+pub mod annotation {
+    /// Prefix that wins over [`LEGACY_PREFIX`], even with an empty value.
+    pub const PREFIX: &str = "metallb.io/";
+    /// Prefix that MetalLB had before; read, never written.
+    pub const LEGACY_PREFIX: &str = "metallb.universe.tf/";
+    /// Allocate from this pool only (either prefix).
+    pub const ADDRESS_POOL: &str = "address-pool";
+    /// Addresses asked for, with commas between (either prefix).
+    pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
+    /// Sharing key (either prefix).
+    pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
+    /// The pool that the addresses come from; written by the controller.
+    pub const ALLOCATED_FROM: &str = "metallb.io/ip-allocated-from-pool";
+    /// Forwarding mode, `announce` or `node-port`.
+    pub const FORWARDING: &str = "landfall.dev/forwarding";
+}
+
+/// Labels.
+pub mod label {
+    /// The Service that an EndpointSlice belongs to.
+    pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+    /// The name of a Namespace, which the API server sets on each.
+    pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+    /// Node of a `ServiceL2Status`.
+    pub const STATUS_NODE: &str = "metallb.io/node";
+    /// Name of the Service of a `ServiceL2Status`.
+    pub const STATUS_SERVICE: &str = "metallb.io/service-name";
+    /// Namespace of the Service of a `ServiceL2Status`.
+    pub const STATUS_NAMESPACE: &str = "metallb.io/service-namespace";
+}
+
+/// Taints that say that a node is about to leave.
+pub mod taint {
+    /// The node has been shut down by hand (KEP-2268).
+    pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+    /// The cluster autoscaler is about to delete the node (KEP-3836).
+    pub const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+}
+
+/// Condition types on a Service.
+pub mod condition {
+    /// All of ours begin with it.
+    pub const PREFIX: &str = "landfall.dev/";
+    /// The Service has the addresses that it should have.
+    pub const ALLOCATED: &str = "landfall.dev/Allocated";
+}
+
+/// Reasons of events, spelled as MetalLB's users know them.
+pub mod event {
+    /// Addresses were assigned.
+    pub const IP_ALLOCATED: &str = "IPAllocated";
+    /// No address could be assigned.
+    pub const ALLOCATION_FAILED: &str = "AllocationFailed";
+    /// An address was taken back.
+    pub const CLEAR_ASSIGNMENT: &str = "ClearAssignment";
+    /// The second family could not be served.
+    pub const ADDITIONAL_ASSIGN_FAILED: &str = "AdditionalAssignFailed";
+    /// The request of the Service cannot be read.
+    pub const LOAD_BALANCER_FAILED: &str = "LoadBalancerFailed";
+    /// An annotation with the legacy prefix is in use.
+    pub const DEPRECATED_ANNOTATION: &str = "deprecatedAnnotation";
+    /// A node began to announce.
+    pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    /// A node should announce and cannot.
+    pub const ANNOUNCE_FAILED: &str = "announceFailed";
+    /// Reporting component of the controller.
+    pub const CONTROLLER: &str = "metallb-controller";
+    /// Reporting component of the speakers.
+    pub const SPEAKER: &str = "metallb-speaker";
+}
+
+/// Owners of fields in server-side apply.
+pub mod manager {
+    /// The controller.
+    pub const CONTROLLER: &str = "landfall-controller";
+    /// The speakers.
+    pub const SPEAKER: &str = "landfall-speaker";
+}
+
+/// The Secret with the key of the speakers' heartbeats.
+pub mod secret {
+    /// Its default name.
+    pub const NAME: &str = "memberlist";
+    /// The entry of its data that holds the key.
+    pub const KEY: &str = "secretkey";
+}
+
+/// Sixteen hexadecimal digits that stand for `parts` in the name of an object.
+pub(crate) fn digest(parts: &[&str]) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut hash = Sha256::new();
+    for part in parts {
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,121 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::{EventWrite, L2StatusFound, L2StatusWrite, ServiceStatusWrite, WriteError};
+use crate::api::{IPAddressPool, IPAddressPoolStatus};
+
+/// How long one request may take before it counts as unanswered.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Writes to the API server by server-side apply. Clones share one memory of what was written.
+#[derive(Clone)]
+pub struct Writer {
+    pub(super) client: Client,
+    pub(super) identity: Arc<WriterIdentity>,
+    /// How often each event was seen, by name, so that a repetition is one request. Bounded, see `event`.
+    pub(super) events: Arc<Mutex<BTreeMap<String, i32>>>,
+    /// The `ServiceL2Status` objects whose metadata this process has written.
+    pub(super) owned: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// In whose name a [`Writer`] writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterIdentity {
+    /// Namespace of pools and of `ServiceL2Status` objects.
+    pub namespace: String,
+    /// Owner of fields, see [`crate::names::manager`].
+    pub manager: &'static str,
+    /// Reporting component of events: [`crate::names::event::CONTROLLER`] or [`crate::names::event::SPEAKER`].
+    pub component: &'static str,
+    /// Name of this Pod or process, the reporting instance of events.
+    pub instance: String,
+    /// The Pod that owns `ServiceL2Status` objects, so that they go when it goes.
+    pub owner: Option<OwnerPod>,
+}
+
+/// The Pod that a process runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerPod {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// A writer that speaks as `identity`.
+    #[must_use]
+    pub fn new(client: Client, identity: WriterIdentity) -> Self {
+        Self { client, identity: Arc::new(identity), events: Arc::default(), owned: Arc::default() }
+    }
+
+    pub(super) async fn service_status(&self, write: &ServiceStatusWrite) -> Result<(), WriteError> {
+        super::service::write(self, write).await
+    }
+
+    pub(super) async fn pool_status(
+        &self,
+        pool: &str,
+        status: IPAddressPoolStatus,
+    ) -> Result<(), WriteError> {
+        let api: Api<IPAddressPool> = Api::namespaced(self.client.clone(), &self.identity.namespace);
+        let document = json!({
+            "apiVersion": "metallb.io/v1beta1",
+            "kind": "IPAddressPool",
+            "metadata": { "name": pool },
+            "status": status,
+        });
+        answered(api.patch_status(pool, &self.apply(), &Patch::Apply(document))).await.map(drop)
+    }
+
+    pub(super) async fn event(&self, event: &EventWrite) -> Result<(), WriteError> {
+        super::event::write(self, event).await
+    }
+
+    pub(super) async fn l2_status(&self, write: &L2StatusWrite) -> Result<(), WriteError> {
+        super::l2_status::write(self, write).await
+    }
+
+    pub(super) async fn l2_statuses(&self, node: &str) -> Result<Vec<L2StatusFound>, WriteError> {
+        super::l2_status::list(self, node).await
+    }
+
+    pub(super) async fn delete_l2_status(&self, name: &str) -> Result<(), WriteError> {
+        super::l2_status::delete(self, name).await
+    }
+
+    /// Server-side apply in our name. It takes fields over from others: the caller writes only what is ours.
+    pub(super) fn apply(&self) -> PatchParams {
+        PatchParams::apply(self.identity.manager).force()
+    }
+}
+
+/// The answer to one request, or [`WriteError::Unavailable`] after [`REQUEST_TIMEOUT`].
+pub(super) async fn answered<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, WriteError> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(answer) => answer.map_err(WriteError::from),
+        Err(_) => {
+            let message = format!("no answer within {} s", REQUEST_TIMEOUT.as_secs());
+            Err(WriteError::Unavailable { message })
+        }
+    }
+}

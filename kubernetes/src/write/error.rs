@@ -1,0 +1,97 @@
+use std::time::Duration;
+
+/// Why a write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The object changed since the decision was made. Decide again from its new version; do not repeat the write.
+    #[error("the object has changed in the meantime: {message}")]
+    Conflict {
+        /// What the server says.
+        message: String,
+    },
+    /// The object, or its namespace, is gone. A retry does not help.
+    #[error("the object is gone: {message}")]
+    Gone {
+        /// What the server says.
+        message: String,
+    },
+    /// The server is busy. A retry helps, not before `after`.
+    #[error("the API server asks to wait for {} s", after.as_secs())]
+    Throttled {
+        /// How long to wait.
+        after: Duration,
+    },
+    /// The server refuses: missing rights, failed validation. A retry helps only after somebody has mended it.
+    #[error("the API server refuses with status {code} ({reason}): {message}")]
+    Rejected {
+        /// HTTP status.
+        code: u16,
+        /// Machine-readable reason of the server.
+        reason: String,
+        /// What the server says.
+        message: String,
+    },
+    /// No answer. The write may have happened or not; a retry helps.
+    #[error("no answer to the write: {message}")]
+    Unavailable {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl WriteError {
+    /// Whether the same write may be tried again, and after how long at least.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { after } => Some(*after),
+            Self::Unavailable { .. } => Some(Duration::from_millis(200)),
+            Self::Conflict { .. } | Self::Gone { .. } | Self::Rejected { .. } => None,
+        }
+    }
+
+    /// A name for metrics and logs, from a closed set.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "conflict",
+            Self::Gone { .. } => "gone",
+            Self::Throttled { .. } => "throttled",
+            Self::Rejected { .. } => "rejected",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+}
+
+impl From<kube::Error> for WriteError {
+    fn from(error: kube::Error) -> Self {
+        // Not our enum: every other kind of failure means that there was no usable answer.
+        let kube::Error::Api(status) = error else {
+            return Self::Unavailable { message: describe(&error) };
+        };
+        let after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+        let message = status.message.clone();
+        match status.code {
+            404 | 410 => Self::Gone { message },
+            409 => Self::Conflict { message },
+            429 | 503 | 504 => Self::Throttled { after: Duration::from_secs(u64::from(after.max(1))) },
+            500 | 502 => Self::Unavailable { message },
+            code => Self::Rejected { code, reason: status.reason.clone(), message },
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = source.source();
+    }
+    text
+}

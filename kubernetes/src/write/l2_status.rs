@@ -1,0 +1,136 @@
+//! `ServiceL2Status`: one object for each node and Service, with a name made of both, so that no two speakers ever
+//! write to the same one.
+
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch},
+};
+use landfall_model::ServiceKey;
+use serde_json::{Value, json};
+
+use super::{L2StatusFound, L2StatusWrite, WriteError, Writer, api::answered};
+use crate::{
+    api::ServiceL2Status,
+    names::{digest, label},
+};
+
+/// The longest value of a label.
+const LABEL_BYTES: usize = 63;
+
+pub(super) async fn write(writer: &Writer, write: &L2StatusWrite) -> Result<(), WriteError> {
+    let name = object_name(&write.node, &write.service);
+    let Some(interfaces) = &write.interfaces else { return delete(writer, &name).await };
+    let names: Vec<Value> = interfaces.iter().map(|name| json!({ "name": name })).collect();
+    let status = json!({
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "ServiceL2Status",
+        "metadata": { "name": name },
+        "status": {
+            "node": write.node,
+            "serviceName": write.service.name,
+            "serviceNamespace": write.service.namespace,
+            "interfaces": names,
+        },
+    });
+    let api = api(writer);
+    if owned(writer).contains(&name) {
+        match answered(api.patch_status(&name, &writer.apply(), &Patch::Apply(&status))).await {
+            Err(WriteError::Gone { .. }) => {}
+            outcome => return outcome.map(drop),
+        }
+    }
+    let object = object(writer, write, &name);
+    answered(api.patch(&name, &writer.apply(), &Patch::Apply(&object))).await?;
+    owned(writer).insert(name.clone());
+    answered(api.patch_status(&name, &writer.apply(), &Patch::Apply(&status))).await.map(drop)
+}
+
+pub(super) async fn delete(writer: &Writer, name: &str) -> Result<(), WriteError> {
+    owned(writer).remove(name);
+    match answered(api(writer).delete(name, &DeleteParams::default())).await {
+        Ok(_) | Err(WriteError::Gone { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) async fn list(writer: &Writer, node: &str) -> Result<Vec<L2StatusFound>, WriteError> {
+    let of_node = ListParams::default().labels(&format!("{}={}", label::STATUS_NODE, label_value(node)));
+    let all = answered(api(writer).list(&of_node)).await?;
+    let found = |object: ServiceL2Status| {
+        let name = object.name_any();
+        let of = |key: &str| object.labels().get(key).cloned().unwrap_or_default();
+        let status = object.status.clone().unwrap_or_default();
+        let service = ServiceKey::new(
+            &status.service_namespace.unwrap_or_else(|| of(label::STATUS_NAMESPACE)),
+            &status.service_name.unwrap_or_else(|| of(label::STATUS_SERVICE)),
+        );
+        let ours = name == object_name(node, &service);
+        L2StatusFound { name: name.into(), service, ours }
+    };
+    Ok(all.items.into_iter().map(found).collect())
+}
+
+/// The name of the object for `node` and `service`.
+pub(super) fn object_name(node: &str, service: &ServiceKey) -> String {
+    format!("l2-{}", digest(&[node, &service.namespace, &service.name]))
+}
+
+fn object(writer: &Writer, write: &L2StatusWrite, name: &str) -> Value {
+    let mut metadata = json!({
+        "name": name,
+        "labels": {
+            label::STATUS_NODE: label_value(&write.node),
+            label::STATUS_SERVICE: label_value(&write.service.name),
+            label::STATUS_NAMESPACE: label_value(&write.service.namespace),
+        },
+    });
+    if let Some(owner) = &writer.identity.owner {
+        metadata["ownerReferences"] = json!([
+            { "apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid }
+        ]);
+    }
+    json!({ "apiVersion": "metallb.io/v1beta1", "kind": "ServiceL2Status", "metadata": metadata, "spec": {} })
+}
+
+/// `text` as the value of a label. Node names may be longer than label values, then a digest tells them apart.
+fn label_value(text: &str) -> String {
+    if text.len() <= LABEL_BYTES {
+        return text.to_owned();
+    }
+    let digest = digest(&[text]);
+    let start: String = text.chars().take(LABEL_BYTES - digest.len() - 1).collect();
+    format!("{start}-{digest}")
+}
+
+fn api(writer: &Writer) -> Api<ServiceL2Status> {
+    Api::namespaced(writer.client.clone(), &writer.identity.namespace)
+}
+
+fn owned(writer: &Writer) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<String>> {
+    writer.owned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_node_and_service_apart() {
+        let web = ServiceKey::new("shop", "web");
+        let name = object_name("n1", &web);
+        assert_eq!(name, object_name("n1", &web));
+        assert_ne!(name, object_name("n2", &web));
+        assert_ne!(
+            object_name("a", &ServiceKey::new("b", "cd")),
+            object_name("a", &ServiceKey::new("bc", "d"))
+        );
+    }
+
+    #[test]
+    fn labels_fit_their_limit() {
+        let long = "n".repeat(200);
+        assert_eq!(label_value(&long).len(), LABEL_BYTES);
+        assert_ne!(label_value(&long), label_value(&"n".repeat(201)));
+        assert_eq!(label_value("n1"), "n1");
+    }
+}

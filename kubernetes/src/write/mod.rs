@@ -1,0 +1,195 @@
+//! Writes what the pure crates decided. One [`Store`] has two forms: the API server, and files for standalone use.
+//!
+//! No write is retried here: [`WriteError`] says whether a retry helps, and the caller looks at its lease first.
+
+mod api;
+mod error;
+mod event;
+mod files;
+mod l2_status;
+mod service;
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use landfall_model::{Condition, IpMode, ServiceKey};
+
+pub use api::{OwnerPod, Writer, WriterIdentity};
+pub use error::WriteError;
+pub use files::FileWriter;
+
+use crate::api::IPAddressPoolStatus;
+
+/// Where results go.
+#[derive(Clone)]
+pub enum Store {
+    /// To the API server.
+    Api(Writer),
+    /// To files, for a store fed by [`crate::source::files`].
+    Files(FileWriter),
+}
+
+/// A new status of one Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceStatusWrite {
+    /// The Service.
+    pub key: ServiceKey,
+    /// Its `metadata.uid`: a successor of the same name is never written to.
+    pub uid: Box<str>,
+    /// The version that the decision is based on. A newer one on the server is a [`WriteError::Conflict`].
+    pub resource_version: Box<str>,
+    /// The addresses.
+    pub assignment: Assignment,
+    /// All our conditions, complete: one that is missing here is removed.
+    pub conditions: Vec<Condition>,
+    /// Our conditions as they were observed ([`landfall_model::ServiceView::conditions`]): the time of the last
+    /// transition is kept where the status is the same.
+    pub observed_conditions: Vec<Condition>,
+}
+
+/// What becomes of `status.loadBalancer` and of the annotation `metallb.io/ip-allocated-from-pool`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assignment {
+    /// Neither is touched: the status belongs to somebody else, or the Service has none and gets none. Only for
+    /// Services without addresses of ours: with server-side apply, leaving out what one owns removes it.
+    Leave,
+    /// The addresses are taken back: an explicit empty list, and no annotation, whoever wrote it.
+    Release,
+    /// The Service has exactly these addresses. Replaces entries of anybody else.
+    Set {
+        /// Addresses in the order in which they are shown.
+        ingress: Vec<(IpAddr, IpMode)>,
+        /// The pool for the annotation; `None` removes it.
+        pool: Option<Box<str>>,
+    },
+}
+
+/// One event about an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventWrite {
+    /// The Service that it is about.
+    pub service: ServiceKey,
+    /// `metadata.uid` of the Service.
+    pub uid: Box<str>,
+    /// Whether someone should look.
+    pub severity: Severity,
+    /// A name of [`crate::names::event`].
+    pub reason: &'static str,
+    /// What was done, CamelCase, such as `Allocate`.
+    pub action: &'static str,
+    /// For people, at most 1,024 bytes; longer ones are cut.
+    pub message: String,
+}
+
+/// `type` of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// `Normal`.
+    Normal,
+    /// `Warning`.
+    Warning,
+}
+
+impl Severity {
+    /// The name that Kubernetes uses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// What the speaker of one node says about one Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L2StatusWrite {
+    /// The Service.
+    pub service: ServiceKey,
+    /// The node, which is also part of the object's name.
+    pub node: Box<str>,
+    /// `Some`: the node announces it, on these interfaces; empty where no advertisement limits them.
+    /// `None`: it does not, and the object is deleted.
+    pub interfaces: Option<BTreeSet<Box<str>>>,
+}
+
+/// A `ServiceL2Status` that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L2StatusFound {
+    /// `metadata.name`, for [`Store::delete_l2_status`].
+    pub name: Box<str>,
+    /// The Service it speaks of.
+    pub service: ServiceKey,
+    /// Whether it has the name that [`Store::l2_status`] gives; others were written by MetalLB.
+    pub ours: bool,
+}
+
+impl Store {
+    /// Writes the status of a Service.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. After [`WriteError::Conflict`] wait for the next version of the Service.
+    pub async fn service_status(&self, write: &ServiceStatusWrite) -> Result<(), WriteError> {
+        match self {
+            Self::Api(writer) => writer.service_status(write).await,
+            Self::Files(writer) => writer.service_status(write).await,
+        }
+    }
+
+    /// Writes the counters of a pool.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn pool_status(&self, pool: &str, status: IPAddressPoolStatus) -> Result<(), WriteError> {
+        match self {
+            Self::Api(writer) => writer.pool_status(pool, status).await,
+            Self::Files(writer) => writer.pool_status(pool, status).await,
+        }
+    }
+
+    /// Records an event. The same event again raises the count of the first one.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. Events are best effort: drop and count what fails.
+    pub async fn event(&self, event: &EventWrite) -> Result<(), WriteError> {
+        match self {
+            Self::Api(writer) => writer.event(event).await,
+            Self::Files(writer) => {
+                writer.event(event);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that a node announces a Service, or no longer does.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn l2_status(&self, write: &L2StatusWrite) -> Result<(), WriteError> {
+        match self {
+            Self::Api(writer) => writer.l2_status(write).await,
+            Self::Files(writer) => writer.l2_status(write).await,
+        }
+    }
+
+    /// What is written about a node, for instance by the speaker that ran before.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn l2_statuses(&self, node: &str) -> Result<Vec<L2StatusFound>, WriteError> {
+        match self {
+            Self::Api(writer) => writer.l2_statuses(node).await,
+            Self::Files(writer) => writer.l2_statuses(node).await,
+        }
+    }
+
+    /// Deletes a `ServiceL2Status` by name. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    pub async fn delete_l2_status(&self, name: &str) -> Result<(), WriteError> {
+        match self {
+            Self::Api(writer) => writer.delete_l2_status(name).await,
+            Self::Files(writer) => writer.delete_l2_status(name).await,
+        }
+    }
+}

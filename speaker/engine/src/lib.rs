@@ -7,6 +7,9 @@
 
 pub mod forwarding;
 mod interface;
+pub mod links;
 pub mod membership;
+pub mod responder;
+pub mod wire;
 
 pub use interface::{Command, IfIndex, Input, Link, Mac};

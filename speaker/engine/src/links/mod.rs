@@ -1,0 +1,204 @@
+//! Which network interfaces of a node may announce which address.
+//!
+//! [`Links`] follows this node's interfaces. [`LinkSummary`] is what a node tells its peers about one of them, and
+//! [`usable`] is the one rule by which this node and its peers choose, so that all reach the same answer.
+
+mod pattern;
+mod usable;
+
+pub use pattern::{NamePattern, PatternError};
+pub use usable::{Allowed, LinkChoice, NoUsableLink, Usable, usable};
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use crate::{IfIndex, Link};
+
+/// What a node tells its peers about an interface that can announce.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkSummary {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its connected subnets, without host bits, sorted; link-local ones are left out.
+    pub prefixes: Vec<IpNet>,
+    /// A default route of IPv4 leaves through it.
+    pub default_v4: bool,
+    /// A default route of IPv6 leaves through it.
+    pub default_v6: bool,
+    /// It can announce IPv4 addresses.
+    pub arp: bool,
+    /// It can announce IPv6 addresses.
+    pub ndp: bool,
+}
+
+/// Why an interface announces nothing at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Skipped {
+    /// Its name matches an exclude pattern.
+    Excluded,
+    /// It is a loopback interface.
+    Loopback,
+    /// It is down or has no carrier.
+    NotRunning,
+    /// It belongs to a bridge, bond or VRF; the master announces instead.
+    Enslaved,
+    /// It has no Ethernet address.
+    NoMac,
+    /// It does not resolve neighbours (`IFF_NOARP`).
+    NoArp,
+    /// It can neither broadcast, which ARP needs, nor has it a link-local IPv6 address, which neighbour discovery
+    /// needs.
+    NoFamily,
+}
+
+impl Skipped {
+    /// The CamelCase name, for conditions and command output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Excluded => "Excluded",
+            Self::Loopback => "Loopback",
+            Self::NotRunning => "NotRunning",
+            Self::Enslaved => "Enslaved",
+            Self::NoMac => "NoMac",
+            Self::NoArp => "NoArp",
+            Self::NoFamily => "NoFamily",
+        }
+    }
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The interfaces of this node.
+#[derive(Debug)]
+pub struct Links {
+    exclude: Vec<NamePattern>,
+    links: BTreeMap<IfIndex, Link>,
+    summary: Vec<LinkSummary>,
+}
+
+impl Links {
+    /// No interfaces yet. Those whose name matches one of `exclude` will never announce;
+    /// [`NamePattern::defaults`] is the usual list.
+    #[must_use]
+    pub fn new(exclude: Vec<NamePattern>) -> Self {
+        Self { exclude, links: BTreeMap::new(), summary: Vec::new() }
+    }
+
+    /// Takes over an interface as netlink has it now; `None` means gone. Says whether the summary changed, that is,
+    /// whether [`usable`] may now choose differently and peers must be told.
+    pub fn handle(&mut self, index: IfIndex, link: Option<Link>) -> bool {
+        match link {
+            Some(link) => self.links.insert(index, link),
+            None => self.links.remove(&index),
+        };
+        let summary = self.summarize();
+        if summary == self.summary {
+            return false;
+        }
+        self.summary = summary;
+        true
+    }
+
+    /// What to tell the peers: every interface that can announce, sorted by name.
+    #[must_use]
+    pub fn summary(&self) -> &[LinkSummary] {
+        &self.summary
+    }
+
+    /// The interface, whether it can announce or not.
+    #[must_use]
+    pub fn get(&self, index: IfIndex) -> Option<&Link> {
+        self.links.get(&index)
+    }
+
+    /// The name of an interface.
+    #[must_use]
+    pub fn name(&self, index: IfIndex) -> Option<&str> {
+        self.links.get(&index).map(|link| &*link.name)
+    }
+
+    /// The kernel's numbers of the interfaces with these names; names that do not exist are left out.
+    #[must_use]
+    pub fn resolve(&self, names: &BTreeSet<Box<str>>) -> BTreeSet<IfIndex> {
+        let links = self.links.iter().filter(|(_, link)| names.contains(&link.name));
+        links.map(|(index, _)| *index).collect()
+    }
+
+    /// The interfaces that announce nothing, and why, in order of index.
+    pub fn skipped(&self) -> impl Iterator<Item = (&Link, Skipped)> {
+        self.links.values().filter_map(|link| self.ability(link).err().map(|reason| (link, reason)))
+    }
+
+    fn summarize(&self) -> Vec<LinkSummary> {
+        let able = self.links.values().filter_map(|link| Some((link, self.ability(link).ok()?)));
+        let mut summary: Vec<_> = able.map(|(link, ability)| summarize(link, ability)).collect();
+        summary.sort();
+        summary
+    }
+
+    fn ability(&self, link: &Link) -> Result<Ability, Skipped> {
+        if self.exclude.iter().any(|pattern| pattern.matches(&link.name)) {
+            return Err(Skipped::Excluded);
+        }
+        if link.loopback {
+            return Err(Skipped::Loopback);
+        }
+        if link.enslaved {
+            return Err(Skipped::Enslaved);
+        }
+        if !link.running {
+            return Err(Skipped::NotRunning);
+        }
+        if link.mac.is_none() {
+            return Err(Skipped::NoMac);
+        }
+        if !link.arp {
+            return Err(Skipped::NoArp);
+        }
+        let ability = Ability { arp: link.broadcast, ndp: link.addresses.iter().any(is_link_local_v6) };
+        if ability.arp || ability.ndp { Ok(ability) } else { Err(Skipped::NoFamily) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Ability {
+    arp: bool,
+    ndp: bool,
+}
+
+fn summarize(link: &Link, ability: Ability) -> LinkSummary {
+    let connected = link.addresses.iter().filter(|address| !is_link_local(address));
+    let prefixes: BTreeSet<IpNet> = connected.map(IpNet::trunc).collect();
+    LinkSummary {
+        name: link.name.clone(),
+        prefixes: prefixes.into_iter().collect(),
+        default_v4: link.default_v4,
+        default_v6: link.default_v6,
+        arp: ability.arp,
+        ndp: ability.ndp,
+    }
+}
+
+fn is_link_local(address: &IpNet) -> bool {
+    match address.addr() {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn is_link_local_v6(address: &IpNet) -> bool {
+    address.addr().is_ipv6() && is_link_local(address)
+}
+
+#[cfg(test)]
+mod tests;

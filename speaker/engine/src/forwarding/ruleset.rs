@@ -1,0 +1,321 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use landfall_model::{Family, Protocol};
+use sha2::{Digest, Sha256};
+
+use super::{ForwardingTable, Frontend, NodeSet, Target, slots};
+
+/// The nftables table that holds all of our rules, as the `nft` tool names it.
+pub const TABLE: &str = "inet landfall";
+
+/// Chosen once and the same on all speakers, so that a flow has the same slot everywhere.
+const NODE_SEED: u32 = 0x6c61_6e64;
+/// Differs from [`NODE_SEED`]: the share of a node is a part of the hash's range, which would not spread again.
+const ENDPOINT_SEED: u32 = 0x6661_6c6c;
+/// The high half of every packet mark that our chains use on the way.
+const MARK: usize = 0x4c46_0000;
+/// nft wants to see a transport protocol before it accepts a port in `dnat`.
+const TRANSPORT: &str = "meta l4proto { tcp, udp, sctp }";
+
+/// A [`ForwardingTable`] as text for `nft -f -`.
+///
+/// The text replaces the whole table in one transaction, so no packet meets half of it. It uses only forms that
+/// nft 1.0.6 (Debian 12) both reads and lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruleset {
+    text: String,
+    stamp: Option<String>,
+}
+
+impl Ruleset {
+    /// The text for standard input of `nft -f -`.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The name of an empty chain that is in [`TABLE`] exactly when these rules were loaded last: a digest of the
+    /// text. `None` for no rules at all: then the table must not exist.
+    #[must_use]
+    pub fn stamp(&self) -> Option<&str> {
+        self.stamp.as_deref()
+    }
+
+    /// The rules of `table`. An empty one is rendered as the removal of all rules.
+    #[must_use]
+    pub fn of(table: &ForwardingTable) -> Self {
+        let mut text = format!("table {TABLE}\ndelete table {TABLE}\n");
+        if table.is_empty() {
+            return Self { text, stamp: None };
+        }
+        let mut body = String::new();
+        let families = [Family::V4, Family::V6].map(|family| Rules::of(table, family));
+        write_body(&mut body, &families).expect("invariant: writing to a String does not fail");
+        let digest = Sha256::digest(body.as_bytes());
+        let stamp = digest[..8].iter().fold("stamp_".to_owned(), |name, byte| format!("{name}{byte:02x}"));
+        let _ = write!(text, "table {TABLE} {{\n\tchain {stamp} {{\n\t}}\n{body}}}\n");
+        Self { text, stamp: Some(stamp) }
+    }
+}
+
+/// The rules of one family. What differs between Services is data in maps and sets; the number of chains grows
+/// only with the number of different node sets and of different endpoint counts. Verdicts stay out of the big
+/// maps, because the kernel follows each of them when it checks a new table for loops.
+struct Rules<'a> {
+    words: Words,
+    node: &'a str,
+    frontends: Vec<(&'a Frontend, &'a Target)>,
+    /// Node sets with their affinity, in order of first use.
+    groups: Vec<(&'a Arc<NodeSet>, bool)>,
+    /// The place in `groups` of each frontend.
+    group_of: Vec<usize>,
+}
+
+impl<'a> Rules<'a> {
+    fn of(table: &'a ForwardingTable, family: Family) -> Self {
+        let frontends: Vec<_> =
+            table.iter().filter(|(frontend, _)| Family::of(frontend.address) == family).collect();
+        let mut groups = Vec::new();
+        let mut by_pointer = BTreeMap::new();
+        let mut by_content = BTreeMap::new();
+        let group_of = frontends
+            .iter()
+            .map(|(_, target)| {
+                // Most Services share one set, so its address answers without a comparison of the content.
+                let pointer = (Arc::as_ptr(&target.nodes).addr(), target.client_affinity);
+                *by_pointer.entry(pointer).or_insert_with(|| {
+                    let group = (&target.nodes, target.client_affinity);
+                    *by_content.entry(group).or_insert_with(|| {
+                        groups.push(group);
+                        groups.len() - 1
+                    })
+                })
+            })
+            .collect();
+        Self { words: Words::of(family), node: table.node(), frontends, groups, group_of }
+    }
+
+    fn write_maps(&self, out: &mut String) -> fmt::Result {
+        let Words { n, ip, address, .. } = self.words;
+        let key = format!("{address} . inet_proto . inet_service");
+        let frontends = || self.frontends.iter();
+        let groups = frontends().zip(&self.group_of);
+        let groups = groups.map(|((frontend, _), group)| format!("{} : {}", Key(frontend), mark(*group)));
+        write_set(out, "map", &format!("groups{n}"), &format!("type {key} : mark"), groups)?;
+        let ports =
+            frontends().map(|(frontend, target)| format!("{} : {}", Key(frontend), target.node_port.0));
+        write_set(out, "map", &format!("ports{n}"), &format!("type {key} : inet_service"), ports)?;
+        let counts = frontends()
+            .filter(|(_, target)| !target.local.is_empty())
+            .map(|(frontend, target)| format!("{} : {}", Key(frontend), mark(target.local.len())));
+        write_set(out, "map", &format!("counts{n}"), &format!("type {key} : mark"), counts)?;
+        let endpoints = frontends().flat_map(|(frontend, target)| {
+            target.local.iter().enumerate().map(move |(i, endpoint)| {
+                format!("{} . {} : {} . {}", Key(frontend), mark(i), endpoint.ip(), endpoint.port())
+            })
+        });
+        let kind = format!("type {key} . mark : {address} . inet_service");
+        write_set(out, "map", &format!("endpoints{n}"), &kind, endpoints)?;
+        let kind = format!("typeof ct original {ip} daddr . meta l4proto . th dport");
+        let all = frontends().map(|(frontend, _)| Key(frontend).to_string());
+        write_set(out, "set", &format!("frontends{n}"), &kind, all)?;
+        let here = self.endpoints_here();
+        let pairs = here.iter().map(|address| format!("{address} . {address}"));
+        write_set(out, "set", &format!("hairpin{n}"), &format!("type {address} . {address}"), pairs)?;
+        write_set(
+            out,
+            "set",
+            &format!("here{n}"),
+            &format!("type {address}"),
+            here.iter().map(IpAddr::to_string),
+        )
+    }
+
+    fn endpoints_here(&self) -> BTreeSet<IpAddr> {
+        self.frontends
+            .iter()
+            .filter(|(_, target)| target.local_here)
+            .flat_map(|(_, target)| target.local.iter().map(SocketAddr::ip))
+            .collect()
+    }
+
+    fn write_chains(&self, out: &mut String) -> fmt::Result {
+        let Words { n, .. } = self.words;
+        for client_affinity in [false, true] {
+            self.write_own_chains(out, client_affinity)?;
+        }
+        for (group, (nodes, client_affinity)) in self.groups.iter().enumerate() {
+            self.write_node_chain(out, group, nodes, *client_affinity)?;
+        }
+        writeln!(out, "\tchain frontends{n} {{")?;
+        writeln!(out, "\t\tmeta mark set {} map @groups{n}", self.words.frontend)?;
+        let chains = (0..self.groups.len()).map(|group| format!("{} : goto nodes{n}_{group}", mark(group)));
+        writeln!(out, "\t\tmeta mark vmap {{ {} }}\n\t}}", join(chains))
+    }
+
+    /// The chains for this node's own slots: one for each number of endpoints, and one that dispatches. It
+    /// returns when the Service has no endpoint of its own here.
+    fn write_own_chains(&self, out: &mut String, client_affinity: bool) -> fmt::Result {
+        let Words { n, ip, frontend, .. } = self.words;
+        let by = by(client_affinity);
+        let counts: BTreeSet<usize> = self
+            .frontends
+            .iter()
+            .filter(|(_, target)| target.client_affinity == client_affinity && !target.local.is_empty())
+            .map(|(_, target)| target.local.len())
+            .collect();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        for &count in &counts {
+            let hash = self.hash(client_affinity, count, ENDPOINT_SEED);
+            writeln!(out, "\tchain own{n}_{by}_{count} {{")?;
+            writeln!(out, "\t\tmeta mark set {hash} offset {}", mark(0))?;
+            writeln!(out, "\t\t{TRANSPORT} dnat {ip} to {frontend} . meta mark map @endpoints{n}\n\t}}")?;
+        }
+        let chains = counts.iter().map(|&count| format!("{} : goto own{n}_{by}_{count}", mark(count)));
+        writeln!(out, "\tchain own{n}_{by} {{")?;
+        writeln!(out, "\t\tmeta mark set {frontend} map @counts{n}")?;
+        writeln!(out, "\t\tmeta mark vmap {{ {} }}\n\t}}", join(chains))
+    }
+
+    fn write_node_chain(
+        &self,
+        out: &mut String,
+        group: usize,
+        nodes: &NodeSet,
+        client_affinity: bool,
+    ) -> fmt::Result {
+        let Words { n, ip, frontend, .. } = self.words;
+        let table = slots(nodes.keys().map(AsRef::as_ref));
+        let nodes: Vec<(&str, IpAddr)> = nodes.iter().map(|(name, address)| (&**name, *address)).collect();
+        let hash = self.hash(client_affinity, table.len(), NODE_SEED);
+        let slots = || table.iter().map(|node| nodes[usize::from(*node)]).enumerate();
+        let own: Vec<String> =
+            slots().filter(|(_, (name, _))| *name == self.node).map(|(slot, _)| slot.to_string()).collect();
+        writeln!(out, "\tchain nodes{n}_{group} {{\n\t\tmeta mark set 0")?;
+        let shares = |target: &Target| target.client_affinity == client_affinity && !target.local.is_empty();
+        if !own.is_empty() && self.frontends.iter().any(|(_, target)| shares(target)) {
+            writeln!(out, "\t\t{hash} {{ {} }} jump own{n}_{}", own.join(", "), by(client_affinity))?;
+        }
+        let nodes = slots().map(|(slot, (_, address))| format!("{slot} : {address}"));
+        writeln!(
+            out,
+            "\t\t{TRANSPORT} dnat {ip} to {hash} map {{ {} }} : {frontend} map @ports{n}\n\t}}",
+            join(nodes)
+        )
+    }
+
+    fn hash(&self, client_affinity: bool, modulus: usize, seed: u32) -> String {
+        let ip = self.words.ip;
+        let flow = if client_affinity { "" } else { " . th sport" };
+        format!("jhash {ip} saddr{flow} mod {modulus} seed 0x{seed:x}")
+    }
+}
+
+const fn by(client_affinity: bool) -> &'static str {
+    if client_affinity { "client" } else { "flow" }
+}
+
+/// `number` as a packet mark. Our chains borrow the mark; the high half tells it from marks of others.
+fn mark(number: usize) -> String {
+    format!("0x{:08x}", MARK | (number & 0xffff))
+}
+
+/// How the `nft` tool spells a family.
+#[derive(Clone, Copy)]
+struct Words {
+    n: char,
+    ip: &'static str,
+    address: &'static str,
+    frontend: &'static str,
+}
+
+impl Words {
+    const fn of(family: Family) -> Self {
+        match family {
+            Family::V4 => Self {
+                n: '4',
+                ip: "ip",
+                address: "ipv4_addr",
+                frontend: "ip daddr . meta l4proto . th dport",
+            },
+            Family::V6 => Self {
+                n: '6',
+                ip: "ip6",
+                address: "ipv6_addr",
+                frontend: "ip6 daddr . meta l4proto . th dport",
+            },
+        }
+    }
+}
+
+fn write_body(out: &mut String, families: &[Rules<'_>; 2]) -> fmt::Result {
+    let used = || families.iter().filter(|rules| !rules.frontends.is_empty());
+    for rules in used() {
+        rules.write_maps(out)?;
+        rules.write_chains(out)?;
+    }
+    // Both come before kube-proxy's chains at -100. The second one serves clients on this node itself.
+    for hook in ["prerouting", "output"] {
+        writeln!(out, "\tchain {hook} {{\n\t\ttype nat hook {hook} priority -110; policy accept;")?;
+        for Rules { words: Words { n, frontend, .. }, .. } in used() {
+            writeln!(out, "\t\t{frontend} @frontends{n} goto frontends{n}")?;
+        }
+        writeln!(out, "\t}}\n\tchain {hook}_mark {{")?;
+        writeln!(out, "\t\ttype filter hook {hook} priority -109; policy accept;")?;
+        writeln!(out, "\t\tmeta mark & 0xffff0000 == 0x{MARK:08x} meta mark set 0\n\t}}")?;
+    }
+    // The answer of another node must come back through this one, which holds the translation. Endpoints of this
+    // node answer through it anyway, except when they talk to themselves.
+    writeln!(out, "\tchain postrouting {{\n\t\ttype nat hook postrouting priority 90; policy accept;")?;
+    for Rules { words: Words { n, ip, .. }, .. } in used() {
+        writeln!(out, "\t\t{ip} saddr . {ip} daddr @hairpin{n} masquerade fully-random")?;
+        writeln!(out, "\t\t{ip} daddr @here{n} return")?;
+        let original = format!("ct original {ip} daddr . meta l4proto . ct original proto-dst");
+        writeln!(out, "\t\t{TRANSPORT} {original} @frontends{n} masquerade fully-random")?;
+    }
+    writeln!(out, "\t}}")
+}
+
+/// Writes a map or set, one element on a line. Without elements it has no list, since nft refuses an empty one.
+fn write_set(
+    out: &mut String,
+    what: &str,
+    name: &str,
+    kind: &str,
+    elements: impl Iterator<Item = String>,
+) -> fmt::Result {
+    writeln!(out, "\t{what} {name} {{\n\t\t{kind}")?;
+    let mut separator = "\t\telements = {\n\t\t\t";
+    for element in elements {
+        write!(out, "{separator}{element}")?;
+        separator = ",\n\t\t\t";
+    }
+    let close = if separator.starts_with(',') { "\n\t\t}\n\t}" } else { "\t}" };
+    writeln!(out, "{close}")
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A frontend as the key of our maps.
+struct Key<'a>(&'a Frontend);
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Frontend { address, protocol, port } = self.0;
+        let protocol = match protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        };
+        write!(f, "{address} . {protocol} . {port}")
+    }
+}

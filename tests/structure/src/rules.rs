@@ -10,6 +10,7 @@ const CRATES: &[(&str, u8, Purity)] = &[
     ("landfall-engine", 3, Purity::Pure),
     ("landfall-kubernetes", 4, Purity::Io),
     ("landfall-lan", 4, Purity::Io),
+    ("landfall-probes", 4, Purity::Io),
     ("landfall-controller", 5, Purity::Io),
     ("landfall-speaker", 5, Purity::Io),
     ("landfall", 6, Purity::Io),

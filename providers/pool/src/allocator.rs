@@ -1,0 +1,446 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use landfall_model::{Family, Pool, Reason, ServiceKey};
+
+use crate::{
+    Claimant, Counts, Demand, Refused, Rejection, Request, Sharing,
+    configuration::Slot,
+    pool_state::PoolState,
+    sharing::{Occupancy, Position},
+};
+
+/// The pools in force and who holds which address.
+///
+/// An address is held by one Service, or by several that agree to share it. Nothing is taken back on its own: after
+/// a change of the pools the holders that [`Allocator::set_pool`] names are to be checked by [`Allocator::keep`].
+#[derive(Clone, Debug, Default)]
+pub struct Allocator {
+    pub(crate) pools: BTreeMap<Box<str>, PoolState>,
+    pub(crate) refused: BTreeMap<Box<str>, Refused>,
+    /// The ranges in force by first address; they are disjoint.
+    pub(crate) ranges: BTreeMap<IpAddr, Slot>,
+    /// Pools with a `serviceAllocation`, in the order in which they are tried.
+    pub(crate) pinned: BTreeSet<(i64, Box<str>)>,
+    /// Pools without one, in the order in which they are tried.
+    pub(crate) general: BTreeSet<Box<str>>,
+    pub(crate) addresses: BTreeMap<IpAddr, Occupancy>,
+    holdings: BTreeMap<ServiceKey, Holding>,
+    changes: Vec<Change>,
+}
+
+/// What one Service holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// One address, or one of each family, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// How it shares them.
+    pub sharing: Sharing,
+}
+
+/// Something that may help a Service that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The last user of `address` left it.
+    Freed {
+        /// The pool it lies in, if any still does.
+        pool: Option<Box<str>>,
+        /// The address.
+        address: IpAddr,
+    },
+    /// The users of `address` are not those they were.
+    Users {
+        /// The address.
+        address: IpAddr,
+        /// Its sharing key now.
+        key: Option<Box<str>>,
+    },
+}
+
+/// What a Service that keeps its addresses should still do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// An address of a family that it no longer has; it has been given back.
+    pub dropped: Option<IpAddr>,
+    /// A family that it wants and does not hold: try [`Allocator::complete`].
+    pub missing: Option<Family>,
+}
+
+impl Allocator {
+    /// Takes addresses that the Service already has in its status, without choosing: all or none. Nothing that the
+    /// Service asks for is looked at, only what the configuration and the other holders allow.
+    ///
+    /// # Errors
+    /// When the addresses are not one, or one of each family, of one pool that may serve the Service, or when
+    /// somebody else holds one and does not share it. What the Service held before is given back in any case.
+    pub fn claim(&mut self, claimant: &Claimant<'_>, addresses: &[IpAddr]) -> Result<(), Rejection> {
+        self.release(claimant.service);
+        let mut addresses = addresses.to_vec();
+        addresses.sort_unstable();
+        let fits = match addresses.as_slice() {
+            [_] => true,
+            [first, second] => Family::of(*first) != Family::of(*second),
+            [] | [_, _, _, ..] => false,
+        };
+        if !fits {
+            return Err(Rejection::not_in_config(&addresses, Reason::NotAllowedByConfig));
+        }
+        self.permit(claimant, &addresses)?;
+        self.hold(claimant, addresses);
+        Ok(())
+    }
+
+    /// Chooses addresses for a Service and takes them. What it held before is given back first.
+    ///
+    /// # Errors
+    /// The typed reason with every pool that was tried; nothing is held then.
+    pub fn allocate(&mut self, request: &Request<'_>) -> Result<Vec<IpAddr>, Rejection> {
+        self.release(request.claimant.service);
+        let addresses =
+            if request.addresses.is_empty() { self.choose(request)? } else { self.take_requested(request)? };
+        self.hold(&request.claimant, addresses.clone());
+        Ok(addresses)
+    }
+
+    /// Adds an address of `family` to what the Service holds, from the pool that it has.
+    ///
+    /// # Errors
+    /// When that pool has none free; what the Service holds is untouched.
+    pub fn complete(&mut self, request: &Request<'_>, family: Family) -> Result<IpAddr, Rejection> {
+        let service = request.claimant.service;
+        let held = self.holdings.get(service).map(|holding| holding.addresses.clone()).unwrap_or_default();
+        let Some(pool) = held.first().and_then(|address| self.pool_of(*address)).map(Box::<str>::from) else {
+            return Err(Rejection::new(Reason::NoAddress, "the Service holds no address of a pool"));
+        };
+        let picked = pick(&mut self.pools, &self.addresses, &pool, &[family], &request.claimant)
+            .map_err(|reason| none_in_pool(&pool, reason, &[family]))?;
+        self.release_silently(service);
+        let mut addresses = held;
+        addresses.extend(picked.iter().copied());
+        addresses.sort_unstable();
+        self.hold(&request.claimant, addresses);
+        picked.first().copied().ok_or_else(|| none_in_pool(&pool, Reason::PoolExhausted, &[family]))
+    }
+
+    /// Checks whether a Service may keep what it holds, and takes over changes of its ports and sharing key.
+    ///
+    /// An address that still fits the configuration, the request and the neighbours is kept, whatever else would be
+    /// chosen today. Of two addresses the one whose family is no longer wanted is given back and the other stays
+    /// (MetalLB would take both).
+    ///
+    /// # Errors
+    /// Why the addresses must go; they are still held then. `request` is what was asked for, or, while that cannot
+    /// be read, nothing but [`Request::claimant`] and [`Request::demand`].
+    pub fn keep(&mut self, request: &Request<'_>) -> Result<Kept, Rejection> {
+        let service = request.claimant.service;
+        let Some(holding) = self.holdings.get(service) else {
+            return Err(Rejection::new(Reason::NoAddress, "the Service holds no address"));
+        };
+        let held = holding.addresses.clone();
+        let (kept, dropped): (Vec<IpAddr>, Vec<IpAddr>) =
+            held.iter().partition(|address| request.demand.families().contains(&Family::of(**address)));
+        if kept.is_empty() {
+            return Err(Rejection::new(
+                Reason::FamilyMismatch,
+                format!("{} is not of the families of the Service's cluster IPs", crate::quoted(&held)),
+            ));
+        }
+        let pool = self.permit(&request.claimant, &kept)?;
+        if let Some(wanted) = request.pool.filter(|wanted| *wanted != &*pool) {
+            return Err(Rejection::of_pool(
+                &pool,
+                Reason::PoolMismatch,
+                format!("{} is of pool {pool}, requested is pool {wanted}", crate::quoted(&kept)),
+            ));
+        }
+        if !request.addresses.is_empty() && request.addresses != kept {
+            return Err(Rejection::new(
+                Reason::NotAllowedByConfig,
+                format!("requested is {}, not {}", crate::quoted(&request.addresses), crate::quoted(&kept)),
+            ));
+        }
+        if holding.sharing != request.claimant.sharing || !dropped.is_empty() {
+            self.release_silently(service);
+            self.hold(&request.claimant, kept.clone());
+            for address in &dropped {
+                self.announce_change(*address);
+            }
+        }
+        let missing = match request.demand {
+            Demand::One(_) => None,
+            Demand::Both | Demand::Prefer { .. } => {
+                let families = [Family::V4, Family::V6];
+                families.into_iter().find(|family| kept.iter().all(|address| Family::of(*address) != *family))
+            }
+        };
+        Ok(Kept { dropped: dropped.first().copied(), missing })
+    }
+
+    /// Gives back everything that the Service holds, and returns it.
+    pub fn release(&mut self, service: &ServiceKey) -> Vec<IpAddr> {
+        let addresses = self.release_silently(service);
+        for address in &addresses {
+            self.announce_change(*address);
+        }
+        addresses
+    }
+
+    /// Gives back everything, of all Services. The pools stay.
+    pub fn release_all(&mut self) {
+        let services: Vec<ServiceKey> = self.holdings.keys().cloned().collect();
+        for service in &services {
+            self.release_silently(service);
+        }
+        self.changes.clear();
+    }
+
+    /// What happened to addresses since the last call, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What the Service holds.
+    #[must_use]
+    pub fn holding(&self, service: &ServiceKey) -> Option<&Holding> {
+        self.holdings.get(service)
+    }
+
+    /// Who uses the address, in order of name.
+    pub fn users(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        self.addresses.get(&address).into_iter().flat_map(|occupancy| &occupancy.users)
+    }
+
+    /// The pool in force that the address lies in.
+    #[must_use]
+    pub fn pool_of(&self, address: IpAddr) -> Option<&str> {
+        self.locate(address).map(|(pool, _)| pool)
+    }
+
+    /// The version of a pool that is in force.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.get(name).map(|state| &state.pool)
+    }
+
+    /// All pools in force, by name.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values().map(|state| &state.pool)
+    }
+
+    /// How much of a pool is used and free.
+    #[must_use]
+    pub fn counts(&self, pool: &str) -> Option<Counts> {
+        self.pools.get(pool).map(PoolState::counts)
+    }
+
+    /// Whether the pool has an address of this family that nobody holds.
+    pub fn has_free(&mut self, pool: &str, family: Family) -> bool {
+        self.pools.get_mut(pool).is_some_and(|state| state.first_free(family).is_some())
+    }
+
+    fn take_requested(&self, request: &Request<'_>) -> Result<Vec<IpAddr>, Rejection> {
+        let pool = self.permit(&request.claimant, &request.addresses)?;
+        if let Some(wanted) = request.pool.filter(|wanted| *wanted != &*pool) {
+            return Err(Rejection::of_pool(
+                &pool,
+                Reason::PoolMismatch,
+                format!(
+                    "{} is of pool {pool}, requested is pool {wanted}",
+                    crate::quoted(&request.addresses)
+                ),
+            ));
+        }
+        Ok(request.addresses.clone())
+    }
+
+    fn choose(&mut self, request: &Request<'_>) -> Result<Vec<IpAddr>, Rejection> {
+        let Self { pools, pinned, general, addresses, .. } = self;
+        let passes = request.demand.passes();
+        if let Some(name) = request.pool {
+            let Some(state) = pools.get(name) else {
+                return Err(Rejection::of_pool(
+                    name,
+                    Reason::UnknownPool,
+                    format!("unknown pool \"{name}\""),
+                ));
+            };
+            if let Some(reason) = refusal(&state.pool, &request.claimant) {
+                return Err(Rejection::incompatible(name, reason));
+            }
+            let mut last = Reason::PoolExhausted;
+            for families in passes {
+                match pick(pools, addresses, name, families, &request.claimant) {
+                    Ok(picked) => return Ok(picked),
+                    Err(reason) => last = telling(last, reason, passes),
+                }
+            }
+            return Err(none_in_pool(name, last, request.demand.families()));
+        }
+        let mut rejected: Vec<(Box<str>, Reason)> = Vec::new();
+        for (turn, families) in passes.iter().enumerate() {
+            let order = pinned.iter().map(|(_, name)| name).chain(general.iter());
+            for (index, name) in order.enumerate() {
+                match automatic(pools, addresses, name, families, &request.claimant) {
+                    Ok(picked) => return Ok(picked),
+                    Err(reason) if turn == 0 => rejected.push((name.clone(), reason)),
+                    Err(Reason::PoolExhausted) => rejected[index].1 = Reason::PoolExhausted,
+                    Err(_) => {}
+                }
+            }
+        }
+        let reason = if rejected.is_empty() { Reason::NoPools } else { Reason::NoAvailableAddresses };
+        Err(Rejection { reason, cause: "no available IPs".to_owned(), rejected })
+    }
+
+    /// Checks that the addresses lie in one pool that may serve the claimant, and that their users agree; returns the
+    /// pool's name.
+    fn permit(&self, claimant: &Claimant<'_>, addresses: &[IpAddr]) -> Result<Box<str>, Rejection> {
+        let mut pool: Option<&str> = None;
+        for address in addresses {
+            let found = self.locate(*address).and_then(|(name, _)| Some((name, self.pools.get(name)?)));
+            let Some((name, state)) = found else {
+                return Err(Rejection::not_in_config(addresses, Reason::AddressNotInPools));
+            };
+            if pool.is_some_and(|pool| pool != name) {
+                return Err(Rejection::not_in_config(addresses, Reason::AddressesInDifferentPools));
+            }
+            pool = Some(name);
+            if let Some(reason) = refusal(&state.pool, claimant) {
+                return Err(Rejection::incompatible(name, reason));
+            }
+            if state.avoids(*address) {
+                return Err(Rejection::not_in_config(addresses, Reason::BuggyAddress));
+            }
+            if let Some(occupancy) = self.addresses.get(address) {
+                occupancy.admits(*address, claimant.service, &claimant.sharing)?;
+            }
+        }
+        Ok(pool.unwrap_or_default().into())
+    }
+
+    fn hold(&mut self, claimant: &Claimant<'_>, addresses: Vec<IpAddr>) {
+        for address in &addresses {
+            let place = self.place(*address);
+            let family = Family::of(*address);
+            let first = !self.addresses.contains_key(address);
+            let occupancy = self.addresses.entry(*address).or_default();
+            occupancy.join(claimant.service, &claimant.sharing);
+            if let Some((pool, position)) = place
+                && let Some(state) = self.pools.get_mut(&pool)
+            {
+                if first {
+                    state.take(position, family);
+                }
+                state.join_group(position, family, occupancy);
+            }
+            self.changes.push(Change::Users { address: *address, key: occupancy.key.clone() });
+        }
+        let holding = Holding { addresses, sharing: claimant.sharing.clone() };
+        self.holdings.insert(claimant.service.clone(), holding);
+    }
+
+    fn release_silently(&mut self, service: &ServiceKey) -> Vec<IpAddr> {
+        let Some(holding) = self.holdings.remove(service) else { return Vec::new() };
+        for address in &holding.addresses {
+            let place = self.place(*address);
+            let family = Family::of(*address);
+            let Some(occupancy) = self.addresses.get_mut(address) else { continue };
+            occupancy.leave(service);
+            let empty = occupancy.users.is_empty();
+            if let Some((pool, position)) = place
+                && let Some(state) = self.pools.get_mut(&pool)
+            {
+                if empty {
+                    state.leave_group(position, family, occupancy.key.as_deref());
+                    state.release(position, family);
+                } else {
+                    state.join_group(position, family, occupancy);
+                }
+            }
+            if empty {
+                self.addresses.remove(address);
+            }
+        }
+        holding.addresses
+    }
+
+    fn announce_change(&mut self, address: IpAddr) {
+        let change = match self.addresses.get(&address) {
+            Some(occupancy) => Change::Users { address, key: occupancy.key.clone() },
+            None => Change::Freed { pool: self.pool_of(address).map(Into::into), address },
+        };
+        self.changes.push(change);
+    }
+
+    fn locate(&self, address: IpAddr) -> Option<(&str, usize)> {
+        let (_, slot) = self.ranges.range(..=address).next_back()?;
+        (slot.last >= address).then_some((&*slot.pool, slot.span))
+    }
+
+    fn place(&self, address: IpAddr) -> Option<(Box<str>, Position)> {
+        let (pool, span) = self.locate(address)?;
+        let position = self.pools.get(pool)?.position(span, address)?;
+        Some((pool.into(), position))
+    }
+}
+
+fn refusal(pool: &Pool, claimant: &Claimant<'_>) -> Option<Reason> {
+    pool.refusal(&claimant.service.namespace, claimant.namespace_labels, claimant.labels)
+}
+
+fn automatic(
+    pools: &mut BTreeMap<Box<str>, PoolState>,
+    addresses: &BTreeMap<IpAddr, Occupancy>,
+    name: &str,
+    families: &[Family],
+    claimant: &Claimant<'_>,
+) -> Result<Vec<IpAddr>, Reason> {
+    let Some(state) = pools.get(name) else { return Err(Reason::UnknownPool) };
+    if let Some(reason) = refusal(&state.pool, claimant) {
+        return Err(reason);
+    }
+    if !state.pool.auto_assign {
+        return Err(Reason::NotAutoAssigned);
+    }
+    pick(pools, addresses, name, families, claimant)
+}
+
+/// The first address of each family, or why there is none.
+fn pick(
+    pools: &mut BTreeMap<Box<str>, PoolState>,
+    addresses: &BTreeMap<IpAddr, Occupancy>,
+    name: &str,
+    families: &[Family],
+    claimant: &Claimant<'_>,
+) -> Result<Vec<IpAddr>, Reason> {
+    let Some(state) = pools.get_mut(name) else { return Err(Reason::UnknownPool) };
+    if families.iter().any(|family| !state.has_family(*family)) {
+        return Err(Reason::FamilyMissing);
+    }
+    let admits = |address: IpAddr| {
+        let occupancy = addresses.get(&address);
+        occupancy.is_none_or(|o| o.admits(address, claimant.service, &claimant.sharing).is_ok())
+    };
+    let mut picked = Vec::with_capacity(families.len());
+    for family in families {
+        picked.push(state.pick(*family, &claimant.sharing, admits).ok_or(Reason::PoolExhausted)?);
+    }
+    Ok(picked)
+}
+
+/// Of the reasons of several passes, the one that says most: a full pool may become free.
+fn telling(known: Reason, new: Reason, passes: &[&[Family]]) -> Reason {
+    if passes.len() == 1 || new == Reason::PoolExhausted { new } else { known }
+}
+
+fn none_in_pool(pool: &str, reason: Reason, families: &[Family]) -> Rejection {
+    let cause = if reason == Reason::FamilyMissing {
+        let names: Vec<&str> = families.iter().map(|family| family.as_str()).collect();
+        format!("no available IPs in pool {pool}: it has no {} addresses", names.join(" and "))
+    } else {
+        format!("no available IPs in pool {pool}")
+    };
+    Rejection::of_pool(pool, reason, cause)
+}

@@ -1,22 +1,41 @@
-//! Who is alive: authenticated heartbeats between the speakers.
+//! Who is alive: authenticated heartbeats between the speakers, and what they tell each other in them.
+//! The IO sibling is the driver loop of `landfall-speaker`.
+//!
+//! Every node sends every other node a small signed datagram once per interval (full mesh). It says "I am here,
+//! I hear you (or not), and these are the digests of my profile and my claims". A receiver whose copy differs
+//! pulls the difference; changes of claims are pushed at once, so that a takeover is known after one packet.
+//!
+//! # What a packet must pass
+//! Source address of a member, version, key, tag, receiver, sender, and a stamp (run of the sender, sequence) above
+//! all before it. See [`DropReason`]. A packet keeps its sender alive only if it echoes the run that this process is in:
+//! what was recorded before we started proves nothing.
+//!
+//! # Whose word counts
+//! Members come from the API server, never from packets, and stay in force while it is away. A node asserts only its
+//! own claims. Agreement between watchers, the watch graph and the question to a silent node's kernel are not in here
+//! yet: [`Event::State`] with [`MemberState::Dead`] is the verdict of this node alone, which is where they will stand.
 
-use std::fmt;
+mod claims;
+mod counters;
+mod field;
+mod key;
+mod machine;
+mod member;
+mod message;
+mod packet;
+mod peer;
+mod profile;
+mod random;
+mod receive;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod timers;
 
-/// A key that authenticates heartbeats, derived from the shared secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key([u8; 32]);
-
-impl Key {
-    /// The key with these bytes.
-    #[must_use]
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for Key {
-    /// Never shows the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(…)")
-    }
-}
+pub use claims::{Claim, ClaimChanges, Epoch};
+pub use counters::{Counters, DropReason};
+pub use key::{Key, KeyError};
+pub use machine::{Event, Member, Membership, Settings, Timing};
+pub use member::MemberState;
+pub use message::{BootId, Phase};
+pub use profile::{LinkInfo, Profile};

@@ -1,0 +1,564 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use landfall_model::Instant;
+
+use super::{
+    claims::{Claim, ClaimChanges, Ledger, digest64},
+    counters::Counters,
+    key::Key,
+    member::{MemberState, Signal, next_state},
+    message::{BootId, Content, Digests, Echo, Heartbeat, Phase, Stamp, write},
+    packet::seal,
+    peer::{Peer, PeerId},
+    profile::Profile,
+    random::Random,
+    timers::{Timer, Timers},
+};
+
+/// How many removed members are remembered, so that old packets of theirs stay old when they come back.
+const MAX_DEPARTED: usize = 4_096;
+
+/// What a [`Membership`] needs to know of its process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of our node, at most 253 bytes.
+    pub node: Box<str>,
+    /// This run of the process.
+    pub boot: BootId,
+    /// Intervals and windows.
+    pub timing: Timing,
+    /// Random bits for the jitter.
+    pub seed: u64,
+}
+
+/// Intervals and windows. Nodes need not agree on them: each tells its interval, and the longer one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats to one peer, ± 10 % jitter. At least 1 ms, at most 60 s.
+    pub interval: Duration,
+    /// A peer is dead after this many intervals without a packet. At least 1.
+    pub missed: u32,
+    /// A cold start waits this long, and a member that was lost must be heard this long before it counts again.
+    pub settle: Duration,
+}
+
+impl Default for Timing {
+    /// 100 ms, 5 missed, 1 s.
+    fn default() -> Self {
+        Self { interval: Duration::from_millis(100), missed: 5, settle: Duration::from_secs(1) }
+    }
+}
+
+impl Timing {
+    /// The longest silence of a live peer with the same interval.
+    #[must_use]
+    pub fn detection(&self) -> Duration {
+        self.interval.saturating_mul(self.missed)
+    }
+
+    /// The same for a peer that announces `interval`.
+    pub(super) fn window(&self, interval: Duration) -> Duration {
+        self.interval.max(interval).saturating_mul(self.missed)
+    }
+
+    fn within_limits(self) -> Self {
+        Self {
+            interval: self.interval.clamp(Duration::from_millis(1), Duration::from_secs(60)),
+            missed: self.missed.max(1),
+            settle: self.settle,
+        }
+    }
+}
+
+/// What a [`Membership`] has to say. For one packet, [`Event::State`] comes before what the packet carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Send a datagram from the membership port.
+    Send {
+        /// To whom.
+        to: SocketAddr,
+        /// Its payload.
+        bytes: Vec<u8>,
+    },
+    /// A member's state changed. A new member starts with [`MemberState::Unknown`]; after [`MemberState::Gone`]
+    /// its profile and claims are forgotten without further events.
+    State {
+        /// The member.
+        node: Box<str>,
+        /// Its state now.
+        state: MemberState,
+    },
+    /// A member's process was started again while it was a member. What it claims now follows.
+    Restarted {
+        /// The member.
+        node: Box<str>,
+    },
+    /// A member's profile changed.
+    Profile {
+        /// The member.
+        node: Box<str>,
+        /// Its profile now.
+        profile: Profile,
+    },
+    /// A member's claims changed. All of them are in [`Membership::member`].
+    Claims {
+        /// The member.
+        node: Box<str>,
+        /// What changed, at the cost of the change.
+        changes: ClaimChanges,
+    },
+    /// [`Membership::settled`] became true. Comes once.
+    Settled,
+    /// This process did not run for a while; what it believes of others may be old, and they may have taken over
+    /// what it owns. All windows start again.
+    Stalled {
+        /// How much too late [`Membership::handle_timeout`] was called.
+        late: Duration,
+    },
+}
+
+/// A member as this node sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// Its node's name.
+    pub node: &'a str,
+    /// How it stands.
+    pub state: MemberState,
+    /// What it last said of itself.
+    pub phase: Phase,
+    /// Its run, once heard.
+    pub boot: Option<BootId>,
+    /// Our copies of its profile and claims were complete at its last packet.
+    pub in_sync: bool,
+    /// It sees the same members alive as we do.
+    pub same_view: bool,
+    /// Its profile, once known.
+    pub profile: Option<&'a Profile>,
+    /// Its claims. Those of a dead member are kept for its return and are void until then.
+    pub claims: &'a BTreeMap<IpAddr, Claim>,
+}
+
+/// The machine. After each call that takes `now`, drain [`Membership::next_event`] and read
+/// [`Membership::poll_timeout`] again.
+///
+/// Cost: one packet per peer and interval; a received packet costs a few map lookups and one HMAC, no timer operation.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    pub(super) node: Box<str>,
+    pub(super) name_digest: u64,
+    pub(super) boot: BootId,
+    /// A peer has echoed this run, so it is no older than what peers know.
+    pub(super) confirmed: bool,
+    sequence: u64,
+    pub(super) timing: Timing,
+    random: Random,
+    pub(super) keys: Vec<Key>,
+    leaving: bool,
+    pub(super) settled: bool,
+    /// The set of members has been given once.
+    have_peers: bool,
+    settling_since: Option<Instant>,
+    pub(super) peers: BTreeMap<PeerId, Peer>,
+    pub(super) names: BTreeMap<Box<str>, PeerId>,
+    pub(super) sources: BTreeSet<IpAddr>,
+    departed: BTreeMap<Box<str>, Stamp>,
+    next_id: u32,
+    /// How many members are heard.
+    heard: usize,
+    /// Digest of the members that are alive, ourselves included.
+    pub(super) view: u64,
+    pub(super) profile: Vec<u8>,
+    pub(super) profile_digest: u64,
+    pub(super) claims: Ledger,
+    /// Claims that changed a moment ago; heartbeats repeat them in case the first packet was lost.
+    pub(super) recent: VecDeque<(Instant, IpAddr)>,
+    pub(super) timers: Timers,
+    pub(super) events: VecDeque<Event>,
+    pub(super) counters: Counters,
+}
+
+impl Membership {
+    /// A machine that knows nobody. It sends once it has keys and peers.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let Settings { node, boot, timing, seed } = settings;
+        let name_digest = digest64(node.as_bytes());
+        Self {
+            node,
+            name_digest,
+            boot,
+            confirmed: false,
+            sequence: 0,
+            timing: timing.within_limits(),
+            random: Random::new(seed),
+            keys: Vec::new(),
+            leaving: false,
+            settled: false,
+            have_peers: false,
+            settling_since: None,
+            peers: BTreeMap::new(),
+            names: BTreeMap::new(),
+            sources: BTreeSet::new(),
+            departed: BTreeMap::new(),
+            next_id: 0,
+            heard: 0,
+            view: name_digest,
+            profile: Vec::new(),
+            profile_digest: 0,
+            claims: Ledger::default(),
+            recent: VecDeque::new(),
+            timers: Timers::default(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Makes these the keys: the first one signs, all of them are accepted. To rotate without a gap, first add the
+    /// new key at the end everywhere, then move it to the front, then drop the old one. Without keys nothing is sent
+    /// or accepted.
+    pub fn set_keys(&mut self, keys: Vec<Key>, now: Instant) {
+        let first = self.keys.is_empty() && !keys.is_empty();
+        self.keys = keys;
+        if first {
+            for id in self.peers.keys() {
+                self.timers.arm(Timer::Send(*id), now);
+            }
+        }
+        self.start_settling(now);
+    }
+
+    /// Makes these the other members, with the addresses of their membership ports; our own name is left out. Call it
+    /// when the set is known for the first time, also if it is empty, and when it changes. While the API server is
+    /// away, do not call it: the last set stays. Members that stay keep their state, also when addresses change.
+    pub fn set_peers(&mut self, mut peers: BTreeMap<Box<str>, Vec<SocketAddr>>, now: Instant) {
+        peers.remove(&self.node);
+        let gone: Vec<PeerId> =
+            self.names.iter().filter(|(node, _)| !peers.contains_key(*node)).map(|(_, id)| *id).collect();
+        for id in gone {
+            self.remove(id, now);
+        }
+        self.sources = peers.values().flatten().map(|address| address.ip().to_canonical()).collect();
+        for (node, addresses) in peers {
+            match self.names.get(&node).and_then(|id| self.peers.get_mut(id)) {
+                Some(peer) => peer.addresses = addresses,
+                None => self.add(node, addresses, now),
+            }
+        }
+        self.have_peers = true;
+        self.start_settling(now);
+        self.try_settle(now);
+    }
+
+    /// Makes this what we tell others about ourselves. They are told at once that it changed.
+    pub fn set_profile(&mut self, profile: &Profile, now: Instant) {
+        let (bytes, left_out) = profile.encode();
+        if bytes == self.profile {
+            return;
+        }
+        self.counters.links_left_out += left_out;
+        self.profile_digest = digest64(&bytes);
+        self.profile = bytes;
+        self.beat_all(now);
+    }
+
+    /// Makes these our claims, at the cost of a comparison. See [`Membership::change_claims`].
+    pub fn set_claims(&mut self, claims: &BTreeMap<IpAddr, Claim>, now: Instant) {
+        let changes = self.claims.difference(claims);
+        self.change_claims(&changes, now);
+    }
+
+    /// Changes our claims and pushes what changed to everyone who hears us, in packets that go out with this call.
+    pub fn change_claims(&mut self, changes: &ClaimChanges, now: Instant) {
+        let changed: Vec<_> = changes
+            .iter()
+            .filter(|(address, claim)| self.claims.set(**address, **claim))
+            .map(|(address, claim)| (*address, *claim))
+            .collect();
+        self.push_changes(&changed, now);
+    }
+
+    /// Says goodbye: from now on we tell everyone that we are leaving, at once and with each heartbeat.
+    pub fn leave(&mut self, now: Instant) {
+        if !self.leaving {
+            self.leaving = true;
+            self.beat_all(now);
+        }
+    }
+
+    /// To be called at [`Membership::poll_timeout`]. Earlier or twice does nothing. Read all waiting datagrams first:
+    /// a call that is late by more than half of [`Timing::detection`] is our own stall, and a shorter one counts
+    /// against the peers whose packets were not read yet.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let Some((due, _)) = self.timers.first().filter(|(due, _)| *due <= now) else { return };
+        let late = now.since(due);
+        if late > self.timing.detection() / 2 {
+            self.restart_windows(due, now);
+            self.counters.stalls += 1;
+            self.events.push_back(Event::Stalled { late });
+        }
+        // Heartbeats that are almost due go along: one wake-up then serves many of 1,000 peers.
+        let soon = now + self.timing.interval / 20;
+        while let Some((at, timer)) = self.timers.first() {
+            let early = matches!(timer, Timer::Send(_)) && at <= soon;
+            if at > now && !early {
+                break;
+            }
+            self.timers.disarm(timer);
+            self.fire(timer, now);
+        }
+    }
+
+    /// When [`Membership::handle_timeout`] is to be called; `None` while there is nothing to wait for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| at)
+    }
+
+    /// The next event. Drain to `None` after each call of another method that takes `now`.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether we know enough to decide: all members were heard and their profiles and claims read, or
+    /// [`Timing::settle`] passed since the members (and, unless we are alone, a key) are known. Members that are heard
+    /// but not yet read delay it up to three times that. Announce nothing before. Never false again.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether any other member is heard. `false` with members present means that we are cut off, or all alone.
+    #[must_use]
+    pub fn hears_anyone(&self) -> bool {
+        self.heard > 0
+    }
+
+    /// A member by its node's name.
+    #[must_use]
+    pub fn member(&self, node: &str) -> Option<Member<'_>> {
+        let peer = self.peers.get(self.names.get(node)?)?;
+        Some(self.view_of(peer))
+    }
+
+    /// All other members, by name.
+    pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
+        self.names.values().filter_map(|id| self.peers.get(id)).map(|peer| self.view_of(peer))
+    }
+
+    /// What we claim.
+    #[must_use]
+    pub fn own_claims(&self) -> &BTreeMap<IpAddr, Claim> {
+        self.claims.claims()
+    }
+
+    /// What we say of ourselves.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        if self.leaving {
+            Phase::Leaving
+        } else if self.settled {
+            Phase::Serving
+        } else {
+            Phase::Joining
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn view_of<'a>(&self, peer: &'a Peer) -> Member<'a> {
+        Member {
+            node: &peer.node,
+            state: peer.state,
+            phase: peer.phase,
+            boot: peer.stamp.map(|stamp| stamp.boot),
+            in_sync: peer.in_sync(),
+            same_view: peer.theirs.is_some_and(|theirs| theirs.view == self.view),
+            profile: peer.profile.as_ref(),
+            claims: peer.claims.claims(),
+        }
+    }
+
+    fn add(&mut self, node: Box<str>, addresses: Vec<SocketAddr>, now: Instant) {
+        let id = PeerId(self.next_id);
+        self.next_id += 1;
+        let mut peer = Peer::new(node.clone(), addresses);
+        peer.stamp = self.departed.remove(&node);
+        self.peers.insert(id, peer);
+        self.names.insert(node.clone(), id);
+        self.timers.arm(Timer::Send(id), now);
+        self.events.push_back(Event::State { node, state: MemberState::Unknown });
+    }
+
+    fn remove(&mut self, id: PeerId, now: Instant) {
+        self.transition(id, Signal::Removed, now);
+        self.timers.disarm_peer(id);
+        let Some(peer) = self.peers.remove(&id) else { return };
+        if let Some(stamp) = peer.stamp {
+            if self.departed.len() >= MAX_DEPARTED {
+                self.departed.pop_first();
+            }
+            self.departed.insert(peer.node.clone(), stamp);
+        }
+        self.names.remove(&peer.node);
+    }
+
+    /// Brings a member into its next state, with the timers, sums and events that follow from it.
+    pub(super) fn transition(&mut self, id: PeerId, signal: Signal, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let before = peer.state;
+        let state = next_state(before, signal);
+        if state == before {
+            return;
+        }
+        peer.state = state;
+        match (before.is_heard(), state.is_heard()) {
+            (false, true) => {
+                self.heard += 1;
+                self.timers.arm(Timer::Window(id), peer.deadline);
+            }
+            (true, false) => {
+                self.heard -= 1;
+                self.timers.disarm(Timer::Window(id));
+                self.timers.disarm(Timer::Sync(id));
+            }
+            (true, true) | (false, false) => {}
+        }
+        if is_alive(before) != is_alive(state) {
+            self.view ^= peer.name_digest;
+        }
+        if state == (MemberState::Alive { settled: false }) {
+            self.timers.arm(Timer::Settle(id), now + self.timing.settle);
+        } else {
+            self.timers.disarm(Timer::Settle(id));
+        }
+        self.events.push_back(Event::State { node: peer.node.clone(), state });
+    }
+
+    fn fire(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::OwnSettle => self.try_settle(now),
+            Timer::Send(id) => {
+                self.beat(id, now);
+                self.timers.arm(timer, now + self.random.jittered(self.timing.interval));
+            }
+            Timer::Window(id) => match self.peers.get(&id).map(|peer| peer.deadline) {
+                Some(deadline) if deadline > now => self.timers.arm(timer, deadline),
+                Some(_) => {
+                    self.transition(id, Signal::Silent, now);
+                    self.try_settle(now);
+                }
+                None => {}
+            },
+            Timer::Settle(id) => self.transition(id, Signal::Stable, now),
+            Timer::Sync(id) => self.pull(id, now),
+        }
+    }
+
+    /// Nobody is dead because we slept: as if everyone who was heard when we should have woken had just been heard.
+    fn restart_windows(&mut self, due: Instant, now: Instant) {
+        for (id, peer) in &mut self.peers {
+            let until = now + self.timing.window(peer.interval);
+            if peer.state.is_heard() {
+                peer.deadline = peer.deadline.max(until);
+            }
+            peer.heard_until = peer.heard_until.map(|at| if at > due { at.max(until) } else { at });
+            if peer.state == (MemberState::Alive { settled: false }) {
+                self.timers.arm(Timer::Settle(*id), now + self.timing.settle);
+            }
+        }
+        if self.settling_since.is_some() && !self.settled {
+            self.settling_since = Some(now);
+            self.timers.arm(Timer::OwnSettle, now + self.timing.settle);
+        }
+    }
+
+    /// Starts the clock of our own cold start, once we could hear others.
+    fn start_settling(&mut self, now: Instant) {
+        let able = self.have_peers && (self.peers.is_empty() || !self.keys.is_empty());
+        if able && self.settling_since.is_none() {
+            self.settling_since = Some(now);
+            self.timers.arm(Timer::OwnSettle, now + self.timing.settle);
+        }
+    }
+
+    /// See [`Membership::settled`]. O(members) until it is true, and called only when a member's state or copy changed.
+    pub(super) fn try_settle(&mut self, now: Instant) {
+        let Some(since) = self.settling_since.filter(|_| !self.settled) else { return };
+        if !self.peers.is_empty() && self.keys.is_empty() {
+            // The keys went away, or members came before the first key: wait for them.
+            self.settling_since = None;
+            self.timers.disarm(Timer::OwnSettle);
+            return;
+        }
+        let early = since + self.timing.settle;
+        let late = since + self.timing.settle * 3;
+        let heard_all = !self.peers.is_empty()
+            && self.peers.values().all(|peer| peer.state != MemberState::Unknown && peer.in_sync());
+        let read_all = || self.peers.values().all(|peer| !peer.state.is_heard() || peer.in_sync());
+        if heard_all || now >= late || (now >= early && read_all()) {
+            self.settled = true;
+            self.timers.disarm(Timer::OwnSettle);
+            self.events.push_back(Event::Settled);
+        } else {
+            self.timers.arm(Timer::OwnSettle, if now < early { early } else { late });
+        }
+    }
+
+    /// A heartbeat to everyone who is heard, now.
+    fn beat_all(&mut self, now: Instant) {
+        for id in self.heard_peers() {
+            self.beat(id, now);
+        }
+    }
+
+    pub(super) fn heard_peers(&self) -> Vec<PeerId> {
+        self.peers.iter().filter(|(_, peer)| peer.state.is_heard()).map(|(id, _)| *id).collect()
+    }
+
+    /// A heartbeat to one peer, with the changes of the last moments.
+    pub(super) fn beat(&mut self, id: PeerId, now: Instant) {
+        let content = Content { changes: self.recent_changes(now), ..Content::default() };
+        self.send(id, &content, now);
+    }
+
+    pub(super) fn send(&mut self, id: PeerId, content: &Content<'_>, now: Instant) {
+        let phase = self.phase();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(to) = peer.next_path() else { return };
+        let Some(key) = self.keys.first() else {
+            self.counters.unsigned += 1;
+            return;
+        };
+        self.sequence += 1;
+        let echo = peer.stamp.zip(peer.heard_until);
+        let heartbeat = Heartbeat {
+            sender: &self.node,
+            receiver: peer.name_digest,
+            stamp: Stamp { boot: self.boot, sequence: self.sequence },
+            phase,
+            interval: self.timing.interval,
+            echo: echo.map(|(stamp, until)| Echo { boot: stamp.boot, now: until > now }),
+            digests: Digests {
+                view: self.view,
+                profile: self.profile_digest,
+                claims: self.claims.digest(),
+                claims_len: self.claims.len(),
+            },
+        };
+        let bytes = seal(key, |out| write(out, &heartbeat, content));
+        self.counters.sent += 1;
+        self.events.push_back(Event::Send { to, bytes });
+    }
+}
+
+fn is_alive(state: MemberState) -> bool {
+    matches!(state, MemberState::Alive { .. })
+}

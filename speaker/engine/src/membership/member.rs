@@ -1,0 +1,91 @@
+/// How a member stands, as this node sees it.
+///
+/// | State | Its claims | May take over |
+/// |---|---|---|
+/// | `Unknown` | none seen | no |
+/// | `Alive { settled: true }` | hold | yes |
+/// | `Alive { settled: false }` | hold | no, until it was heard for a whole [`super::Timing::settle`] |
+/// | `Degraded` | hold, since it speaks | no |
+/// | `Dead` | void | no |
+/// | `Leaving` | pass to others, without a gap | no |
+/// | `Gone` | void | no |
+///
+/// Whoever is heard for the first time counts at once: nobody has a reason to distrust it, and at a cold start of
+/// the whole cluster everybody must rank everybody. Whoever was lost must first be stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MemberState {
+    /// A member that was never heard.
+    Unknown,
+    /// Heard, and it hears us.
+    Alive {
+        /// It may take addresses over. `false` for a while after it came back.
+        settled: bool,
+    },
+    /// Heard, but it says that it does not hear us. Such a peer sees us dead, so the pair is broken for both
+    /// ends: one-way loss counts as loss.
+    Degraded,
+    /// It was heard once, and then not for the whole detection time.
+    Dead,
+    /// It is shutting down and still serves.
+    Leaving,
+    /// It is no member any more.
+    Gone,
+}
+
+impl MemberState {
+    /// It may take addresses over, as far as membership is concerned.
+    #[must_use]
+    pub const fn is_eligible(self) -> bool {
+        match self {
+            Self::Alive { settled } => settled,
+            Self::Unknown | Self::Degraded | Self::Dead | Self::Leaving | Self::Gone => false,
+        }
+    }
+
+    /// Its packets reach us, so its claims count.
+    #[must_use]
+    pub const fn is_heard(self) -> bool {
+        match self {
+            Self::Alive { .. } | Self::Degraded | Self::Leaving => true,
+            Self::Unknown | Self::Dead | Self::Gone => false,
+        }
+    }
+}
+
+/// What happened to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// A packet that proves that it hears this process.
+    Heard,
+    /// The same, or that it does not hear us, and that it is leaving.
+    HeardLeaving,
+    /// A packet that says that it heard this process before, and does not now.
+    Deaf,
+    /// A packet that proves nothing about us: its sender has only just started, or somebody plays back what was
+    /// sent before we started. It keeps nobody alive.
+    Unproven,
+    /// The silence window ended.
+    Silent,
+    /// It was heard for the whole settling time.
+    Stable,
+    /// It was taken out of the set of members.
+    Removed,
+}
+
+/// The state after `signal`. Pure; the table in the tests is complete.
+pub(super) const fn next_state(state: MemberState, signal: Signal) -> MemberState {
+    use MemberState::{Alive, Dead, Degraded, Gone, Leaving, Unknown};
+    match (state, signal) {
+        (Gone, _) | (_, Signal::Removed) => Gone,
+        (_, Signal::HeardLeaving) => Leaving,
+        (_, Signal::Deaf) => Degraded,
+        (Alive { settled }, Signal::Heard) => Alive { settled },
+        (Unknown, Signal::Heard) => Alive { settled: true },
+        (Degraded | Dead | Leaving, Signal::Heard) => Alive { settled: false },
+        (Alive { .. }, Signal::Stable) => Alive { settled: true },
+        (Alive { .. } | Degraded | Leaving, Signal::Silent) => Dead,
+        (Unknown | Dead, Signal::Silent)
+        | (Unknown | Degraded | Dead | Leaving, Signal::Stable)
+        | (_, Signal::Unproven) => state,
+    }
+}

@@ -1,0 +1,106 @@
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use landfall_model::Instant;
+
+use super::{
+    claims::{Ledger, digest64},
+    member::MemberState,
+    message::{Digests, Phase, Stamp},
+    profile::Profile,
+};
+
+/// A number for a member while it is one. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PeerId(pub(super) u32);
+
+/// Everything that we know of another member.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) node: Box<str>,
+    pub(super) name_digest: u64,
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Which of the addresses we send to. It moves on while the peer does not confirm that it hears us.
+    path: usize,
+    pub(super) state: MemberState,
+    /// The newest packet that was accepted.
+    pub(super) stamp: Option<Stamp>,
+    pub(super) phase: Phase,
+    /// The interval that the peer announces.
+    pub(super) interval: Duration,
+    /// Until when we tell the peer that we hear it.
+    pub(super) heard_until: Option<Instant>,
+    /// When it is dead unless it proves before that it hears us, or says that it does not.
+    pub(super) deadline: Instant,
+    /// What it last said that it has.
+    pub(super) theirs: Option<Digests>,
+    pub(super) profile: Option<Profile>,
+    pub(super) profile_digest: u64,
+    pub(super) assembly: Assembly,
+    pub(super) claims: Ledger,
+    /// Up to where this pull has read the claims.
+    pub(super) cursor: Option<IpAddr>,
+    /// Pulls in a row without an answer.
+    pub(super) unanswered: u32,
+}
+
+/// A profile that arrives in parts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Assembly {
+    pub(super) digest: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Peer {
+    pub(super) fn new(node: Box<str>, addresses: Vec<SocketAddr>) -> Self {
+        Self {
+            name_digest: digest64(node.as_bytes()),
+            node,
+            addresses,
+            path: 0,
+            state: MemberState::Unknown,
+            stamp: None,
+            phase: Phase::Joining,
+            interval: Duration::ZERO,
+            heard_until: None,
+            deadline: Instant::ZERO,
+            theirs: None,
+            profile: None,
+            profile_digest: 0,
+            assembly: Assembly::default(),
+            claims: Ledger::default(),
+            cursor: None,
+            unanswered: 0,
+        }
+    }
+
+    pub(super) fn has_address(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|address| address.ip().to_canonical() == ip)
+    }
+
+    /// Where the next packet goes; `None` while the peer has no address.
+    pub(super) fn next_path(&mut self) -> Option<SocketAddr> {
+        let confirmed = matches!(self.state, MemberState::Alive { .. });
+        if !confirmed {
+            self.path = self.path.wrapping_add(1);
+        }
+        let len = self.addresses.len();
+        (len > 0).then(|| self.addresses[self.path % len])
+    }
+
+    pub(super) fn profile_in_sync(&self) -> bool {
+        self.theirs.is_none_or(|theirs| theirs.profile == self.profile_digest)
+    }
+
+    pub(super) fn claims_in_sync(&self) -> bool {
+        self.theirs.is_none_or(|theirs| {
+            theirs.claims == self.claims.digest() && theirs.claims_len == self.claims.len()
+        })
+    }
+
+    pub(super) fn in_sync(&self) -> bool {
+        self.profile_in_sync() && self.claims_in_sync()
+    }
+}

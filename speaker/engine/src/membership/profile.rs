@@ -1,0 +1,142 @@
+use ipnet::IpNet;
+
+use super::field::{Reader, put_address, put_field};
+
+/// The longest encoded profile. Whoever claims a longer one is not asked for it.
+pub(super) const MAX_PROFILE: usize = 60_000;
+/// The longest text that a profile carries, in bytes.
+const MAX_TEXT: usize = 255;
+
+const VERSION: u8 = 1;
+const FLAGS: u8 = 2;
+const LINK: u8 = 3;
+
+const LINK_NAME: u8 = 1;
+const LINK_FLAGS: u8 = 2;
+const LINK_PREFIX: u8 = 3;
+
+const FLAG_NODE_PORT: u32 = 1;
+
+/// What a node tells the others about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Its links, in the order given.
+    pub links: Vec<LinkInfo>,
+    /// It can forward in mode `node-port`.
+    pub node_port: bool,
+    /// The version of its software, for people.
+    pub version: Box<str>,
+}
+
+/// A link of a node, as far as others need it to rank nodes for an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Its interface name.
+    pub name: Box<str>,
+    /// Its addresses with their prefix lengths.
+    pub prefixes: Vec<IpNet>,
+    /// A default route of IPv4 leaves through it.
+    pub default_v4: bool,
+    /// A default route of IPv6 leaves through it.
+    pub default_v6: bool,
+    /// It can answer ARP.
+    pub arp: bool,
+    /// It can answer neighbour solicitations.
+    pub ndp: bool,
+}
+
+impl Profile {
+    /// The wire form and how many links did not fit into it. Texts are cut to 255 bytes.
+    pub(super) fn encode(&self) -> (Vec<u8>, u64) {
+        let mut out = Vec::new();
+        put_field(&mut out, VERSION, |out| out.extend_from_slice(cut(&self.version).as_bytes()));
+        let flags = if self.node_port { FLAG_NODE_PORT } else { 0 };
+        put_field(&mut out, FLAGS, |out| out.extend_from_slice(&flags.to_be_bytes()));
+        let mut left_out = 0;
+        for link in &self.links {
+            if out.len() + link.encoded_len() > MAX_PROFILE {
+                left_out += 1;
+            } else {
+                put_field(&mut out, LINK, |out| link.encode(out));
+            }
+        }
+        (out, left_out)
+    }
+
+    /// `None` when a known field makes no sense. Unknown fields and flags are skipped: a newer version sent them.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut profile = Self::default();
+        let mut fields = Reader(bytes);
+        while !fields.is_empty() {
+            let (kind, value) = fields.field()?;
+            match kind {
+                VERSION => profile.version = text(value)?,
+                FLAGS => {
+                    let flags = u32::from_be_bytes(value.try_into().ok()?);
+                    profile.node_port = flags & FLAG_NODE_PORT != 0;
+                }
+                LINK => profile.links.push(LinkInfo::decode(value)?),
+                _ => {}
+            }
+        }
+        Some(profile)
+    }
+}
+
+impl LinkInfo {
+    /// An upper bound.
+    fn encoded_len(&self) -> usize {
+        3 + 3 + cut(&self.name).len() + 3 + 4 + self.prefixes.len() * (3 + 1 + 17)
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_field(out, LINK_NAME, |out| out.extend_from_slice(cut(&self.name).as_bytes()));
+        let bits = [self.default_v4, self.default_v6, self.arp, self.ndp];
+        let flags = bits.iter().enumerate().fold(0_u32, |flags, (bit, set)| flags | (u32::from(*set) << bit));
+        put_field(out, LINK_FLAGS, |out| out.extend_from_slice(&flags.to_be_bytes()));
+        for prefix in &self.prefixes {
+            put_field(out, LINK_PREFIX, |out| {
+                out.push(prefix.prefix_len());
+                put_address(out, prefix.addr());
+            });
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut link = Self::default();
+        let mut fields = Reader(bytes);
+        while !fields.is_empty() {
+            let (kind, value) = fields.field()?;
+            match kind {
+                LINK_NAME => link.name = text(value)?,
+                LINK_FLAGS => {
+                    let flags = u32::from_be_bytes(value.try_into().ok()?);
+                    let set = |bit: u32| flags & (1 << bit) != 0;
+                    (link.default_v4, link.default_v6, link.arp, link.ndp) = (set(0), set(1), set(2), set(3));
+                }
+                LINK_PREFIX => {
+                    let mut value = Reader(value);
+                    let len = value.u8()?;
+                    let address = value.address()?;
+                    if !value.is_empty() {
+                        return None;
+                    }
+                    link.prefixes.push(IpNet::new(address, len).ok()?);
+                }
+                _ => {}
+            }
+        }
+        Some(link)
+    }
+}
+
+fn text(value: &[u8]) -> Option<Box<str>> {
+    if value.len() > MAX_TEXT {
+        return None;
+    }
+    std::str::from_utf8(value).ok().map(Box::from)
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}

@@ -1,1 +1,5 @@
-//! Placeholder of the first commit.
+//! The speaker: one per node. It carries out what the pure `landfall-engine` decides.
+
+pub mod netlink;
+pub mod nftables;
+pub mod sockets;

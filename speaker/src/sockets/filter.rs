@@ -1,0 +1,72 @@
+//! Classic BPF programs: the kernel drops every frame that the engine would only ignore, before it is copied.
+
+use socket2::SockFilter;
+
+const LOAD_WORD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
+const LOAD_HALF: u16 = code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS);
+const LOAD_BYTE: u16 = code(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS);
+const JUMP_EQUAL: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
+const RETURN: u16 = code(libc::BPF_RET | libc::BPF_K);
+
+/// Values that the kernel knows of a frame beside its bytes.
+const PACKET_TYPE: u32 = ancillary(libc::SKF_AD_PKTTYPE);
+const VLAN_TAG_PRESENT: u32 = ancillary(libc::SKF_AD_VLAN_TAG_PRESENT);
+
+/// How many bytes of an accepted frame are handed over; more than any.
+const ALL: u32 = 0x4_0000;
+
+/// ARP requests for IPv4 over Ethernet (RFC 826).
+pub(super) fn arp_requests() -> Vec<SockFilter> {
+    accept_if(&[
+        (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
+        (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
+        (LOAD_HALF, 14, Is::Equal(1)),
+        (LOAD_HALF, 16, Is::Equal(0x0800)),
+        (LOAD_HALF, 20, Is::Equal(1)),
+    ])
+}
+
+/// Neighbour solicitations: ICMPv6 type 135 right after the IPv6 header, with a hop limit that proves that no router
+/// forwarded it (RFC 4861 §7.1.1).
+pub(super) fn neighbor_solicitations() -> Vec<SockFilter> {
+    accept_if(&[
+        (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
+        (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
+        (LOAD_BYTE, 20, Is::Equal(58)),
+        (LOAD_BYTE, 21, Is::Equal(255)),
+        (LOAD_BYTE, 54, Is::Equal(135)),
+    ])
+}
+
+#[derive(Clone, Copy)]
+enum Is {
+    Equal(u32),
+    Not(u32),
+}
+
+/// Accepts a frame when all conditions hold. A frame that is too short for a load is dropped by the kernel.
+fn accept_if(conditions: &[(u16, u32, Is)]) -> Vec<SockFilter> {
+    let mut program = Vec::new();
+    for (number, &(load, offset, is)) in conditions.iter().enumerate() {
+        program.push(SockFilter::new(load, 0, 0, offset));
+        // Over what remains: two instructions for each later condition, and the one that accepts.
+        let remaining =
+            u8::try_from((conditions.len() - 1 - number) * 2 + 1).expect("invariant: our programs are short");
+        program.push(match is {
+            Is::Equal(value) => SockFilter::new(JUMP_EQUAL, 0, remaining, value),
+            Is::Not(value) => SockFilter::new(JUMP_EQUAL, remaining, 0, value),
+        });
+    }
+    program.push(SockFilter::new(RETURN, 0, 0, ALL));
+    program.push(SockFilter::new(RETURN, 0, 0, 0));
+    program
+}
+
+const fn code(code: u32) -> u16 {
+    assert!(code <= 0xffff);
+    code as u16
+}
+
+const fn ancillary(offset: libc::c_int) -> u32 {
+    (libc::SKF_AD_OFF + offset).cast_unsigned()
+}

@@ -1,0 +1,116 @@
+use std::{io, mem::MaybeUninit};
+
+use landfall_engine::{IfIndex, Mac};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    OpenError, filter,
+    link_address::{interface_of, link_address},
+};
+
+/// Larger than any frame that passes the filters, apart from ones with absurd options, which are cut.
+const FRAME_SIZE: usize = 2_048;
+/// A broadcast storm fills this; the kernel then drops frames, not us.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Which frames a [`FrameSocket`] carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FrameKind {
+    /// ARP requests.
+    Arp,
+    /// Neighbour solicitations.
+    Neighbor,
+}
+
+impl FrameKind {
+    const fn ether_type(self) -> u16 {
+        match self {
+            Self::Arp => libc::ETH_P_ARP as u16,
+            Self::Neighbor => libc::ETH_P_IPV6 as u16,
+        }
+    }
+
+    const fn purpose(self) -> &'static str {
+        match self {
+            Self::Arp => "ARP",
+            Self::Neighbor => "neighbour discovery",
+        }
+    }
+}
+
+/// Whole Ethernet frames of one kind, of all interfaces of this network namespace.
+///
+/// One socket for all interfaces: those that appear later need nothing. Frames that this node itself sends are not
+/// seen, neither are those for another host or with a VLAN tag (the VLAN's own interface sees them without it).
+#[derive(Debug)]
+pub struct FrameSocket {
+    socket: AsyncFd<Socket>,
+    ether_type: u16,
+}
+
+impl FrameSocket {
+    /// Opens the socket. Needs NET_RAW and a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses; a retry does not help.
+    pub fn open(kind: FrameKind) -> Result<Self, OpenError> {
+        Self::try_open(kind).map_err(|source| OpenError::new(kind.purpose(), source))
+    }
+
+    fn try_open(kind: FrameKind) -> io::Result<Self> {
+        // Without a protocol it hears nothing until it is bound, so no frame gets in before the filter.
+        let socket = Socket::new_raw(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+        socket.attach_filter(&match kind {
+            FrameKind::Arp => filter::arp_requests(),
+            FrameKind::Neighbor => filter::neighbor_solicitations(),
+        })?;
+        socket.set_nonblocking(true)?;
+        // Best effort: the default works, for a shorter time.
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        socket.bind(&link_address(kind.ether_type(), IfIndex(0), None)?)?;
+        // SAFETY: the socket goes into the `AsyncFd`, which hands out shared references only, so its descriptor stays
+        // open and the same until it is dropped.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? };
+        Ok(Self { socket, ether_type: kind.ether_type() })
+    }
+
+    /// Waits for frames, then appends those that are there to `frames`, at most `limit`. Nothing is lost when the
+    /// future is dropped.
+    ///
+    /// # Errors
+    /// When the socket is broken. `ENETDOWN` (an interface went down) is not reported.
+    pub async fn receive(&self, limit: usize, frames: &mut Vec<(IfIndex, Vec<u8>)>) -> io::Result<()> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            while frames.len() < limit {
+                let mut buffer = [MaybeUninit::uninit(); FRAME_SIZE];
+                match ready.try_io(|socket| socket.get_ref().recv_from(&mut buffer)) {
+                    Ok(Ok((length, from))) => frames.extend(frame(&buffer[..length], &from)),
+                    Ok(Err(error)) if error.raw_os_error() == Some(libc::ENETDOWN) => {}
+                    Ok(Err(error)) => return Err(error),
+                    Err(_would_block) => break,
+                }
+            }
+            if !frames.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts a whole frame on the wire, at once or not at all.
+    ///
+    /// # Errors
+    /// When the interface is gone or down, its queue is full, or the frame has no header.
+    pub fn send(&self, interface: IfIndex, frame: &[u8]) -> io::Result<()> {
+        let destination = frame.first_chunk().ok_or(io::ErrorKind::InvalidInput)?;
+        let address = link_address(self.ether_type, interface, Some(Mac(*destination)))?;
+        self.socket.get_ref().send_to(frame, &address).map(|_| ())
+    }
+}
+
+fn frame(bytes: &[MaybeUninit<u8>], from: &SockAddr) -> Option<(IfIndex, Vec<u8>)> {
+    // SAFETY: the caller passes only the part that `recvfrom` says it has written.
+    let bytes = bytes.iter().map(|byte| unsafe { byte.assume_init() }).collect();
+    interface_of(from).map(|interface| (interface, bytes))
+}

@@ -4,6 +4,10 @@
 
 pub mod api;
 pub mod client;
+pub mod convert;
+pub mod lease;
 pub mod names;
 mod overlay;
+pub mod secret;
+pub mod source;
 pub mod write;

@@ -1,6 +1,8 @@
 //! The custom resources, as Rust types with their schemas. The doc comments of fields are the descriptions that
 //! `kubectl explain` shows.
 
+#![expect(clippy::duplicated_attributes, reason = "several printer columns have the same type")]
+
 mod ip_address_pool;
 mod l2_advertisement;
 mod label_selector;

@@ -134,7 +134,7 @@ fn write_overlay(directory: &Path, write: &ServiceStatusWrite) -> Result<(), Wri
         .collect();
     let document = service::document(write, &earlier, Timestamp::now());
     let status: ServiceStatus =
-        serde_json::from_value(document["status"].clone()).map_err(|error| io::Error::from(error))?;
+        serde_json::from_value(document["status"].clone()).map_err(io::Error::from)?;
     match &write.assignment {
         Assignment::Leave => {}
         Assignment::Release => {

@@ -15,6 +15,7 @@ use landfall_model::{Condition, IpMode, ServiceKey};
 
 pub use api::{OwnerPod, Writer, WriterIdentity};
 pub use error::WriteError;
+pub(crate) use error::describe;
 pub use files::FileWriter;
 
 use crate::api::IPAddressPoolStatus;

@@ -1,0 +1,44 @@
+//! Objects of the API server into the words of `landfall-model`. Nothing here panics, whatever the input; a value
+//! that cannot be used is an [`Invalid`] that names the field, the value, the rule and the way out.
+
+mod advertisement;
+mod cluster;
+mod endpoints;
+mod pool;
+mod selector;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use advertisement::l2_advertisement;
+pub use cluster::{namespace, node, speaker};
+pub use endpoints::endpoint_slice;
+pub use pool::pool;
+pub use service::service;
+
+use landfall_model::Invalid;
+
+/// What is wrong with the value of `field`, and how to mend it.
+fn invalid(field: impl Into<String>, message: impl Into<String>) -> Invalid {
+    Invalid { field: field.into().into(), message: message.into().into() }
+}
+
+/// Fails at the first entry of `values` that stood before.
+fn unique<T: Ord>(field: &str, values: &[T], show: impl Fn(&T) -> String) -> Result<(), Invalid> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, value) in values.iter().enumerate() {
+        if !seen.insert(value) {
+            let message = format!("{} stands twice; remove one of them", show(value));
+            return Err(invalid(format!("{field}[{index}]"), message));
+        }
+    }
+    Ok(())
+}
+
+/// The name of an object; without one it cannot be spoken of.
+fn object_name(name: Option<&String>) -> Result<Box<str>, Invalid> {
+    match name {
+        Some(name) if !name.is_empty() => Ok(name.as_str().into()),
+        Some(_) | None => Err(invalid("metadata.name", "the name is missing; give the object one")),
+    }
+}

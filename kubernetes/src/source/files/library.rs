@@ -1,0 +1,207 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use landfall_model::{Invalid, ObjectName, Observation, ServiceKey};
+use serde_json::{Value, json};
+
+use super::manifest;
+use crate::{
+    overlay::Overlay,
+    source::{
+        kind::{EndpointSlices, Kind, L2Advertisements, Namespaces, Nodes, Pools, Services, Speakers},
+        seen::Seen,
+        tracker::Tracker,
+    },
+};
+
+/// The parsed content of a directory.
+pub(super) struct Library {
+    directory: PathBuf,
+    files: BTreeMap<String, File>,
+}
+
+/// One file of manifests.
+#[derive(Default)]
+struct File {
+    /// Documents of its last good content.
+    documents: Vec<Value>,
+    /// Why its newest content is not in force.
+    error: Option<String>,
+}
+
+impl Library {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), files: BTreeMap::new() }
+    }
+
+    /// Reads every file anew.
+    pub(super) fn read_all(&mut self) -> io::Result<()> {
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(&self.directory)? {
+            names.extend(entry?.file_name().into_string().ok().filter(|name| is_manifest(name)));
+        }
+        self.files.retain(|name, _| names.contains(name));
+        names.iter().try_for_each(|name| self.read(name))
+    }
+
+    /// Reads one file anew, or forgets it when it is gone. Names of other files change nothing.
+    pub(super) fn read(&mut self, name: &str) -> io::Result<()> {
+        if !is_manifest(name) {
+            return Ok(());
+        }
+        match fs::read_to_string(self.directory.join(name)) {
+            Ok(text) => {
+                let file = self.files.entry(name.to_owned()).or_default();
+                match manifest::parse(&text) {
+                    Ok(documents) => *file = File { documents, error: None },
+                    Err(error) => file.error = Some(error),
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.files.remove(name);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let file = self.files.entry(name.to_owned()).or_default();
+                file.error = Some("it is not UTF-8 text; save it as such".to_owned());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether a file of this name is read. Names that begin with a dot are drafts of editors.
+fn is_manifest(name: &str) -> bool {
+    let suffix = Path::new(name).extension().and_then(|suffix| suffix.to_str());
+    !name.starts_with('.') && matches!(suffix, Some("yaml" | "yml" | "json"))
+}
+
+/// What was said about each kind.
+pub(super) struct Shelf {
+    services: Tracker<Services>,
+    pools: Tracker<Pools>,
+    advertisements: Tracker<L2Advertisements>,
+    nodes: Tracker<Nodes>,
+    slices: Tracker<EndpointSlices>,
+    namespaces: Tracker<Namespaces>,
+    speakers: Tracker<Speakers>,
+    /// The files that were reported as invalid, with the reason.
+    broken: BTreeMap<String, String>,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self {
+            services: Tracker::new(),
+            pools: Tracker::new(),
+            advertisements: Tracker::new(),
+            nodes: Tracker::new(),
+            slices: Tracker::new(),
+            namespaces: Tracker::new(),
+            speakers: Tracker::new(),
+            broken: BTreeMap::new(),
+        }
+    }
+}
+
+impl Shelf {
+    /// What changed since the last comparison. Cost follows the number of objects, not of changes: a directory of
+    /// files is for small installations.
+    pub(super) fn compare(&mut self, library: &Library) -> Vec<Observation> {
+        let mut broken = BTreeMap::new();
+        let mut objects: BTreeMap<(String, ServiceKey), (&str, Value)> = BTreeMap::new();
+        for (file, content) in &library.files {
+            if let Some(error) = &content.error {
+                broken.insert(file.clone(), error.clone());
+            }
+            for document in &content.documents {
+                let id = manifest::identity(document);
+                if let Some((first, _)) = objects.get(&id) {
+                    let message = format!("{} {} stands already in {first}; remove one of them", id.0, id.1);
+                    broken.entry(file.clone()).or_insert(message);
+                } else {
+                    objects.insert(id, (file, document.clone()));
+                }
+            }
+        }
+        let used: BTreeSet<Box<str>> = objects.keys().map(|(_, key)| key.namespace.clone()).collect();
+        for namespace in used.into_iter().filter(|namespace| !namespace.is_empty()) {
+            let id =
+                (Namespaces::KIND.to_owned(), ServiceKey { namespace: "".into(), name: namespace.clone() });
+            objects.entry(id).or_insert_with(|| ("", json!({ "metadata": { "name": namespace } })));
+        }
+        let mut said = self.compare_files(broken);
+        said.extend(self.compare_objects(objects, &library.directory));
+        said
+    }
+
+    fn compare_files(&mut self, broken: BTreeMap<String, String>) -> Vec<Observation> {
+        let name = |file: &str| ObjectName { kind: "File", namespace: "".into(), name: file.into() };
+        let mended = self.broken.keys().filter(|file| !broken.contains_key(*file));
+        let mut said: Vec<Observation> = mended.map(|file| Observation::Invalid(name(file), None)).collect();
+        for (file, message) in broken.iter().filter(|(file, message)| self.broken.get(*file) != Some(message))
+        {
+            let invalid = Invalid { field: "".into(), message: message.as_str().into() };
+            said.push(Observation::Invalid(name(file), Some(Box::new(invalid))));
+        }
+        self.broken = broken;
+        said
+    }
+
+    fn compare_objects(
+        &mut self,
+        objects: BTreeMap<(String, ServiceKey), (&str, Value)>,
+        directory: &Path,
+    ) -> Vec<Observation> {
+        self.services.begin();
+        self.pools.begin();
+        self.advertisements.begin();
+        self.nodes.begin();
+        self.slices.begin();
+        self.namespaces.begin();
+        self.speakers.begin();
+        let mut said = Vec::new();
+        for ((kind, key), (_, mut object)) in objects {
+            said.extend(match kind.as_str() {
+                Services::KIND => {
+                    let overlay = Overlay::read(&Overlay::path(directory, &key)).unwrap_or_else(|error| {
+                        tracing::warn!(service = %key, %error, "the status cannot be read; it counts as empty");
+                        None
+                    });
+                    let outcome = manifest::service(object, overlay.unwrap_or_default());
+                    self.services.apply(key, outcome)
+                }
+                Pools::KIND => apply(&mut self.pools, key, object),
+                L2Advertisements::KIND => apply(&mut self.advertisements, key, object),
+                Nodes::KIND => {
+                    manifest::complete_node(&mut object);
+                    apply(&mut self.nodes, key, object)
+                }
+                EndpointSlices::KIND => apply(&mut self.slices, key, object),
+                Namespaces::KIND => {
+                    manifest::complete_namespace(&mut object);
+                    apply(&mut self.namespaces, key, object)
+                }
+                Speakers::KIND => apply(&mut self.speakers, key, object),
+                _ => Vec::new(),
+            });
+        }
+        said.extend(self.services.finish());
+        said.extend(self.pools.finish());
+        said.extend(self.advertisements.finish());
+        said.extend(self.nodes.finish());
+        said.extend(self.slices.finish());
+        said.extend(self.namespaces.finish());
+        said.extend(self.speakers.finish());
+        said
+    }
+}
+
+fn apply<K: Kind>(tracker: &mut Tracker<K>, key: ServiceKey, object: Value) -> Vec<Observation> {
+    tracker.apply(key, Seen::<K>::from_value(object).outcome)
+}

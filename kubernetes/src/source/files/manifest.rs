@@ -1,0 +1,137 @@
+//! Documents of a manifest file, and what an API server would have added to them. Pure.
+
+use landfall_model::{Family, FamilyPolicy, ServiceKey, ServiceView};
+use serde_json::{Value, json};
+
+use crate::{
+    names::label,
+    overlay::{FIRST_VERSION, Overlay},
+    source::{
+        kind::Services,
+        seen::{Outcome, Seen},
+    },
+};
+
+/// Kinds without a namespace.
+const CLUSTER_SCOPED: &[&str] = &["Node", "Namespace"];
+
+/// The documents of a file, with `List` objects opened and with every field of the metadata that names an object.
+///
+/// # Errors
+/// When the text is not YAML or JSON, or a document is not an object with kind and name.
+pub(super) fn parse(text: &str) -> Result<Vec<Value>, String> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| format!("it is not valid YAML: {error}"))?;
+    let mut objects = Vec::new();
+    for (index, document) in documents.into_iter().enumerate() {
+        let place = format!("document {}", index + 1);
+        if document.is_null() {
+            continue;
+        }
+        if !is_list(&document) {
+            objects.push(named(document, &place)?);
+            continue;
+        }
+        let Some(items) = document["items"].as_array() else {
+            return Err(format!("{place} is a list without items; add or remove it"));
+        };
+        for (position, item) in items.iter().enumerate() {
+            objects.push(named(item.clone(), &format!("{place}, items[{position}]"))?);
+        }
+    }
+    Ok(objects)
+}
+
+fn is_list(object: &Value) -> bool {
+    object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"))
+}
+
+/// Checks that an object can be spoken of, and gives it the default namespace.
+fn named(mut object: Value, place: &str) -> Result<Value, String> {
+    let Some(kind) = object["kind"].as_str().map(str::to_owned) else {
+        return Err(format!("{place} has no kind; every object needs apiVersion, kind and metadata.name"));
+    };
+    if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
+        return Err(format!("{place} ({kind}) has no metadata.name; give the object one"));
+    }
+    let metadata = &mut object["metadata"];
+    if CLUSTER_SCOPED.contains(&kind.as_str()) {
+        if let Some(fields) = metadata.as_object_mut() {
+            fields.remove("namespace");
+        }
+    } else if metadata["namespace"].as_str().is_none_or(str::is_empty) {
+        metadata["namespace"] = json!("default");
+    }
+    Ok(object)
+}
+
+/// Kind, namespace and name of an object that [`parse`] returned.
+pub(super) fn identity(object: &Value) -> (String, ServiceKey) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let metadata = &object["metadata"];
+    (text(&object["kind"]), ServiceKey::new(&text(&metadata["namespace"]), &text(&metadata["name"])))
+}
+
+/// A Service with what was written about it.
+pub(super) fn service(mut object: Value, overlay: Overlay) -> Outcome<ServiceView> {
+    let (_, key) = identity(&object);
+    let metadata = &mut object["metadata"];
+    if metadata["uid"].as_str().is_none_or(str::is_empty) {
+        metadata["uid"] = json!(format!("file:{key}"));
+    }
+    let written = !overlay.resource_version.is_empty();
+    metadata["resourceVersion"] =
+        json!(if written { overlay.resource_version.as_str() } else { FIRST_VERSION });
+    if written {
+        if metadata["annotations"].is_null() {
+            metadata["annotations"] = json!({});
+        }
+        if let Some(annotations) = metadata["annotations"].as_object_mut() {
+            annotations.extend(overlay.annotations.into_iter().map(|(key, value)| (key, json!(value))));
+        }
+        object["status"] = json!(overlay.status);
+    }
+    let families = asked_families(&object["spec"]);
+    let mut view = Seen::<Services>::from_value(object).outcome?;
+    if let Some(view) = &mut view
+        && view.cluster_families.is_empty()
+    {
+        view.cluster_families = match (families.is_empty(), view.family_policy) {
+            (false, _) => families,
+            (true, FamilyPolicy::SingleStack) => vec![Family::V4],
+            (true, FamilyPolicy::PreferDualStack | FamilyPolicy::RequireDualStack) => {
+                vec![Family::V4, Family::V6]
+            }
+        };
+    }
+    Ok(view)
+}
+
+fn asked_families(spec: &Value) -> Vec<Family> {
+    let names = spec["ipFamilies"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    names
+        .filter_map(|name| [Family::V4, Family::V6].into_iter().find(|family| family.as_str() == name))
+        .collect()
+}
+
+/// Gives a Namespace the label with its name, as the API server does.
+pub(super) fn complete_namespace(object: &mut Value) {
+    let metadata = &mut object["metadata"];
+    let name = metadata["name"].clone();
+    if metadata["labels"].is_null() {
+        metadata["labels"] = json!({});
+    }
+    if let Some(labels) = metadata["labels"].as_object_mut() {
+        labels.insert(label::NAMESPACE_NAME.to_owned(), name);
+    }
+}
+
+/// Makes a Node without conditions ready: nobody but a kubelet could say so.
+pub(super) fn complete_node(object: &mut Value) {
+    if object["status"].is_null() {
+        object["status"] = json!({});
+    }
+    if let Some(status) = object["status"].as_object_mut() {
+        status.entry("conditions").or_insert_with(|| json!([{ "type": "Ready", "status": "True" }]));
+    }
+}

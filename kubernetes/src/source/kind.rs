@@ -1,0 +1,162 @@
+use std::{fmt, hash::Hash};
+
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::Resource;
+use landfall_model::{Invalid, Labels, NodeView, Observation, Pool, ServiceKey, ServiceView, SpeakerView};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    api::{IPAddressPool, L2Advertisement},
+    convert,
+};
+
+/// A kind of object that a source reports.
+pub(super) trait Kind: Send + Sync + 'static {
+    /// The object of the API.
+    type Object: Resource<DynamicType = ()> + DeserializeOwned;
+    /// What is kept of it.
+    type Model: Clone + fmt::Debug + Hash + Send + Sync + 'static;
+    /// `kind` of the object.
+    const KIND: &'static str;
+
+    /// Converts an object; `None` when it says nothing.
+    fn convert(object: &Self::Object) -> Result<Option<Self::Model>, Invalid>;
+
+    /// Whether a value is worth reporting that was never reported before.
+    fn relevant(_model: &Self::Model) -> bool {
+        true
+    }
+
+    /// The observation of a value, or of its absence.
+    fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation;
+}
+
+/// Services. One is reported once it is of type LoadBalancer, or carries something that a load balancer left on it;
+/// from then on it is, whatever its type, so that a change of type is seen. The others cost no memory.
+pub(super) enum Services {}
+
+impl Kind for Services {
+    type Object = Service;
+    type Model = ServiceView;
+    const KIND: &'static str = "Service";
+
+    fn convert(object: &Service) -> Result<Option<ServiceView>, Invalid> {
+        convert::service(object).map(Some)
+    }
+
+    fn relevant(view: &ServiceView) -> bool {
+        view.load_balancer
+            || !view.ingress.is_empty()
+            || !view.conditions.is_empty()
+            || view.requests.allocated_from.is_some()
+    }
+
+    fn observation(key: &ServiceKey, model: Option<ServiceView>) -> Observation {
+        Observation::Service(key.clone(), model.map(Box::new))
+    }
+}
+
+/// `IPAddressPool` objects.
+pub(super) enum Pools {}
+
+impl Kind for Pools {
+    type Object = IPAddressPool;
+    type Model = Pool;
+    const KIND: &'static str = "IPAddressPool";
+
+    fn convert(object: &IPAddressPool) -> Result<Option<Pool>, Invalid> {
+        convert::pool(object).map(Some)
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Pool>) -> Observation {
+        Observation::Pool(key.name.clone(), model.map(Box::new))
+    }
+}
+
+/// `L2Advertisement` objects.
+pub(super) enum L2Advertisements {}
+
+impl Kind for L2Advertisements {
+    type Object = L2Advertisement;
+    type Model = landfall_model::L2Advertisement;
+    const KIND: &'static str = "L2Advertisement";
+
+    fn convert(object: &L2Advertisement) -> Result<Option<Self::Model>, Invalid> {
+        convert::l2_advertisement(object).map(Some)
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
+        Observation::L2Advertisement(key.name.clone(), model.map(Box::new))
+    }
+}
+
+/// Nodes.
+pub(super) enum Nodes {}
+
+impl Kind for Nodes {
+    type Object = Node;
+    type Model = NodeView;
+    const KIND: &'static str = "Node";
+
+    fn convert(object: &Node) -> Result<Option<NodeView>, Invalid> {
+        convert::node(object).map(Some)
+    }
+
+    fn observation(key: &ServiceKey, model: Option<NodeView>) -> Observation {
+        Observation::Node(key.name.clone(), model.map(Box::new))
+    }
+}
+
+/// EndpointSlices that belong to a Service.
+pub(super) enum EndpointSlices {}
+
+impl Kind for EndpointSlices {
+    type Object = EndpointSlice;
+    type Model = landfall_model::EndpointSlice;
+    const KIND: &'static str = "EndpointSlice";
+
+    fn convert(object: &EndpointSlice) -> Result<Option<Self::Model>, Invalid> {
+        convert::endpoint_slice(object)
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
+        Observation::EndpointSlice(key.clone(), model.map(Box::new))
+    }
+}
+
+/// Namespaces.
+pub(super) enum Namespaces {}
+
+impl Kind for Namespaces {
+    type Object = Namespace;
+    type Model = Labels;
+    const KIND: &'static str = "Namespace";
+
+    fn convert(object: &Namespace) -> Result<Option<Labels>, Invalid> {
+        Ok(Some(convert::namespace(object)))
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Labels>) -> Observation {
+        Observation::Namespace(key.name.clone(), model)
+    }
+}
+
+/// Pods of speakers.
+pub(super) enum Speakers {}
+
+impl Kind for Speakers {
+    type Object = Pod;
+    type Model = SpeakerView;
+    const KIND: &'static str = "Pod";
+
+    fn convert(object: &Pod) -> Result<Option<SpeakerView>, Invalid> {
+        Ok(convert::speaker(object))
+    }
+
+    fn observation(key: &ServiceKey, model: Option<SpeakerView>) -> Observation {
+        Observation::Speaker(key.name.clone(), model)
+    }
+}

@@ -1,0 +1,215 @@
+//! Watches of the API server: one task per kind, none of which ever gives up.
+
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use kube::{
+    Api, Client,
+    runtime::watcher::{self, Event, watcher},
+};
+use tokio::task::JoinSet;
+
+use super::{
+    Outlet, Source,
+    backoff::{Backoff, random},
+    kind::{EndpointSlices, Kind, L2Advertisements, Namespaces, Nodes, Pools, Services, Speakers},
+    seen::Seen,
+    tracker::Tracker,
+};
+use crate::{names::label, write::describe};
+
+/// How long one watch request lasts; a connection that died in silence is noticed a little later.
+const WATCH_SECONDS: u32 = 180;
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+
+/// What to watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interests {
+    /// The namespace of pools, advertisements and speakers; those elsewhere are not seen.
+    pub namespace: String,
+    /// Services of all namespaces and classes.
+    pub services: bool,
+    /// `IPAddressPool` objects.
+    pub pools: bool,
+    /// `L2Advertisement` objects.
+    pub advertisements: bool,
+    /// Nodes.
+    pub nodes: bool,
+    /// EndpointSlices of all namespaces that belong to a Service.
+    pub endpoint_slices: bool,
+    /// Namespaces.
+    pub namespaces: bool,
+    /// The Pods of speakers, by this label selector.
+    pub speakers: Option<String>,
+}
+
+impl Interests {
+    /// What the controller reads.
+    #[must_use]
+    pub fn controller(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            services: true,
+            pools: true,
+            namespaces: true,
+            ..Self::default()
+        }
+    }
+
+    /// What a speaker reads; `speakers` selects the Pods of all speakers by label.
+    #[must_use]
+    pub fn speaker(namespace: &str, speakers: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            services: true,
+            pools: true,
+            advertisements: true,
+            nodes: true,
+            endpoint_slices: true,
+            namespaces: false,
+            speakers: Some(speakers.to_owned()),
+        }
+    }
+}
+
+/// Watches everything that `interests` names, in tasks of the current tokio runtime.
+///
+/// The first list of every kind comes first, then [`landfall_model::Observation::Synced`] once, then changes. A
+/// failed request changes nothing: it is repeated with growing pauses, and what the next list lacks is reported as
+/// deleted. A kind that the API server does not know yet is asked for until it does.
+#[must_use]
+pub fn watch(client: Client, interests: &Interests) -> Source {
+    let Interests {
+        namespace,
+        services,
+        pools,
+        advertisements,
+        nodes,
+        endpoint_slices,
+        namespaces,
+        speakers,
+    } = interests;
+    let wanted = [
+        (*services, Services::KIND),
+        (*pools, Pools::KIND),
+        (*advertisements, L2Advertisements::KIND),
+        (*nodes, Nodes::KIND),
+        (*endpoint_slices, EndpointSlices::KIND),
+        (*namespaces, Namespaces::KIND),
+        (speakers.is_some(), Speakers::KIND),
+    ];
+    let kinds: Vec<&'static str> =
+        wanted.into_iter().filter(|(want, _)| *want).map(|(_, kind)| kind).collect();
+    let (outlet, observations) = Outlet::new(&kinds);
+    let mut tasks = JoinSet::new();
+    let all = || watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+    if *services {
+        tasks.spawn(follow::<Services>(Api::all(client.clone()), all(), outlet.clone()));
+    }
+    if *pools {
+        tasks.spawn(follow::<Pools>(Api::namespaced(client.clone(), namespace), all(), outlet.clone()));
+    }
+    if *advertisements {
+        let api = Api::namespaced(client.clone(), namespace);
+        tasks.spawn(follow::<L2Advertisements>(api, all(), outlet.clone()));
+    }
+    if *nodes {
+        tasks.spawn(follow::<Nodes>(Api::all(client.clone()), all(), outlet.clone()));
+    }
+    if *endpoint_slices {
+        let of_services = all().labels(label::SERVICE_NAME);
+        tasks.spawn(follow::<EndpointSlices>(Api::all(client.clone()), of_services, outlet.clone()));
+    }
+    if *namespaces {
+        tasks.spawn(follow::<Namespaces>(Api::all(client.clone()), all(), outlet.clone()));
+    }
+    if let Some(selector) = speakers {
+        let api = Api::namespaced(client, namespace);
+        tasks.spawn(follow::<Speakers>(api, all().labels(selector), outlet.clone()));
+    }
+    let health = outlet.health.clone();
+    if kinds.is_empty() {
+        tasks.spawn(async move {
+            // Nobody else will: the barrier of nothing is open at once.
+            outlet.send([landfall_model::Observation::Synced]).await;
+        });
+    }
+    Source { observations, health, _tasks: tasks }
+}
+
+async fn follow<K: Kind>(api: Api<Seen<K>>, config: watcher::Config, outlet: Outlet) {
+    let mut tracker = Tracker::<K>::new();
+    let mut backoff = Backoff::default();
+    let mut first = true;
+    let mut events = std::pin::pin!(watcher(api, config));
+    while let Some(event) = events.next().await {
+        let alive = match event {
+            Err(error) => {
+                report::<K>(&error, &mut backoff, &outlet).await;
+                true
+            }
+            // Comes before the request of a list, so it says nothing about success.
+            Ok(Event::Init) => {
+                tracker.begin();
+                true
+            }
+            Ok(Event::InitApply(seen)) => {
+                let key = seen.key();
+                outlet.send(tracker.apply(key, seen.outcome)).await
+            }
+            Ok(Event::Apply(seen)) => {
+                backoff.reset();
+                outlet.health.set_failing(K::KIND, false);
+                let key = seen.key();
+                outlet.send(tracker.apply(key, seen.outcome)).await
+            }
+            Ok(Event::Delete(seen)) => outlet.send(tracker.delete(&seen.key())).await,
+            Ok(Event::InitDone) => {
+                if backoff.failing(Instant::now()) {
+                    tracing::info!(kind = K::KIND, "the list is complete again");
+                }
+                backoff.reset();
+                outlet.health.set_failing(K::KIND, false);
+                let mut alive = outlet.send(tracker.finish()).await;
+                if std::mem::take(&mut first) {
+                    alive = alive && outlet.listed().await;
+                }
+                alive
+            }
+        };
+        if !alive {
+            return;
+        }
+    }
+}
+
+/// Logs a failure, loudly only when it is the first one since a success, and pauses.
+async fn report<K: Kind>(error: &watcher::Error, backoff: &mut Backoff, outlet: &Outlet) {
+    let text = describe(error);
+    let kind = K::KIND;
+    if expired(error) {
+        tracing::debug!(kind, error = text, "the watch is too old; listing again");
+    } else if backoff.failing(Instant::now()) {
+        tracing::debug!(kind, error = text, "still failing");
+    } else if missing(error) {
+        tracing::warn!(kind, "the API server does not know this kind; install the custom resources");
+    } else {
+        tracing::warn!(kind, error = text, "the watch failed; what is known stays in force");
+    }
+    outlet.health.set_failing(kind, !expired(error));
+    tokio::time::sleep(backoff.next(random(), Instant::now())).await;
+}
+
+/// The server has forgotten the version that the watch was at, which is normal after a pause.
+fn expired(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == 410)
+}
+
+/// There is no such kind.
+fn missing(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else {
+        return false;
+    };
+    matches!(cause, kube::Error::Api(status) if status.code == 404)
+}

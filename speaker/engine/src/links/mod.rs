@@ -82,8 +82,15 @@ impl fmt::Display for Skipped {
 #[derive(Debug)]
 pub struct Links {
     exclude: Vec<NamePattern>,
-    links: BTreeMap<IfIndex, Link>,
+    links: BTreeMap<IfIndex, Known>,
+    by_name: BTreeMap<Box<str>, IfIndex>,
     summary: Vec<LinkSummary>,
+}
+
+#[derive(Debug)]
+struct Known {
+    link: Link,
+    summary: Result<LinkSummary, Skipped>,
 }
 
 impl Links {
@@ -91,22 +98,31 @@ impl Links {
     /// [`NamePattern::defaults`] is the usual list.
     #[must_use]
     pub fn new(exclude: Vec<NamePattern>) -> Self {
-        Self { exclude, links: BTreeMap::new(), summary: Vec::new() }
+        Self { exclude, links: BTreeMap::new(), by_name: BTreeMap::new(), summary: Vec::new() }
     }
 
     /// Takes over an interface as netlink has it now; `None` means gone. Says whether the summary changed, that is,
-    /// whether [`usable`] may now choose differently and peers must be told.
+    /// whether [`usable`] may now choose differently and peers must be told. The coming and going of interfaces that
+    /// announce nothing, such as those of pods, costs the same however many there are.
     pub fn handle(&mut self, index: IfIndex, link: Option<Link>) -> bool {
-        match link {
-            Some(link) => self.links.insert(index, link),
-            None => self.links.remove(&index),
-        };
-        let summary = self.summarize();
-        if summary == self.summary {
-            return false;
+        let before = self.links.remove(&index);
+        if let Some(before) = &before
+            && self.by_name.get(&before.link.name) == Some(&index)
+        {
+            self.by_name.remove(&before.link.name);
         }
-        self.summary = summary;
-        true
+        let after = link.map(|link| Known { summary: self.summarize(&link), link });
+        let summary = |known: &Option<Known>| known.as_ref().and_then(|known| known.summary.clone().ok());
+        let changed = summary(&before) != summary(&after);
+        if let Some(known) = after {
+            self.by_name.insert(known.link.name.clone(), index);
+            self.links.insert(index, known);
+        }
+        if changed {
+            self.summary = self.links.values().filter_map(|known| known.summary.clone().ok()).collect();
+            self.summary.sort();
+        }
+        changed
     }
 
     /// What to tell the peers: every interface that can announce, sorted by name.
@@ -118,32 +134,38 @@ impl Links {
     /// The interface, whether it can announce or not.
     #[must_use]
     pub fn get(&self, index: IfIndex) -> Option<&Link> {
-        self.links.get(&index)
+        self.links.get(&index).map(|known| &known.link)
     }
 
     /// The name of an interface.
     #[must_use]
     pub fn name(&self, index: IfIndex) -> Option<&str> {
-        self.links.get(&index).map(|link| &*link.name)
+        self.get(index).map(|link| &*link.name)
     }
 
     /// The kernel's numbers of the interfaces with these names; names that do not exist are left out.
     #[must_use]
     pub fn resolve(&self, names: &BTreeSet<Box<str>>) -> BTreeSet<IfIndex> {
-        let links = self.links.iter().filter(|(_, link)| names.contains(&link.name));
-        links.map(|(index, _)| *index).collect()
+        names.iter().filter_map(|name| self.by_name.get(name)).copied().collect()
     }
 
     /// The interfaces that announce nothing, and why, in order of index.
     pub fn skipped(&self) -> impl Iterator<Item = (&Link, Skipped)> {
-        self.links.values().filter_map(|link| self.ability(link).err().map(|reason| (link, reason)))
+        self.links.values().filter_map(|known| Some((&known.link, known.summary.as_ref().err().copied()?)))
     }
 
-    fn summarize(&self) -> Vec<LinkSummary> {
-        let able = self.links.values().filter_map(|link| Some((link, self.ability(link).ok()?)));
-        let mut summary: Vec<_> = able.map(|(link, ability)| summarize(link, ability)).collect();
-        summary.sort();
-        summary
+    fn summarize(&self, link: &Link) -> Result<LinkSummary, Skipped> {
+        let ability = self.ability(link)?;
+        let connected = link.addresses.iter().filter(|address| !is_link_local(address));
+        let prefixes: BTreeSet<IpNet> = connected.map(IpNet::trunc).collect();
+        Ok(LinkSummary {
+            name: link.name.clone(),
+            prefixes: prefixes.into_iter().collect(),
+            default_v4: link.default_v4,
+            default_v6: link.default_v6,
+            arp: ability.arp,
+            ndp: ability.ndp,
+        })
     }
 
     fn ability(&self, link: &Link) -> Result<Ability, Skipped> {
@@ -174,19 +196,6 @@ impl Links {
 struct Ability {
     arp: bool,
     ndp: bool,
-}
-
-fn summarize(link: &Link, ability: Ability) -> LinkSummary {
-    let connected = link.addresses.iter().filter(|address| !is_link_local(address));
-    let prefixes: BTreeSet<IpNet> = connected.map(IpNet::trunc).collect();
-    LinkSummary {
-        name: link.name.clone(),
-        prefixes: prefixes.into_iter().collect(),
-        default_v4: link.default_v4,
-        default_v6: link.default_v6,
-        arp: ability.arp,
-        ndp: ability.ndp,
-    }
 }
 
 fn is_link_local(address: &IpNet) -> bool {

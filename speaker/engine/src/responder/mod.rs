@@ -62,14 +62,34 @@ struct Port {
 
 #[derive(Debug)]
 enum Pending {
-    Frame { address: IpAddr, interface: IfIndex, kind: Kind, frame: Frame },
-    Group { interface: IfIndex, group: Ipv6Addr, join: bool },
+    /// `mac` is the interface's when the frame was made; if it has another one by the time the frame would leave, the
+    /// frame is dropped.
+    Frame {
+        address: IpAddr,
+        interface: IfIndex,
+        mac: Mac,
+        kind: Kind,
+        frame: Frame,
+    },
+    Group {
+        interface: IfIndex,
+        group: Ipv6Addr,
+        join: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Response,
     Gratuitous,
+}
+
+impl Pending {
+    fn interface(&self) -> IfIndex {
+        match self {
+            Self::Frame { interface, .. } | Self::Group { interface, .. } => *interface,
+        }
+    }
 }
 
 impl Responder {
@@ -141,7 +161,10 @@ impl Responder {
             port.schedule.clear();
             self.busy.remove(&interface);
             let groups = std::mem::take(&mut port.groups);
-            if link.is_some() {
+            if link.is_none() {
+                // the kernel forgets the groups of an interface together with it
+                self.pending.retain(|pending| pending.interface() != interface);
+            } else {
                 let leave = |group| Pending::Group { interface, group, join: false };
                 self.pending.extend(groups.into_keys().map(leave));
             }
@@ -166,7 +189,8 @@ impl Responder {
             let Some(port) = self.ports.get_mut(&interface) else { continue };
             let Some(mac) = port.mac else { continue };
             while let Some(address) = port.schedule.pop(now) {
-                let pending = |frame| Pending::Frame { address, interface, kind: Kind::Gratuitous, frame };
+                let pending =
+                    |frame| Pending::Frame { address, interface, mac, kind: Kind::Gratuitous, frame };
                 self.pending.extend(frames::announcement(address, mac).map(pending));
             }
             if port.schedule.is_empty() {
@@ -188,11 +212,13 @@ impl Responder {
                 Pending::Group { interface, group, join } => {
                     return Some(Command::Group { interface, group, join });
                 }
-                Pending::Frame { address, interface, kind, frame } => {
-                    let Some(announced) = self.addresses.get_mut(&address) else { continue };
-                    if !announced.interfaces.contains(&interface) {
+                Pending::Frame { address, interface, mac, kind, frame } => {
+                    let port = self.ports.get(&interface);
+                    let may_send = |port: &Port| port.mac == Some(mac) && port.addresses.contains(&address);
+                    if !port.is_some_and(may_send) {
                         continue;
                     }
+                    let Some(announced) = self.addresses.get_mut(&address) else { continue };
                     match kind {
                         Kind::Response => announced.counters.responses_sent += 1,
                         Kind::Gratuitous => announced.counters.gratuitous_sent += 1,
@@ -237,7 +263,7 @@ impl Responder {
         let frame = frames::answer(&Frame::parse(bytes)?, mac, is_ours)?;
         let announced = self.addresses.get_mut(&address).ok_or(Ignored::NotAnnounced)?;
         announced.counters.requests_received += 1;
-        self.pending.push_back(Pending::Frame { address, interface, kind: Kind::Response, frame });
+        self.pending.push_back(Pending::Frame { address, interface, mac, kind: Kind::Response, frame });
         Ok(())
     }
 

@@ -9,6 +9,8 @@ mod arp;
 mod ethernet;
 mod ipv6;
 mod neighbor;
+#[cfg(test)]
+pub(crate) mod samples;
 
 pub use address::{ALL_NODES, BROADCAST, is_solicited_node, multicast_mac, solicited_node};
 pub use arp::{ArpOperation, ArpRepr};

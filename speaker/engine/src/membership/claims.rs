@@ -20,6 +20,9 @@ pub struct Claim {
 /// Changes of claims; `None` gives an address up.
 pub type ClaimChanges = BTreeMap<IpAddr, Option<Claim>>;
 
+/// One change of a claim.
+pub(super) type Change = (IpAddr, Option<Claim>);
+
 /// The claims of one node with a digest that is kept up at the cost of the change.
 ///
 /// The digest is the sum of the entries' hashes. It finds accidents, not attackers: those stop at the packet's tag.

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    claims::{Claim, Epoch},
+    claims::{Change, Claim, Epoch},
     field::{Reader, address_len, put_address, put_field, put_optional_address},
     key::TAG_LEN,
     packet::{HEADER_LEN, MAX_LEN},
@@ -84,7 +84,7 @@ pub(super) struct Content<'a> {
     pub(super) claims_request: Option<Option<IpAddr>>,
     pub(super) claims_range: Option<ClaimsRange>,
     /// The newest changes of the sender's claims.
-    pub(super) changes: Vec<(IpAddr, Option<Claim>)>,
+    pub(super) changes: Vec<Change>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,7 +348,7 @@ fn read_range(value: &mut Reader<'_>) -> Option<ClaimsRange> {
     Some(ClaimsRange { after, upto, entries })
 }
 
-fn read_changes(value: &mut Reader<'_>) -> Option<Vec<(IpAddr, Option<Claim>)>> {
+fn read_changes(value: &mut Reader<'_>) -> Option<Vec<Change>> {
     let mut changes = Vec::new();
     while !value.is_empty() {
         let address = value.address()?;

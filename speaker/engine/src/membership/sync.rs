@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use landfall_model::Instant;
 
 use super::{
-    claims::{Claim, ClaimChanges, digest64},
+    claims::{Change, ClaimChanges, digest64},
     machine::{Event, Membership},
     message::{
         ClaimsRange, Content, PART_LEN, ProfilePart, ProfileRequest, RANGE_LEN, change_len, entry_len, room,
@@ -34,7 +34,7 @@ const MAX_REPEATED: usize = 24;
 
 impl Membership {
     /// Sends what changed, before anything else and as one packet where it fits.
-    pub(super) fn push_changes(&mut self, changed: &[(IpAddr, Option<Claim>)], now: Instant) {
+    pub(super) fn push_changes(&mut self, changed: &[Change], now: Instant) {
         if changed.is_empty() {
             return;
         }
@@ -48,7 +48,7 @@ impl Membership {
         }
     }
 
-    fn packets_of(&self, changed: &[(IpAddr, Option<Claim>)]) -> Vec<Vec<(IpAddr, Option<Claim>)>> {
+    fn packets_of(&self, changed: &[Change]) -> Vec<Vec<Change>> {
         let room = room(&self.node).saturating_sub(3);
         let (mut packets, mut packet, mut len) = (Vec::new(), Vec::new(), 0);
         for change in changed {
@@ -67,7 +67,7 @@ impl Membership {
     }
 
     /// The changes that heartbeats still repeat, as they are now.
-    pub(super) fn recent_changes(&mut self, now: Instant) -> Vec<(IpAddr, Option<Claim>)> {
+    pub(super) fn recent_changes(&mut self, now: Instant) -> Vec<Change> {
         let keep = self.timing.interval * REPEAT_INTERVALS;
         while self.recent.front().is_some_and(|(at, _)| now.since(*at) > keep) {
             self.recent.pop_front();

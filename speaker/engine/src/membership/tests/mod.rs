@@ -1,1 +1,8 @@
 //! Tests of the whole module.
+
+mod claims;
+mod codec;
+mod liveness;
+mod network;
+mod states;
+mod synchronisation;

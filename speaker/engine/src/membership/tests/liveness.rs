@@ -1,0 +1,494 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use landfall_model::Instant;
+use proptest::{collection::vec, prelude::*};
+
+use super::network::{BACK, Datagram, LATENCY, LIVE, MS, Network, claim, key, name, service, socket};
+use crate::membership::{
+    BootId, DropReason, Event,
+    MemberState::{Dead, Degraded, Gone, Leaving, Unknown},
+    Membership, Phase, Settings, Timing,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DETECTION: Duration = Duration::from_millis(500);
+/// The longest gap between two heartbeats.
+const LONGEST: Duration = Duration::from_millis(110);
+
+fn network(nodes: usize, seed: u64) -> Network {
+    let mut network = Network::new(nodes, seed);
+    network.run_until(SECOND, Network::agrees);
+    network.run(SECOND);
+    network
+}
+
+fn lone() -> Membership {
+    let boot = BootId { seconds: 1, random: 2 };
+    Membership::new(Settings { node: "n0".into(), boot, timing: Timing::default(), seed: 3 })
+}
+
+#[test]
+fn two_nodes_meet_within_two_round_trips_and_are_settled() {
+    let mut network = Network::new(2, 1);
+    let met = network.run_until(SECOND, |network| network.nodes.iter().all(|node| node.machine.settled()));
+    assert!(met <= Instant::ZERO + LATENCY * 4, "met at {met:?}");
+    for (me, other) in [(0, 1), (1, 0)] {
+        assert_eq!(network.states_seen(other, me), [Unknown, LIVE]);
+        let machine = &network.nodes[me].machine;
+        assert!(machine.hears_anyone());
+        assert_eq!(machine.phase(), Phase::Serving);
+    }
+    network.run(SECOND);
+    for me in [0, 1] {
+        assert!(network.nodes[me].machine.members().all(|member| member.same_view && member.in_sync));
+        assert_eq!(network.nodes[me].log.iter().filter(|(_, event)| *event == Event::Settled).count(), 1);
+    }
+}
+
+#[test]
+fn a_lone_node_settles_after_a_second_and_no_sooner() {
+    let mut machine = lone();
+    machine.handle_timeout(Instant::ZERO + 5 * SECOND);
+    assert!(!machine.settled() && machine.poll_timeout().is_none(), "its members are not known yet");
+    let start = Instant::ZERO + 5 * SECOND;
+    machine.set_peers(BTreeMap::new(), start);
+    assert_eq!(machine.poll_timeout(), Some(start + SECOND));
+    machine.handle_timeout(start + SECOND - MS);
+    assert!(!machine.settled());
+    machine.handle_timeout(start + SECOND);
+    assert!(machine.settled() && !machine.hears_anyone());
+    assert_eq!(machine.next_event(), Some(Event::Settled));
+    assert_eq!(machine.next_event(), None);
+}
+
+#[test]
+fn a_node_with_members_but_no_key_does_not_settle() {
+    let mut machine = lone();
+    machine.set_peers(BTreeMap::new(), Instant::ZERO);
+    machine.set_peers([(name(1), vec![socket(1)])].into(), Instant::ZERO);
+    let mut now = Instant::ZERO;
+    while now < Instant::ZERO + 5 * SECOND {
+        now = machine.poll_timeout().unwrap();
+        machine.handle_timeout(now);
+    }
+    assert!(!machine.settled());
+    assert!(machine.counters().unsigned > 40 && machine.counters().sent == 0);
+    machine.set_keys(vec![key("secret")], now);
+    let start = now;
+    while !machine.settled() {
+        now = machine.poll_timeout().unwrap();
+        machine.handle_timeout(now);
+    }
+    assert_eq!(now, start + SECOND);
+}
+
+#[test]
+fn a_silent_node_is_dead_after_the_detection_time() {
+    for seed in 0..60 {
+        let mut network = network(3, seed);
+        network.run(Duration::from_micros(seed * 1_777));
+        let death = network.now;
+        network.kill(2);
+        for watcher in [0, 1] {
+            let mut at = network.run_until(SECOND, |network| network.state(2, watcher) == Dead);
+            at = at.max(death);
+            let took = at.since(death);
+            assert!(took + LONGEST >= DETECTION && took <= DETECTION + LATENCY, "seed {seed}: {took:?}");
+        }
+        assert_eq!(network.state(1, 0), LIVE);
+        assert!(network.nodes[0].machine.hears_anyone());
+    }
+}
+
+#[test]
+fn a_lost_node_must_be_stable_for_a_second_before_it_counts() {
+    let mut network = network(2, 3);
+    network.isolate(1);
+    network.run_until(SECOND, |network| network.state(1, 0) == Dead && network.state(0, 1) == Dead);
+    assert!(!network.nodes[0].machine.hears_anyone());
+    network.cut.clear();
+    let back = network.run_until(SECOND, |network| network.state(1, 0) == BACK);
+    let whole = network.run_until(3 * SECOND, |network| network.state(1, 0) == LIVE);
+    assert_eq!(whole.since(back), SECOND);
+    let seen = network.states_seen(1, 0);
+    let expected = [Unknown, LIVE, Dead, Degraded, BACK, LIVE];
+    assert!(seen == expected || seen == [Unknown, LIVE, Dead, BACK, LIVE], "{seen:?}");
+}
+
+#[test]
+fn one_way_loss_breaks_the_pair_for_both_ends() {
+    let mut network = network(3, 4);
+    network.cut.insert((0, 1));
+    let start = network.now;
+    let dead = network.run_until(SECOND, |network| network.state(0, 1) == Dead);
+    let told = network.run_until(SECOND, |network| network.state(1, 0) == Degraded);
+    assert!(dead.since(start) <= DETECTION + LATENCY);
+    assert!(told.since(dead) <= LONGEST + LATENCY, "the next heartbeat says so");
+    network.run(2 * SECOND);
+    assert_eq!((network.state(0, 1), network.state(1, 0)), (Dead, Degraded), "and it stays so");
+    assert_eq!((network.state(0, 2), network.state(1, 2)), (LIVE, LIVE));
+    network.cut.clear();
+    network.run_until(3 * SECOND, Network::agrees);
+}
+
+#[test]
+fn nobody_is_dead_because_we_slept() {
+    for millis in [760, 1_000, 5_000, 60_000] {
+        let mut network = network(3, millis);
+        network.stall(0, Duration::from_millis(millis));
+        network.run(Duration::from_millis(millis) + 3 * SECOND);
+        let stalled = network.nodes[0].log.iter().any(|(_, event)| matches!(event, Event::Stalled { .. }));
+        assert!(stalled, "{millis} ms");
+        assert_eq!(network.nodes[0].machine.counters().stalls, 1);
+        for other in [1, 2] {
+            let seen = network.states_seen(other, 0);
+            assert!(!seen.contains(&Dead), "{millis} ms: {seen:?}");
+            assert!(network.states_seen(0, other).contains(&Dead), "others cannot know");
+        }
+        assert!(network.agrees(), "{millis} ms");
+    }
+}
+
+#[test]
+fn a_short_stall_is_noticed_by_nobody() {
+    let mut network = network(3, 6);
+    for _ in 0..10 {
+        network.stall(0, Duration::from_millis(380));
+        network.run(SECOND);
+    }
+    for me in 0..3 {
+        for other in (0..3).filter(|other| *other != me) {
+            assert_eq!(network.states_seen(other, me), [Unknown, LIVE]);
+        }
+    }
+}
+
+#[test]
+fn a_quick_restart_moves_no_state_and_is_told() {
+    let mut network = network(3, 7);
+    network.act(2, |machine, now| machine.set_claims(&[(service(1), claim(1))].into(), now));
+    network.run(100 * MS);
+    network.kill(2);
+    network.run(200 * MS);
+    network.start(2, 1_001);
+    network.run(200 * MS);
+    for watcher in [0, 1] {
+        assert_eq!(network.states_seen(2, watcher), [Unknown, LIVE]);
+        let restarted = Event::Restarted { node: name(2) };
+        assert_eq!(network.nodes[watcher].log.iter().filter(|(_, event)| *event == restarted).count(), 1);
+        assert!(
+            network.nodes[watcher].machine.member("n2").unwrap().claims.is_empty(),
+            "a new run claims nothing"
+        );
+    }
+    assert!(network.nodes[2].machine.settled());
+}
+
+#[test]
+fn a_node_whose_clock_went_back_is_heard_all_the_same() {
+    let mut network = network(3, 8);
+    network.kill(2);
+    network.run(2 * SECOND);
+    network.start(2, 10);
+    let start = network.now;
+    let heard =
+        network.run_until(SECOND, |network| network.state(2, 0) == BACK && network.state(2, 1) == BACK);
+    assert!(heard.since(start) <= LONGEST * 2 + LATENCY * 4, "{:?}", heard.since(start));
+    assert_eq!(network.nodes[2].machine.counters().boot_raised, 1);
+    network.run_until(2 * SECOND, Network::agrees);
+}
+
+#[test]
+fn two_speakers_under_one_name_do_not_outbid_each_other() {
+    let mut network = network(2, 9);
+    let boot = network.nodes[0].machine.member("n1").unwrap().boot.unwrap();
+    let later = BootId { seconds: boot.seconds + 5, ..boot };
+    let (timing, now) = (Timing::default(), network.now);
+    let mut twin = Membership::new(Settings { node: name(1), boot: later, timing, seed: 1 });
+    twin.set_keys(vec![key("secret")], now);
+    twin.set_peers(network.addresses(), now);
+    twin.handle_timeout(now);
+    let bytes = std::iter::from_fn(|| twin.next_event())
+        .find_map(|event| if let Event::Send { bytes, .. } = event { Some(bytes) } else { None })
+        .expect("the twin says something");
+    network.inject(&Datagram { from: socket(1), to: 0, bytes });
+    network.run(SECOND);
+    assert_eq!(network.nodes[1].machine.counters().boot_raised, 0);
+    assert_eq!(network.nodes[0].machine.member("n1").unwrap().boot, Some(later));
+}
+
+#[test]
+fn keys_rotate_without_a_gap() {
+    let mut network = network(3, 10);
+    let (old, new) = (key("secret"), key("next"));
+    for keys in [vec![old.clone(), new.clone()], vec![new.clone(), old], vec![new]] {
+        for node in 0..3 {
+            network.act(node, |machine, now| machine.set_keys(keys.clone(), now));
+            network.run(2 * SECOND);
+        }
+    }
+    for me in 0..3 {
+        for other in (0..3).filter(|other| *other != me) {
+            assert_eq!(network.states_seen(other, me), [Unknown, LIVE]);
+        }
+        assert_eq!(network.nodes[me].machine.counters().dropped(DropReason::UnknownKey), 0);
+    }
+}
+
+#[test]
+fn a_node_with_another_key_is_never_heard() {
+    let mut network = Network::new(2, 11);
+    network.act(1, |machine, now| machine.set_keys(vec![key("other")], now));
+    network.run(3 * SECOND);
+    assert_eq!(network.states_seen(1, 0), [Unknown]);
+    assert!(network.nodes[0].machine.counters().dropped(DropReason::UnknownKey) > 20);
+    assert!(network.nodes[0].machine.settled(), "it does not wait for ever");
+}
+
+#[test]
+fn leaving_is_known_at_once_and_coming_back_takes_a_second() {
+    let mut network = network(3, 12);
+    network.act(2, Membership::leave);
+    network.run(LATENCY);
+    assert_eq!((network.state(2, 0), network.state(2, 1)), (Leaving, Leaving));
+    assert_eq!(network.nodes[2].machine.phase(), Phase::Leaving);
+    network.run(SECOND);
+    assert_eq!(network.state(2, 0), Leaving, "it still serves");
+    network.kill(2);
+    network.run(100 * MS);
+    network.start(2, 1_010);
+    network.run_until(SECOND, |network| network.state(2, 0) == BACK);
+    network.run(SECOND);
+    assert_eq!(network.state(2, 0), LIVE);
+}
+
+#[test]
+fn what_was_recorded_does_not_wake_the_dead() {
+    let mut network = network(2, 13);
+    network.record = Some(Vec::new());
+    network.run(SECOND);
+    let tape: Vec<_> =
+        network.record.take().unwrap().into_iter().filter(|datagram| datagram.to == 0).collect();
+    assert!(tape.len() >= 9);
+    network.kill(1);
+    network.run(SECOND);
+    for datagram in &tape {
+        network.inject(datagram);
+    }
+    assert_eq!(network.state(1, 0), Dead);
+    let replayed = u64::try_from(tape.len()).unwrap();
+    assert_eq!(network.nodes[0].machine.counters().dropped(DropReason::Replayed), replayed);
+
+    // Taken out of the members and put back, it is still the same run with the same numbers.
+    let peers = network.addresses();
+    network.act(0, |machine, now| machine.set_peers(BTreeMap::new(), now));
+    assert_eq!(network.state(1, 0), Gone);
+    network.act(0, |machine, now| machine.set_peers(peers, now));
+    network.inject(&tape[0]);
+    assert_eq!(network.state(1, 0), Unknown);
+
+    // Neither does it after a restart, when the stamps are forgotten: it answers another run.
+    network.start(0, 1_020);
+    for datagram in &tape {
+        network.inject(datagram);
+    }
+    network.run(SECOND);
+    assert_eq!(network.state(1, 0), Unknown);
+    assert_eq!(network.nodes[0].machine.counters().accepted, replayed);
+}
+
+#[test]
+fn each_kind_of_stray_packet_is_counted_under_its_reason() {
+    let mut network = network(3, 14);
+    network.record = Some(Vec::new());
+    network.run(LONGEST);
+    let tape = network.record.take().unwrap();
+    let good = tape.iter().find(|datagram| datagram.to == 0 && datagram.from == socket(1)).unwrap().clone();
+    let broken = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut datagram = good.clone();
+        change(&mut datagram.bytes);
+        datagram
+    };
+    let stranger = Datagram { from: socket(9), ..good.clone() };
+    let table = [
+        (stranger, DropReason::UnknownSource),
+        (broken(&Vec::clear), DropReason::Malformed),
+        (broken(&|bytes| bytes[3] = 9), DropReason::Version),
+        (broken(&|bytes| bytes[4] ^= 1), DropReason::UnknownKey),
+        (broken(&|bytes| bytes[20] ^= 1), DropReason::Forged),
+        (Datagram { to: 2, ..good.clone() }, DropReason::NotForUs),
+        (Datagram { from: socket(2), ..good.clone() }, DropReason::WrongSource),
+        (good.clone(), DropReason::Replayed),
+    ];
+    for (datagram, reason) in table {
+        let before = network.nodes[datagram.to].machine.counters().clone();
+        network.inject(&datagram);
+        let after = network.nodes[datagram.to].machine.counters();
+        for other in DropReason::ALL {
+            let expected = before.dropped(other) + u64::from(other == reason);
+            assert_eq!(after.dropped(other), expected, "{} for {}", other.as_str(), reason.as_str());
+        }
+        assert_eq!(after.accepted, before.accepted);
+    }
+    // Its sender is no member any more, though another one has its address now.
+    let peers = [(name(2), vec![socket(1), socket(2)])].into();
+    network.act(0, |machine, now| machine.set_peers(peers, now));
+    network.inject(&good);
+    assert_eq!(network.nodes[0].machine.counters().dropped(DropReason::UnknownSender), 1);
+    network.act(0, |machine, now| machine.set_keys(Vec::new(), now));
+    network.inject(&good);
+    assert_eq!(network.nodes[0].machine.counters().dropped(DropReason::NoKey), 1);
+}
+
+#[test]
+fn a_member_keeps_its_state_when_its_address_changes() {
+    let mut network = network(2, 15);
+    let mut peers = network.addresses();
+    // The first one leads nowhere, so half of the packets would be lost if both were used for ever.
+    peers.insert(name(1), vec![socket(77), socket(1)]);
+    network.act(0, |machine, now| machine.set_peers(peers.clone(), now));
+    network.run(5 * SECOND);
+    assert_eq!(network.state(1, 0), LIVE, "it found the address that works");
+    assert!(!network.states_seen(1, 0).contains(&Gone));
+    peers.insert(name(1), Vec::new());
+    network.act(0, |machine, now| machine.set_peers(peers, now));
+    network.run(SECOND);
+    assert_eq!(network.state(1, 0), Dead, "what comes from elsewhere is not from it");
+}
+
+#[test]
+fn ten_percent_loss_kills_hardly_anyone() {
+    let mut network = network(6, 16);
+    network.loss = 100;
+    network.run(60 * SECOND);
+    let deaths: usize = (0..6)
+        .flat_map(|me| (0..6).map(move |other| (me, other)))
+        .map(|(me, other)| network.states_seen(other, me).iter().filter(|state| **state == Dead).count())
+        .sum();
+    // 30 directions, 600 heartbeats each, four lost in a row with 1e-4: about two. One in a row would be 1,800.
+    assert!(deaths <= 8, "{deaths}");
+}
+
+#[test]
+fn a_thousand_peers_cost_one_packet_each_and_few_wakeups() {
+    let mut machine = lone();
+    machine.set_keys(vec![key("secret")], Instant::ZERO);
+    machine.set_peers((1..=1_000).map(|node| (name(node), vec![socket(node)])).collect(), Instant::ZERO);
+    let (mut wakeups, end) = (0, Instant::ZERO + 2 * SECOND);
+    while let Some(now) = machine.poll_timeout().filter(|now| *now <= end) {
+        machine.handle_timeout(now);
+        assert!(machine.poll_timeout().is_none_or(|next| next > now), "it does not spin");
+        wakeups += 1;
+        while machine.next_event().is_some() {}
+    }
+    let sent = machine.counters().sent;
+    assert!((19_000..=24_000).contains(&sent), "{sent}");
+    assert!(wakeups <= 20 * 25, "{wakeups}");
+}
+
+#[test]
+fn early_and_double_calls_do_nothing() {
+    let mut network = network(2, 17);
+    network.run(37 * MS);
+    let (before, sent) = (network.nodes[0].log.len(), network.sent);
+    let due = network.nodes[0].machine.poll_timeout().unwrap();
+    assert!(due > network.now);
+    for _ in 0..3 {
+        network.act(0, Membership::handle_timeout);
+        network.act(0, Membership::leave);
+    }
+    assert_eq!(network.nodes[0].machine.poll_timeout(), Some(due));
+    assert_eq!(network.nodes[0].log.len(), before);
+    assert_eq!(network.sent, sent + 1, "only the first goodbye");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Cut(usize, usize),
+    Isolate(usize),
+    Heal,
+    Loss(u64),
+    Stall(usize, u64),
+    Restart(usize),
+    Claim(usize, u32, bool),
+    Forget(usize),
+    Wait(u64),
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    let node = 0..4_usize;
+    prop_oneof![
+        (node.clone(), node.clone()).prop_map(|(a, b)| Trouble::Cut(a, b)),
+        node.clone().prop_map(Trouble::Isolate),
+        Just(Trouble::Heal),
+        (0..300_u64).prop_map(Trouble::Loss),
+        (node.clone(), 0..2_000_u64).prop_map(|(node, millis)| Trouble::Stall(node, millis)),
+        node.clone().prop_map(Trouble::Restart),
+        (node.clone(), 0..300_u32, any::<bool>()).prop_map(|(node, n, keep)| Trouble::Claim(node, n, keep)),
+        node.prop_map(Trouble::Forget),
+        (0..1_500_u64).prop_map(Trouble::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_all_agree_when_it_is_over(troubles in vec(trouble(), 1..24), seed in any::<u64>()) {
+        let mut network = Network::new(4, seed);
+        let mut seconds = 2_000;
+        for trouble in troubles {
+            match trouble {
+                Trouble::Cut(a, b) => { network.cut.insert((a, b)); }
+                Trouble::Isolate(node) => network.isolate(node),
+                Trouble::Heal => network.cut.clear(),
+                Trouble::Loss(loss) => network.loss = loss,
+                Trouble::Stall(node, millis) => network.stall(node, Duration::from_millis(millis)),
+                Trouble::Restart(node) => {
+                    network.kill(node);
+                    seconds += 1;
+                    network.start(node, seconds);
+                }
+                Trouble::Claim(node, n, keep) => network.act(node, |machine, now| {
+                    let epoch = u64::from(n);
+                    let changes = (0..n).map(|n| (service(n), keep.then_some(claim(epoch)))).collect();
+                    machine.change_claims(&changes, now);
+                }),
+                Trouble::Forget(node) => {
+                    let peers = network.addresses();
+                    network.act(node, |machine, now| {
+                        machine.set_peers(BTreeMap::new(), now);
+                        machine.set_peers(peers, now);
+                    });
+                }
+                Trouble::Wait(millis) => network.run(Duration::from_millis(millis)),
+            }
+            for node in &network.nodes {
+                let heard = node.machine.members().any(|member| member.state.is_heard());
+                prop_assert_eq!(node.machine.hears_anyone(), heard);
+            }
+        }
+        network.cut.clear();
+        network.loss = 0;
+        network.run(6 * SECOND);
+        prop_assert!(network.agrees());
+        for node in &network.nodes {
+            prop_assert!(node.machine.settled());
+            prop_assert!(node.machine.members().all(|member| member.same_view));
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut network = network(4, seed);
+        network.loss = 200;
+        network.stall(1, SECOND);
+        network.run(5 * SECOND);
+        let logs: Vec<_> = network.nodes.into_iter().map(|node| node.log).collect();
+        (logs, network.sent)
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}

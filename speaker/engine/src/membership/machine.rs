@@ -1,7 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
-    time::Duration,
 };
 
 use landfall_model::Instant;
@@ -9,6 +8,7 @@ use landfall_model::Instant;
 use super::{
     claims::{Claim, ClaimChanges, Ledger, digest64},
     counters::Counters,
+    event::{Event, Member},
     key::Key,
     member::{MemberState, Signal, next_state},
     message::{BootId, Content, Digests, Echo, Heartbeat, Phase, Stamp, write},
@@ -16,131 +16,12 @@ use super::{
     peer::{Peer, PeerId},
     profile::Profile,
     random::Random,
+    settings::{Settings, Timing},
     timers::{Timer, Timers},
 };
 
 /// How many removed members are remembered, so that old packets of theirs stay old when they come back.
 const MAX_DEPARTED: usize = 4_096;
-
-/// What a [`Membership`] needs to know of its process.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The name of our node, at most 253 bytes.
-    pub node: Box<str>,
-    /// This run of the process.
-    pub boot: BootId,
-    /// Intervals and windows.
-    pub timing: Timing,
-    /// Random bits for the jitter.
-    pub seed: u64,
-}
-
-/// Intervals and windows. Nodes need not agree on them: each tells its interval, and the longer one counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// Between two heartbeats to one peer, ± 10 % jitter. At least 1 ms, at most 60 s.
-    pub interval: Duration,
-    /// A peer is dead after this many intervals without a packet. At least 1.
-    pub missed: u32,
-    /// A cold start waits this long, and a member that was lost must be heard this long before it counts again.
-    pub settle: Duration,
-}
-
-impl Default for Timing {
-    /// 100 ms, 5 missed, 1 s.
-    fn default() -> Self {
-        Self { interval: Duration::from_millis(100), missed: 5, settle: Duration::from_secs(1) }
-    }
-}
-
-impl Timing {
-    /// The longest silence of a live peer with the same interval.
-    #[must_use]
-    pub fn detection(&self) -> Duration {
-        self.interval.saturating_mul(self.missed)
-    }
-
-    /// The same for a peer that announces `interval`.
-    pub(super) fn window(&self, interval: Duration) -> Duration {
-        self.interval.max(interval).saturating_mul(self.missed)
-    }
-
-    fn within_limits(self) -> Self {
-        Self {
-            interval: self.interval.clamp(Duration::from_millis(1), Duration::from_secs(60)),
-            missed: self.missed.max(1),
-            settle: self.settle,
-        }
-    }
-}
-
-/// What a [`Membership`] has to say. For one packet, [`Event::State`] comes before what the packet carried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Send a datagram from the membership port.
-    Send {
-        /// To whom.
-        to: SocketAddr,
-        /// Its payload.
-        bytes: Vec<u8>,
-    },
-    /// A member's state changed. A new member starts with [`MemberState::Unknown`]; after [`MemberState::Gone`]
-    /// its profile and claims are forgotten without further events.
-    State {
-        /// The member.
-        node: Box<str>,
-        /// Its state now.
-        state: MemberState,
-    },
-    /// A member's process was started again while it was a member. What it claims now follows.
-    Restarted {
-        /// The member.
-        node: Box<str>,
-    },
-    /// A member's profile changed.
-    Profile {
-        /// The member.
-        node: Box<str>,
-        /// Its profile now.
-        profile: Profile,
-    },
-    /// A member's claims changed. All of them are in [`Membership::member`].
-    Claims {
-        /// The member.
-        node: Box<str>,
-        /// What changed, at the cost of the change.
-        changes: ClaimChanges,
-    },
-    /// [`Membership::settled`] became true. Comes once.
-    Settled,
-    /// This process did not run for a while; what it believes of others may be old, and they may have taken over
-    /// what it owns. All windows start again.
-    Stalled {
-        /// How much too late [`Membership::handle_timeout`] was called.
-        late: Duration,
-    },
-}
-
-/// A member as this node sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Member<'a> {
-    /// Its node's name.
-    pub node: &'a str,
-    /// How it stands.
-    pub state: MemberState,
-    /// What it last said of itself.
-    pub phase: Phase,
-    /// Its run, once heard.
-    pub boot: Option<BootId>,
-    /// Our copies of its profile and claims were complete at its last packet.
-    pub in_sync: bool,
-    /// It sees the same members alive as we do.
-    pub same_view: bool,
-    /// Its profile, once known.
-    pub profile: Option<&'a Profile>,
-    /// Its claims. Those of a dead member are kept for its return and are void until then.
-    pub claims: &'a BTreeMap<IpAddr, Claim>,
-}
 
 /// The machine. After each call that takes `now`, drain [`Membership::next_event`] and read
 /// [`Membership::poll_timeout`] again.

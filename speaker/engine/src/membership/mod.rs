@@ -17,6 +17,7 @@
 
 mod claims;
 mod counters;
+mod event;
 mod field;
 mod key;
 mod machine;
@@ -27,6 +28,7 @@ mod peer;
 mod profile;
 mod random;
 mod receive;
+mod settings;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -34,8 +36,10 @@ mod timers;
 
 pub use claims::{Claim, ClaimChanges, Epoch};
 pub use counters::{Counters, DropReason};
+pub use event::{Event, Member};
 pub use key::{Key, KeyError};
-pub use machine::{Event, Member, Membership, Settings, Timing};
+pub use machine::Membership;
 pub use member::MemberState;
 pub use message::{BootId, Phase};
 pub use profile::{LinkInfo, Profile};
+pub use settings::{Settings, Timing};

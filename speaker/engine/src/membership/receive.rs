@@ -4,7 +4,8 @@ use landfall_model::Instant;
 
 use super::{
     counters::DropReason,
-    machine::{Event, Membership},
+    event::Event,
+    machine::Membership,
     member::Signal,
     message::{Content, Echo, Heartbeat, Phase, read},
     packet::Packet,

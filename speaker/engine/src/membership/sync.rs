@@ -16,7 +16,8 @@ use landfall_model::Instant;
 
 use super::{
     claims::{Change, ClaimChanges, digest64},
-    machine::{Event, Membership},
+    event::Event,
+    machine::Membership,
     message::{
         ClaimsRange, Content, PART_LEN, ProfilePart, ProfileRequest, RANGE_LEN, change_len, entry_len, room,
     },

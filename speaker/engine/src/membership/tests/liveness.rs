@@ -3,24 +3,16 @@ use std::{collections::BTreeMap, time::Duration};
 use landfall_model::Instant;
 use proptest::{collection::vec, prelude::*};
 
-use super::network::{BACK, Datagram, LATENCY, LIVE, MS, Network, claim, key, name, service, socket};
+use super::network::{BACK, LATENCY, LIVE, MS, Network, SECOND, claim, key, name, service, socket};
 use crate::membership::{
-    BootId, DropReason, Event,
+    BootId, Event,
     MemberState::{Dead, Degraded, Gone, Leaving, Unknown},
     Membership, Phase, Settings, Timing,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
 const DETECTION: Duration = Duration::from_millis(500);
 /// The longest gap between two heartbeats.
 const LONGEST: Duration = Duration::from_millis(110);
-
-fn network(nodes: usize, seed: u64) -> Network {
-    let mut network = Network::new(nodes, seed);
-    network.run_until(SECOND, Network::agrees);
-    network.run(SECOND);
-    network
-}
 
 fn lone() -> Membership {
     let boot = BootId { seconds: 1, random: 2 };
@@ -85,7 +77,7 @@ fn a_node_with_members_but_no_key_does_not_settle() {
 #[test]
 fn a_silent_node_is_dead_after_the_detection_time() {
     for seed in 0..60 {
-        let mut network = network(3, seed);
+        let mut network = Network::settled(3, seed);
         network.run(Duration::from_micros(seed * 1_777));
         let death = network.now;
         network.kill(2);
@@ -102,7 +94,7 @@ fn a_silent_node_is_dead_after_the_detection_time() {
 
 #[test]
 fn a_lost_node_must_be_stable_for_a_second_before_it_counts() {
-    let mut network = network(2, 3);
+    let mut network = Network::settled(2, 3);
     network.isolate(1);
     network.run_until(SECOND, |network| network.state(1, 0) == Dead && network.state(0, 1) == Dead);
     assert!(!network.nodes[0].machine.hears_anyone());
@@ -117,7 +109,7 @@ fn a_lost_node_must_be_stable_for_a_second_before_it_counts() {
 
 #[test]
 fn one_way_loss_breaks_the_pair_for_both_ends() {
-    let mut network = network(3, 4);
+    let mut network = Network::settled(3, 4);
     network.cut.insert((0, 1));
     let start = network.now;
     let dead = network.run_until(SECOND, |network| network.state(0, 1) == Dead);
@@ -134,7 +126,7 @@ fn one_way_loss_breaks_the_pair_for_both_ends() {
 #[test]
 fn nobody_is_dead_because_we_slept() {
     for millis in [760, 1_000, 5_000, 60_000] {
-        let mut network = network(3, millis);
+        let mut network = Network::settled(3, millis);
         network.stall(0, Duration::from_millis(millis));
         network.run(Duration::from_millis(millis) + 3 * SECOND);
         let stalled = network.nodes[0].log.iter().any(|(_, event)| matches!(event, Event::Stalled { .. }));
@@ -151,7 +143,7 @@ fn nobody_is_dead_because_we_slept() {
 
 #[test]
 fn a_short_stall_is_noticed_by_nobody() {
-    let mut network = network(3, 6);
+    let mut network = Network::settled(3, 6);
     for _ in 0..10 {
         network.stall(0, Duration::from_millis(380));
         network.run(SECOND);
@@ -165,7 +157,7 @@ fn a_short_stall_is_noticed_by_nobody() {
 
 #[test]
 fn a_quick_restart_moves_no_state_and_is_told() {
-    let mut network = network(3, 7);
+    let mut network = Network::settled(3, 7);
     network.act(2, |machine, now| machine.set_claims(&[(service(1), claim(1))].into(), now));
     network.run(100 * MS);
     network.kill(2);
@@ -186,7 +178,7 @@ fn a_quick_restart_moves_no_state_and_is_told() {
 
 #[test]
 fn a_node_whose_clock_went_back_is_heard_all_the_same() {
-    let mut network = network(3, 8);
+    let mut network = Network::settled(3, 8);
     network.kill(2);
     network.run(2 * SECOND);
     network.start(2, 10);
@@ -199,55 +191,8 @@ fn a_node_whose_clock_went_back_is_heard_all_the_same() {
 }
 
 #[test]
-fn two_speakers_under_one_name_do_not_outbid_each_other() {
-    let mut network = network(2, 9);
-    let boot = network.nodes[0].machine.member("n1").unwrap().boot.unwrap();
-    let later = BootId { seconds: boot.seconds + 5, ..boot };
-    let (timing, now) = (Timing::default(), network.now);
-    let mut twin = Membership::new(Settings { node: name(1), boot: later, timing, seed: 1 });
-    twin.set_keys(vec![key("secret")], now);
-    twin.set_peers(network.addresses(), now);
-    twin.handle_timeout(now);
-    let bytes = std::iter::from_fn(|| twin.next_event())
-        .find_map(|event| if let Event::Send { bytes, .. } = event { Some(bytes) } else { None })
-        .expect("the twin says something");
-    network.inject(&Datagram { from: socket(1), to: 0, bytes });
-    network.run(SECOND);
-    assert_eq!(network.nodes[1].machine.counters().boot_raised, 0);
-    assert_eq!(network.nodes[0].machine.member("n1").unwrap().boot, Some(later));
-}
-
-#[test]
-fn keys_rotate_without_a_gap() {
-    let mut network = network(3, 10);
-    let (old, new) = (key("secret"), key("next"));
-    for keys in [vec![old.clone(), new.clone()], vec![new.clone(), old], vec![new]] {
-        for node in 0..3 {
-            network.act(node, |machine, now| machine.set_keys(keys.clone(), now));
-            network.run(2 * SECOND);
-        }
-    }
-    for me in 0..3 {
-        for other in (0..3).filter(|other| *other != me) {
-            assert_eq!(network.states_seen(other, me), [Unknown, LIVE]);
-        }
-        assert_eq!(network.nodes[me].machine.counters().dropped(DropReason::UnknownKey), 0);
-    }
-}
-
-#[test]
-fn a_node_with_another_key_is_never_heard() {
-    let mut network = Network::new(2, 11);
-    network.act(1, |machine, now| machine.set_keys(vec![key("other")], now));
-    network.run(3 * SECOND);
-    assert_eq!(network.states_seen(1, 0), [Unknown]);
-    assert!(network.nodes[0].machine.counters().dropped(DropReason::UnknownKey) > 20);
-    assert!(network.nodes[0].machine.settled(), "it does not wait for ever");
-}
-
-#[test]
 fn leaving_is_known_at_once_and_coming_back_takes_a_second() {
-    let mut network = network(3, 12);
+    let mut network = Network::settled(3, 12);
     network.act(2, Membership::leave);
     network.run(LATENCY);
     assert_eq!((network.state(2, 0), network.state(2, 1)), (Leaving, Leaving));
@@ -263,86 +208,8 @@ fn leaving_is_known_at_once_and_coming_back_takes_a_second() {
 }
 
 #[test]
-fn what_was_recorded_does_not_wake_the_dead() {
-    let mut network = network(2, 13);
-    network.record = Some(Vec::new());
-    network.run(SECOND);
-    let tape: Vec<_> =
-        network.record.take().unwrap().into_iter().filter(|datagram| datagram.to == 0).collect();
-    assert!(tape.len() >= 9);
-    network.kill(1);
-    network.run(SECOND);
-    for datagram in &tape {
-        network.inject(datagram);
-    }
-    assert_eq!(network.state(1, 0), Dead);
-    let replayed = u64::try_from(tape.len()).unwrap();
-    assert_eq!(network.nodes[0].machine.counters().dropped(DropReason::Replayed), replayed);
-
-    // Taken out of the members and put back, it is still the same run with the same numbers.
-    let peers = network.addresses();
-    network.act(0, |machine, now| machine.set_peers(BTreeMap::new(), now));
-    assert_eq!(network.state(1, 0), Gone);
-    network.act(0, |machine, now| machine.set_peers(peers, now));
-    network.inject(&tape[0]);
-    assert_eq!(network.state(1, 0), Unknown);
-
-    // Neither does it after a restart, when the stamps are forgotten: it answers another run.
-    network.start(0, 1_020);
-    for datagram in &tape {
-        network.inject(datagram);
-    }
-    network.run(SECOND);
-    assert_eq!(network.state(1, 0), Unknown);
-    assert_eq!(network.nodes[0].machine.counters().accepted, replayed);
-}
-
-#[test]
-fn each_kind_of_stray_packet_is_counted_under_its_reason() {
-    let mut network = network(3, 14);
-    network.record = Some(Vec::new());
-    network.run(LONGEST);
-    let tape = network.record.take().unwrap();
-    let good = tape.iter().find(|datagram| datagram.to == 0 && datagram.from == socket(1)).unwrap().clone();
-    let broken = |change: &dyn Fn(&mut Vec<u8>)| {
-        let mut datagram = good.clone();
-        change(&mut datagram.bytes);
-        datagram
-    };
-    let stranger = Datagram { from: socket(9), ..good.clone() };
-    let table = [
-        (stranger, DropReason::UnknownSource),
-        (broken(&Vec::clear), DropReason::Malformed),
-        (broken(&|bytes| bytes[3] = 9), DropReason::Version),
-        (broken(&|bytes| bytes[4] ^= 1), DropReason::UnknownKey),
-        (broken(&|bytes| bytes[20] ^= 1), DropReason::Forged),
-        (Datagram { to: 2, ..good.clone() }, DropReason::NotForUs),
-        (Datagram { from: socket(2), ..good.clone() }, DropReason::WrongSource),
-        (good.clone(), DropReason::Replayed),
-    ];
-    for (datagram, reason) in table {
-        let before = network.nodes[datagram.to].machine.counters().clone();
-        network.inject(&datagram);
-        let after = network.nodes[datagram.to].machine.counters();
-        for other in DropReason::ALL {
-            let expected = before.dropped(other) + u64::from(other == reason);
-            assert_eq!(after.dropped(other), expected, "{} for {}", other.as_str(), reason.as_str());
-        }
-        assert_eq!(after.accepted, before.accepted);
-    }
-    // Its sender is no member any more, though another one has its address now.
-    let peers = [(name(2), vec![socket(1), socket(2)])].into();
-    network.act(0, |machine, now| machine.set_peers(peers, now));
-    network.inject(&good);
-    assert_eq!(network.nodes[0].machine.counters().dropped(DropReason::UnknownSender), 1);
-    network.act(0, |machine, now| machine.set_keys(Vec::new(), now));
-    network.inject(&good);
-    assert_eq!(network.nodes[0].machine.counters().dropped(DropReason::NoKey), 1);
-}
-
-#[test]
 fn a_member_keeps_its_state_when_its_address_changes() {
-    let mut network = network(2, 15);
+    let mut network = Network::settled(2, 15);
     let mut peers = network.addresses();
     // The first one leads nowhere, so half of the packets would be lost if both were used for ever.
     peers.insert(name(1), vec![socket(77), socket(1)]);
@@ -358,7 +225,7 @@ fn a_member_keeps_its_state_when_its_address_changes() {
 
 #[test]
 fn ten_percent_loss_kills_hardly_anyone() {
-    let mut network = network(6, 16);
+    let mut network = Network::settled(6, 16);
     network.loss = 100;
     network.run(60 * SECOND);
     let deaths: usize = (0..6)
@@ -388,7 +255,7 @@ fn a_thousand_peers_cost_one_packet_each_and_few_wakeups() {
 
 #[test]
 fn early_and_double_calls_do_nothing() {
-    let mut network = network(2, 17);
+    let mut network = Network::settled(2, 17);
     network.run(37 * MS);
     let (before, sent) = (network.nodes[0].log.len(), network.sent);
     let due = network.nodes[0].machine.poll_timeout().unwrap();
@@ -482,7 +349,7 @@ proptest! {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
-        let mut network = network(4, seed);
+        let mut network = Network::settled(4, seed);
         network.loss = 200;
         network.stall(1, SECOND);
         network.run(5 * SECOND);

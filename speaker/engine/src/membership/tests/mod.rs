@@ -1,5 +1,6 @@
 //! Tests of the whole module.
 
+mod admission;
 mod claims;
 mod codec;
 mod liveness;

@@ -14,6 +14,7 @@ use crate::membership::{
 };
 
 pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// No datagram is longer on its way.
 pub(super) const LATENCY: Duration = Duration::from_micros(300);
 pub(super) const LIVE: MemberState = MemberState::Alive { settled: true };
@@ -100,6 +101,14 @@ impl Network {
         for node in 0..nodes {
             network.introduce(node);
         }
+        network
+    }
+
+    /// The same, a second after they all met.
+    pub(super) fn settled(nodes: usize, seed: u64) -> Self {
+        let mut network = Self::new(nodes, seed);
+        network.run_until(SECOND, Self::agrees);
+        network.run(SECOND);
         network
     }
 

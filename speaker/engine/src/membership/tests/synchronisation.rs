@@ -1,20 +1,10 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
-    time::Duration,
 };
 
-use super::network::{LATENCY, MS, Network, claim, name, service};
+use super::network::{LATENCY, MS, Network, SECOND, claim, name, service};
 use crate::membership::{Claim, ClaimChanges, Event, LinkInfo, Membership, Profile};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn network(nodes: usize, seed: u64) -> Network {
-    let mut network = Network::new(nodes, seed);
-    network.run_until(SECOND, Network::agrees);
-    network.run(SECOND);
-    network
-}
 
 fn pulls(network: &Network) -> u64 {
     network.nodes.iter().map(|node| node.machine.counters().pulls).sum()
@@ -22,7 +12,7 @@ fn pulls(network: &Network) -> u64 {
 
 #[test]
 fn a_takeover_is_known_after_one_packet() {
-    let mut network = network(5, 1);
+    let mut network = Network::settled(5, 1);
     let changes: ClaimChanges = (0..40).map(|number| (service(number), Some(claim(7)))).collect();
     let before = network.sent;
     network.act(0, |machine, now| machine.change_claims(&changes, now));
@@ -48,7 +38,7 @@ fn a_takeover_is_known_after_one_packet() {
 
 #[test]
 fn a_lost_change_comes_with_the_next_heartbeat() {
-    let mut network = network(2, 2);
+    let mut network = Network::settled(2, 2);
     network.loss = 1_000;
     network.act(0, |machine, now| machine.set_claims(&[(service(1), claim(1))].into(), now));
     network.loss = 0;
@@ -60,7 +50,7 @@ fn a_lost_change_comes_with_the_next_heartbeat() {
 
 #[test]
 fn a_change_that_heartbeats_do_not_repeat_is_pulled() {
-    let mut network = network(2, 3);
+    let mut network = Network::settled(2, 3);
     network.loss = 1_000;
     // More than a heartbeat repeats.
     let claims = (0..40).map(|number| (service(number), claim(1))).collect();
@@ -80,7 +70,7 @@ fn many(number: u32) -> BTreeMap<IpAddr, Claim> {
 #[test]
 fn ten_thousand_claims_arrive() {
     for (loss, limit) in [(0, 300 * MS), (100, 5 * SECOND)] {
-        let mut network = network(3, 4);
+        let mut network = Network::settled(3, 4);
         network.loss = loss;
         let claims = many(10_000);
         let start = network.now;
@@ -102,7 +92,7 @@ fn ten_thousand_claims_arrive() {
 
 #[test]
 fn claims_that_change_while_they_are_read_arrive() {
-    let mut network = network(3, 5);
+    let mut network = Network::settled(3, 5);
     network.loss = 50;
     let mut claims = many(5_000);
     network.act(0, |machine, now| machine.set_claims(&claims, now));
@@ -118,7 +108,7 @@ fn claims_that_change_while_they_are_read_arrive() {
 
 #[test]
 fn a_node_that_starts_knows_all_claims_before_it_settles() {
-    let mut network = network(3, 6);
+    let mut network = Network::settled(3, 6);
     let claims = many(3_000);
     network.act(0, |machine, now| machine.set_claims(&claims, now));
     network.kill(2);
@@ -131,7 +121,7 @@ fn a_node_that_starts_knows_all_claims_before_it_settles() {
 #[test]
 fn a_peer_whose_claims_cannot_be_read_delays_the_start_but_not_for_ever() {
     // Only what is as short as a heartbeat gets through.
-    let mut network = network(2, 7);
+    let mut network = Network::settled(2, 7);
     network.act(0, |machine, now| machine.set_claims(&many(3_000), now));
     network.kill(1);
     network.run(SECOND);
@@ -144,7 +134,7 @@ fn a_peer_whose_claims_cannot_be_read_delays_the_start_but_not_for_ever() {
 
 #[test]
 fn profiles_of_all_sizes_arrive_whole() {
-    let mut network = network(3, 8);
+    let mut network = Network::settled(3, 8);
     for links in [0, 1, 30, 400] {
         for loss in [0, 200] {
             network.loss = loss;
@@ -176,7 +166,7 @@ fn profiles_of_all_sizes_arrive_whole() {
 
 #[test]
 fn a_quiet_cluster_asks_nothing() {
-    let mut network = network(4, 9);
+    let mut network = Network::settled(4, 9);
     for node in 0..4 {
         let first = u32::try_from(node).unwrap() * 100;
         let claims = (first..first + 60).map(|number| (service(number), claim(1))).collect();

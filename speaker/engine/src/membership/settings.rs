@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use super::message::BootId;
+
+/// What a [`super::Membership`] needs to know of its process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of our node, at most 253 bytes.
+    pub node: Box<str>,
+    /// This run of the process.
+    pub boot: BootId,
+    /// Intervals and windows.
+    pub timing: Timing,
+    /// Random bits for the jitter.
+    pub seed: u64,
+}
+
+/// Intervals and windows. Nodes need not agree on them: each tells its interval, and the longer one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats to one peer, ± 10 % jitter. At least 1 ms, at most 60 s.
+    pub interval: Duration,
+    /// A peer is dead after this many intervals without a packet. At least 1.
+    pub missed: u32,
+    /// A cold start waits this long, and a member that was lost must be heard this long before it counts again.
+    pub settle: Duration,
+}
+
+impl Default for Timing {
+    /// 100 ms, 5 missed, 1 s.
+    fn default() -> Self {
+        Self { interval: Duration::from_millis(100), missed: 5, settle: Duration::from_secs(1) }
+    }
+}
+
+impl Timing {
+    /// The longest silence of a live peer with the same interval.
+    #[must_use]
+    pub fn detection(&self) -> Duration {
+        self.interval.saturating_mul(self.missed)
+    }
+
+    /// The same for a peer that announces `interval`.
+    pub(super) fn window(&self, interval: Duration) -> Duration {
+        self.interval.max(interval).saturating_mul(self.missed)
+    }
+
+    pub(super) fn within_limits(self) -> Self {
+        Self {
+            interval: self.interval.clamp(Duration::from_millis(1), Duration::from_secs(60)),
+            missed: self.missed.max(1),
+            settle: self.settle,
+        }
+    }
+}

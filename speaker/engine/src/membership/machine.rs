@@ -134,7 +134,8 @@ impl Membership {
         self.try_settle(now);
     }
 
-    /// Makes this what we tell others about ourselves. They are told at once that it changed.
+    /// Makes this what we tell others about ourselves. They are told at once that it changed. Call it before the first
+    /// [`Membership::set_peers`], so that nobody hears of this node without it.
     pub fn set_profile(&mut self, profile: &Profile, now: Instant) {
         let (bytes, left_out) = profile.encode();
         if bytes == self.profile {

@@ -90,8 +90,9 @@ impl Peer {
         (len > 0).then(|| self.addresses[self.path % len])
     }
 
+    /// A run that has not told its profile yet leaves what the run before it told.
     pub(super) fn profile_in_sync(&self) -> bool {
-        self.theirs.is_none_or(|theirs| theirs.profile == self.profile_digest)
+        self.theirs.is_none_or(|theirs| theirs.profile == 0 || theirs.profile == self.profile_digest)
     }
 
     pub(super) fn claims_in_sync(&self) -> bool {

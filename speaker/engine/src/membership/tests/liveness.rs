@@ -191,6 +191,20 @@ fn a_node_whose_clock_went_back_is_heard_all_the_same() {
 }
 
 #[test]
+fn two_restarts_within_one_second_of_the_clock_are_heard() {
+    for seed in 0..20 {
+        let mut network = Network::settled(3, seed);
+        for _ in 0..2 {
+            network.kill(2);
+            network.start(2, 1_000);
+            network.run(250 * MS);
+            assert_eq!(network.states_seen(2, 0), [Unknown, LIVE], "seed {seed}");
+        }
+        assert!(network.agrees());
+    }
+}
+
+#[test]
 fn leaving_is_known_at_once_and_coming_back_takes_a_second() {
     let mut network = Network::settled(3, 12);
     network.act(2, Membership::leave);

@@ -165,6 +165,28 @@ fn profiles_of_all_sizes_arrive_whole() {
 }
 
 #[test]
+fn a_restarted_node_keeps_its_profile_until_it_tells_another() {
+    let mut network = Network::settled(2, 10);
+    let profile = Profile { version: "1".into(), ..Profile::default() };
+    network.act(1, |machine, now| machine.set_profile(&profile, now));
+    network.run(SECOND);
+    network.kill(1);
+    network.start(1, 1_001);
+    network.run(SECOND);
+    let known = |network: &Network| network.nodes[0].machine.member("n1").unwrap().profile.cloned();
+    assert_eq!(known(&network), Some(profile.clone()));
+    let told = network.nodes[0].log.len();
+    network.act(1, |machine, now| machine.set_profile(&profile, now));
+    network.run(SECOND);
+    assert_eq!(network.nodes[0].log.len(), told, "the same again is no change");
+    let next = Profile { version: "2".into(), ..Profile::default() };
+    network.act(1, |machine, now| machine.set_profile(&next, now));
+    network.run(SECOND);
+    assert_eq!(known(&network), Some(next));
+    assert_eq!(network.nodes[0].machine.counters().unreadable_profiles, 0);
+}
+
+#[test]
 fn a_quiet_cluster_asks_nothing() {
     let mut network = Network::settled(4, 9);
     for node in 0..4 {

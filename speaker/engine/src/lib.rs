@@ -5,10 +5,15 @@
 //! `next_command` until it gives `None`, and calls `handle_timeout` at `poll_timeout`. Calling
 //! `handle_timeout` early or twice does nothing. Bad input is counted, never an error.
 
+pub mod cluster;
 pub mod forwarding;
 mod interface;
 pub mod links;
 pub mod membership;
+#[cfg(test)]
+#[path = "../tests/objects/mod.rs"]
+mod objects;
+pub mod ownership;
 pub mod responder;
 pub mod wire;
 

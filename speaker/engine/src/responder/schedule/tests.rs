@@ -75,6 +75,10 @@ fn repeats_do_not_hold_up_a_takeover() {
     }
     schedule.start(address(999), soon);
     assert_eq!(schedule.pop(soon), Some(address(999)));
+
+    let much_later = START + Duration::from_secs(60);
+    schedule.start(address(998), much_later);
+    assert_eq!(schedule.pop(much_later), Some(address(998)), "before the repeats that are due");
 }
 
 #[test]

@@ -119,6 +119,23 @@ fn neighbor_rules() {
     assert_eq!(with_nonce, Frame::parse(&SOLICIT), "unknown options are skipped");
 }
 
+/// The cheap look at the target tells foreign protocols apart as well.
+#[test]
+fn target_rules() {
+    let cases: [(&str, Vec<u8>, WireError); 7] = [
+        ("empty", vec![], WireError::Truncated),
+        ("VLAN tag", with(&REQUEST, 12, &[0x81, 0x00]), WireError::Vlan),
+        ("IPv4", with(&REQUEST, 12, &[0x08, 0x00]), WireError::OtherProtocol),
+        ("half an ARP target", REQUEST[..41].to_vec(), WireError::Truncated),
+        ("UDP", with(&SOLICIT, IPV6 + 6, &[17]), WireError::OtherProtocol),
+        ("echo request", with(&SOLICIT, ICMP, &[128]), WireError::OtherProtocol),
+        ("half a target", SOLICIT[..70].to_vec(), WireError::Truncated),
+    ];
+    for (name, bytes, error) in cases {
+        assert_eq!(target(&bytes), Err(error), "{name}");
+    }
+}
+
 #[test]
 fn names_are_distinct() {
     let errors = [

@@ -1,1 +1,179 @@
-//! Placeholder of the first commit.
+//! The controller: watches in, plan, writes out. An IO crate; what it does is decided in `landfall-plan`.
+//!
+//! ```text
+//! elector task ──Leadership──▶ ┌────────────────────┐
+//! watch tasks  ──Source──────▶ │ driver (one loop)  │ ──▶ at most 16 status writes and 4 events in flight ──▶ Store
+//!                              └────────────────────┘ ◀── outcome of each write
+//! probes task: /healthz /readyz /metrics
+//! ```
+//!
+//! A replica watches and plans only while it leads; see `docs/decisions/0001-followers-keep-nothing.md`.
+
+mod driver;
+mod metrics;
+mod outbox;
+
+use std::{path::PathBuf, time::Duration};
+
+use landfall_kubernetes::{
+    client::Connection,
+    lease::{self, LeaseOptions, machine::Timing},
+    names,
+    secret::ensure_secret,
+    source::{self, FilesError, Interests},
+    write::{FileWriter, Store, Writer, WriterIdentity},
+};
+use landfall_probes::{Addresses, BindError, Gate, Probes};
+use prometheus::Registry;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use self::{driver::Driver, metrics::Metrics};
+
+/// Name of the leader's Lease.
+const LEASE: &str = "landfall-controller";
+
+/// What a controller needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespace of Landfall's own objects.
+    pub namespace: String,
+    /// Name of this pod; identifies the replica in the Lease and in events.
+    pub pod_name: String,
+    /// The load balancer class to handle; `None` handles Services without a class.
+    pub class: Option<String>,
+    /// Secret with the speakers' shared key, created when absent.
+    pub secret_name: String,
+    /// Where health and metrics are served.
+    pub addresses: Addresses,
+}
+
+/// Where the cluster's objects are.
+pub enum Cluster {
+    /// In an API server.
+    Api(Connection),
+    /// In a directory of manifests. There is no lease: one controller per directory.
+    Files(PathBuf),
+}
+
+/// Why a controller cannot run. None of these is worth a retry without a change from outside.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The directory of manifests cannot be read.
+    #[error("the manifests cannot be read")]
+    Files(#[from] FilesError),
+    /// The system has no entropy.
+    #[error(
+        "the system gives no random numbers, which the identity in the lease and the speakers' key need: {0}"
+    )]
+    Entropy(getrandom::Error),
+    /// A metric has been registered twice.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs a controller until `shutdown`; then it gives the lease back and returns.
+///
+/// # Errors
+/// See [`Error`]. An API server that is away is no error: the controller waits for it.
+pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationToken) -> Result<(), Error> {
+    let Settings { namespace, pod_name, class, secret_name, addresses } = settings;
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry)?;
+    let gate = Gate::new("competing for the lease, or leading with everything claimed");
+    let probes = Probes::bind(addresses).await?;
+    let probes = tokio::spawn(probes.serve(registry, vec![gate.clone()], shutdown.clone()));
+    let world = landfall_plan::Settings { class: class.map(Into::into) };
+    match cluster {
+        Cluster::Files(directory) => {
+            let source = source::files(&directory)?;
+            let store = Store::Files(FileWriter::new(&directory));
+            Driver { world, store, leadership: None, metrics: &metrics, gate: &gate }
+                .lead(source, &shutdown)
+                .await;
+        }
+        Cluster::Api(connection) => {
+            let client = &connection.client;
+            let identity = lease::identity(&pod_name).map_err(Error::Entropy)?;
+            let options = LeaseOptions {
+                namespace: namespace.clone(),
+                name: LEASE.to_owned(),
+                identity,
+                timing: Timing::default(),
+            };
+            let released = CancellationToken::new();
+            let (mut leadership, elector) = lease::compete(client.clone(), options, released.clone());
+            let writer = WriterIdentity {
+                namespace: namespace.clone(),
+                manager: names::manager::CONTROLLER,
+                component: names::event::CONTROLLER,
+                instance: pod_name,
+                owner: None,
+            };
+            let store = Store::Api(Writer::new(client.clone(), writer));
+            gate.set(true);
+            while wait_until_leading(&mut leadership, &shutdown).await {
+                gate.set(false);
+                let mut key = [0; 32];
+                getrandom::fill(&mut key).map_err(Error::Entropy)?;
+                let sharing = share_key(connection.clone(), namespace.clone(), secret_name.clone(), key);
+                let _sharing = AbortOnDropHandle::new(tokio::spawn(sharing));
+                let source = source::watch(client.clone(), &Interests::controller(&namespace));
+                let leadership = Some(leadership.clone());
+                Driver {
+                    world: world.clone(),
+                    store: store.clone(),
+                    leadership,
+                    metrics: &metrics,
+                    gate: &gate,
+                }
+                .lead(source, &shutdown)
+                .await;
+                gate.set(true);
+            }
+            released.cancel();
+            // The elector only ends early when its task panicked, and then there is no lease to give back.
+            drop(elector.await);
+        }
+    }
+    drop(probes.await);
+    Ok(())
+}
+
+/// True when this replica leads, false on shutdown.
+async fn wait_until_leading(leadership: &mut lease::Leadership, shutdown: &CancellationToken) -> bool {
+    loop {
+        if shutdown.is_cancelled() {
+            return false;
+        }
+        if leadership.is_current() {
+            return true;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return false,
+            changed = leadership.changed() => if changed.is_none() { return false },
+        }
+    }
+}
+
+/// Creates the speakers' shared key when there is none, and tries again until it is there or the rights are missing:
+/// without it the speakers cannot hear each other.
+async fn share_key(connection: Connection, namespace: String, name: String, key: [u8; 32]) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match ensure_secret(connection.client.clone(), &namespace, &name, names::secret::KEY, &key).await {
+            Ok(true) => {
+                tracing::info!(op = "secret", "created the Secret {namespace}/{name} with the speakers' key");
+                return;
+            }
+            Ok(false) => return,
+            Err(error) => {
+                tracing::error!(op = "secret", %error, "cannot create the Secret {namespace}/{name} that speakers need");
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
+}

@@ -1,2 +1,27 @@
-//! Placeholder of the first commit.
-fn main() {}
+//! The Landfall binary: a load balancer for Kubernetes, on metal and in the cloud.
+
+mod args;
+mod connection;
+mod controller;
+mod crds;
+mod demo;
+mod logging;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = match args::parse() {
+        Ok(command) => command,
+        // Help and version go to standard output with code 0; a wrong call explains itself with code 2.
+        Err(error) => error.exit(),
+    };
+    match command.run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("landfall: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -79,7 +79,7 @@ impl Claim {
                 .map_err(|source| Error::io(format!("open {}", lock_path.display()), source))?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) if is_same_file(&lock, &lock_path) => {
-                    let mut claim = Self { lock, state: directory.join(name), lock_path, guard: None };
+                    let mut claim = Self { lock, state: Self::state_of(name), lock_path, guard: None };
                     claim.write_owner()?;
                     return Ok(Ok(claim));
                 }
@@ -124,6 +124,11 @@ impl Claim {
             .map_err(|source| Error::io("start the guard (sh)", source))?;
         self.guard = child.stdin.take().map(|stdin| (child, stdin));
         Ok(())
+    }
+
+    /// The state directory that belongs to a name.
+    pub(crate) fn state_of(name: &str) -> PathBuf {
+        Path::new(DIRECTORY).join(name)
     }
 
     /// The directory for files that go when the LAN goes.

@@ -1,7 +1,7 @@
 //! The LAN itself: a switch, and the register of what hangs on it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +30,7 @@ pub(crate) struct LanInner {
     hosts: Mutex<BTreeMap<String, Option<Host>>>,
     pod_links: AtomicU32,
     claim: Mutex<Option<Claim>>,
-    state: std::path::PathBuf,
+    state: PathBuf,
 }
 
 impl Lan {
@@ -85,6 +85,12 @@ impl Lan {
     #[must_use]
     pub fn state_directory(&self) -> &Path {
         &self.inner.state
+    }
+
+    /// The state directory of the LAN of this name, whichever process has it.
+    #[must_use]
+    pub fn state_directory_of(name: &str) -> PathBuf {
+        Claim::state_of(name)
     }
 
     /// Plugs in a new host. Its addresses can be used at once.

@@ -1,0 +1,48 @@
+use landfall_model::{Ingress, Reason, ServiceView};
+use landfall_pool::Allocator;
+
+use crate::condition;
+
+/// Whose `status.loadBalancer` it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ownership {
+    /// It carries our mark.
+    Marked,
+    /// No mark, and all its addresses lie in our pools, such as one that was taken over from a backup.
+    Recognised,
+    /// It is empty.
+    Empty,
+    /// Somebody else's.
+    Foreign,
+}
+
+impl Ownership {
+    pub(crate) fn of(view: &ServiceView, allocator: &Allocator) -> Self {
+        let named = view.ingress.iter().any(|ingress| match ingress {
+            Ingress::Other(_) => true,
+            Ingress::Address { .. } => false,
+        });
+        if view.ingress.is_empty() {
+            Self::Empty
+        } else if named {
+            Self::Foreign
+        } else if marked(view) {
+            Self::Marked
+        } else if view.addresses().all(|address| allocator.pool_of(address).is_some()) {
+            Self::Recognised
+        } else {
+            Self::Foreign
+        }
+    }
+}
+
+/// Whether the annotation or the condition says that the addresses are ours.
+pub(crate) fn marked(view: &ServiceView) -> bool {
+    let annotated = view.requests.allocated_from.as_deref().is_some_and(|pool| !pool.is_empty());
+    annotated || view.conditions.iter().any(|c| &*c.kind == condition::ALLOCATED && c.status)
+}
+
+/// Whether the status says that we left somebody else's alone.
+pub(crate) fn marked_foreign(view: &ServiceView) -> bool {
+    view.conditions.iter().any(|c| c.reason == Reason::ForeignStatus)
+}

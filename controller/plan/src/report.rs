@@ -1,0 +1,97 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use landfall_model::Instant;
+use landfall_pool::{Allocator, Counts};
+
+use crate::{Effect, Outcome, entry::Backoff};
+
+/// What the status of each pool shows, and what is to be written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reports {
+    /// What was observed, or written since.
+    shown: BTreeMap<Box<str>, Counts>,
+    in_flight: BTreeMap<Box<str>, Counts>,
+    changed: BTreeSet<Box<str>>,
+    backoff: BTreeMap<Box<str>, Backoff>,
+    retries: BTreeSet<(Instant, Box<str>)>,
+}
+
+impl Reports {
+    pub(crate) fn touch(&mut self, pool: &str) {
+        if !self.changed.contains(pool) {
+            self.changed.insert(pool.into());
+        }
+    }
+
+    pub(crate) fn observe(&mut self, pool: &str, counts: Option<Counts>) {
+        match counts {
+            Some(counts) => self.shown.insert(pool.into(), counts),
+            None => self.shown.remove(pool),
+        };
+        self.touch(pool);
+    }
+
+    pub(crate) fn forget_flights(&mut self) {
+        self.in_flight.clear();
+        self.backoff.clear();
+        self.retries.clear();
+    }
+
+    /// The pools whose counters differ from what their status shows. At most one write per pool is under way;
+    /// changes in the meantime make one more.
+    pub(crate) fn effects(&mut self, allocator: &Allocator, now: Instant, effects: &mut Vec<Effect>) {
+        while let Some((_, pool)) = self.retries.pop_first_if_due(now) {
+            self.changed.insert(pool);
+        }
+        for pool in std::mem::take(&mut self.changed) {
+            let Some(counts) = allocator.counts(&pool) else {
+                self.shown.remove(&pool);
+                self.backoff.remove(&pool);
+                continue;
+            };
+            if self.in_flight.contains_key(&pool) || self.retries.iter().any(|(_, waiting)| *waiting == pool)
+            {
+                continue;
+            }
+            if self.shown.get(&pool) != Some(&counts) {
+                self.in_flight.insert(pool.clone(), counts);
+                effects.push(Effect::PoolStatus { pool, counts });
+            }
+        }
+    }
+
+    pub(crate) fn written(&mut self, pool: &str, outcome: &Outcome, now: Instant) {
+        let Some(counts) = self.in_flight.remove(pool) else { return };
+        match outcome {
+            Outcome::Applied { .. } => {
+                self.shown.insert(pool.into(), counts);
+                self.backoff.remove(pool);
+                self.touch(pool);
+            }
+            Outcome::Gone => {}
+            Outcome::Conflict => self.retry(pool, None, now),
+            Outcome::Failed { retry_after } => self.retry(pool, *retry_after, now),
+        }
+    }
+
+    pub(crate) fn recheck(&self) -> Option<Instant> {
+        self.retries.first().map(|(at, _)| *at)
+    }
+
+    fn retry(&mut self, pool: &str, at_least: Option<std::time::Duration>, now: Instant) {
+        let delay = self.backoff.entry(pool.into()).or_default().next(at_least);
+        self.retries.insert((now + delay, pool.into()));
+    }
+}
+
+/// A set of times, read from the earliest.
+pub(crate) trait Due<T> {
+    /// The earliest entry if its time has come.
+    fn pop_first_if_due(&mut self, now: Instant) -> Option<(Instant, T)>;
+}
+
+impl<T: Ord> Due<T> for BTreeSet<(Instant, T)> {
+    fn pop_first_if_due(&mut self, now: Instant) -> Option<(Instant, T)> {
+        if self.first().is_some_and(|(at, _)| *at <= now) { self.pop_first() } else { None }
+    }
+}

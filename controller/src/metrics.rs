@@ -1,0 +1,143 @@
+//! The controller's metrics: MetalLB's names and labels, and a few of ours.
+
+use std::collections::BTreeMap;
+
+use landfall_model::Reason;
+use landfall_pool::Counts;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// All metrics of one controller.
+pub(crate) struct Metrics {
+    capacity: [IntGaugeVec; 3],
+    in_use: [IntGaugeVec; 3],
+    pub(crate) updates: IntCounter,
+    pub(crate) update_errors: IntCounter,
+    pub(crate) config_loaded: IntGauge,
+    pub(crate) config_stale: IntGauge,
+    pub(crate) leader: IntGauge,
+    writes: IntCounterVec,
+    pub(crate) events_dropped: IntCounter,
+    waiting: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    ///
+    /// # Errors
+    /// When a name is registered already.
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let gauges = |what: &str, help: &str| -> prometheus::Result<[IntGaugeVec; 3]> {
+            let gauge = |family: &str| -> prometheus::Result<IntGaugeVec> {
+                let name = format!("metallb_allocator_{family}addresses_{what}");
+                registered(registry, IntGaugeVec::new(Opts::new(name, help), &["pool"])?)
+            };
+            Ok([gauge("")?, gauge("ipv4_")?, gauge("ipv6_")?])
+        };
+        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
+        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help)?);
+        let writes =
+            Opts::new("landfall_controller_writes_total", "Writes to the API server by kind and result");
+        let waiting = Opts::new(
+            "landfall_services_waiting",
+            "Services without the address they should have, by reason",
+        );
+        Ok(Self {
+            capacity: gauges("total", "Addresses of a pool")?,
+            in_use: gauges("in_use_total", "Addresses of a pool that are in use")?,
+            updates: counter(
+                "metallb_k8s_client_updates_total",
+                "Changes of watched objects that were processed",
+            )?,
+            update_errors: counter("metallb_k8s_client_update_errors_total", "Writes that failed")?,
+            config_loaded: gauge("metallb_k8s_client_config_loaded_bool", "1 once a configuration was read")?,
+            config_stale: gauge(
+                "metallb_k8s_client_config_stale_bool",
+                "1 while an object of the configuration is invalid",
+            )?,
+            leader: gauge("landfall_controller_leader_bool", "1 while this replica leads")?,
+            writes: registered(registry, IntCounterVec::new(writes, &["kind", "result"])?)?,
+            events_dropped: counter(
+                "landfall_controller_events_dropped_total",
+                "Events given up because too many waited",
+            )?,
+            waiting: registered(registry, IntGaugeVec::new(waiting, &["reason"])?)?,
+        })
+    }
+
+    /// Shows the counters of a pool.
+    pub(crate) fn pool(&self, pool: &str, counts: Counts) {
+        let Counts { assigned_v4, assigned_v6, available_v4, available_v6 } = counts;
+        let set = |gauges: &[IntGaugeVec; 3], v4: i64, v6: i64| {
+            for (gauge, value) in gauges.iter().zip([v4.saturating_add(v6), v4, v6]) {
+                gauge.with_label_values(&[pool]).set(value);
+            }
+        };
+        set(&self.in_use, assigned_v4, assigned_v6);
+        set(
+            &self.capacity,
+            assigned_v4.saturating_add(available_v4),
+            assigned_v6.saturating_add(available_v6),
+        );
+    }
+
+    /// Forgets a pool that is gone.
+    pub(crate) fn pool_gone(&self, pool: &str) {
+        for gauge in self.in_use.iter().chain(&self.capacity) {
+            // An error says that the pool was never shown, which is as good.
+            drop(gauge.remove_label_values(&[pool]));
+        }
+    }
+
+    /// Counts a write by its kind and its result (`ok`, or the kind of the error).
+    pub(crate) fn written(&self, kind: &str, result: &str) {
+        self.writes.with_label_values(&[kind, result]).inc();
+        if result != "ok" {
+            self.update_errors.inc();
+        }
+    }
+
+    /// Shows how many Services wait for what.
+    pub(crate) fn waiting(&self, counts: &BTreeMap<Reason, i64>) {
+        self.waiting.reset();
+        for (reason, count) in counts {
+            self.waiting.with_label_values(&[reason.as_str()]).set(*count);
+        }
+    }
+}
+
+fn registered<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_metallb() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        metrics.pool("lan", Counts { assigned_v4: 3, assigned_v6: 1, available_v4: 7, available_v6: 9 });
+        let value = |name: &str| {
+            let families = registry.gather();
+            let family = families.iter().find(|family| family.name() == name);
+            family.map(|family| family.get_metric()[0].get_gauge().get_value())
+        };
+        for (name, expected) in [
+            ("metallb_allocator_addresses_total", 20.0),
+            ("metallb_allocator_ipv4_addresses_total", 10.0),
+            ("metallb_allocator_ipv6_addresses_total", 10.0),
+            ("metallb_allocator_addresses_in_use_total", 4.0),
+            ("metallb_allocator_ipv4_addresses_in_use_total", 3.0),
+            ("metallb_allocator_ipv6_addresses_in_use_total", 1.0),
+        ] {
+            assert_eq!(value(name), Some(expected), "{name}");
+        }
+        metrics.pool_gone("lan");
+        assert_eq!(value("metallb_allocator_addresses_total"), None);
+    }
+}

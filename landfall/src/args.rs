@@ -1,0 +1,110 @@
+use std::{env, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::{controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs, status::StatusArgs};
+
+/// A load balancer for Kubernetes, on metal and in the cloud.
+///
+/// The controller gives every Service of type LoadBalancer an address; a speaker on each node announces it on
+/// the LAN and forwards. The other commands show who has which address, and why.
+#[derive(Debug, Parser)]
+#[command(name = "landfall", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Assign addresses to Services (one Deployment in the cluster)
+    Controller(ControllerArgs),
+    /// Show who has which address, and why not
+    Status(StatusArgs),
+    /// Show the main job on this machine: real ARP and TCP, a node dies, another takes over (needs root)
+    Demo(DemoArgs),
+    /// Print the custom resource definitions as YAML
+    Crds(CrdsArgs),
+}
+
+impl Args {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { command } = self;
+        match command {
+            Command::Controller(args) => args.run(),
+            Command::Status(args) => args.run(),
+            Command::Demo(args) => args.run(),
+            Command::Crds(args) => args.run(),
+        }
+    }
+}
+
+/// MetalLB's environment names, which its manifests set, and the argument that each one stands for. The
+/// argument's own `LANDFALL_…` name goes first.
+const METALLB_ENVIRONMENT: &[(&str, &str, &str)] = &[
+    ("controller", "namespace", "METALLB_NAMESPACE"),
+    ("controller", "pod_name", "METALLB_POD_NAME"),
+    ("controller", "ml_secret_name", "METALLB_ML_SECRET_NAME"),
+    ("controller", "deployment", "METALLB_DEPLOYMENT"),
+    ("speaker", "namespace", "METALLB_NAMESPACE"),
+    ("speaker", "node_name", "METALLB_NODE_NAME"),
+    ("speaker", "pod_name", "METALLB_POD_NAME"),
+    ("speaker", "ml_bindaddr", "METALLB_ML_BIND_ADDR"),
+    ("speaker", "ml_bindport", "METALLB_ML_BIND_PORT"),
+    ("speaker", "ml_labels", "METALLB_ML_LABELS"),
+    ("speaker", "ml_secret_key_path", "METALLB_ML_SECRET_KEY_PATH"),
+];
+
+/// Parses the command line and the environment.
+pub(crate) fn parse() -> Result<Args, clap::Error> {
+    let matches = command(|name| env::var_os(name).is_some()).try_get_matches()?;
+    Args::from_arg_matches(&matches)
+}
+
+/// The command with each argument bound to the environment name that is set, ours before MetalLB's.
+fn command(is_set: impl Fn(&str) -> bool) -> clap::Command {
+    let mut command = Args::command();
+    for &(subcommand, argument, name) in METALLB_ENVIRONMENT {
+        let ours = format!("LANDFALL_{}", argument.to_uppercase());
+        if is_set(name) && !is_set(&ours) {
+            command =
+                command.mut_subcommand(subcommand, |command| command.mut_arg(argument, |arg| arg.env(name)));
+        }
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command(|_| true).debug_assert();
+        command(|_| false).debug_assert();
+    }
+
+    #[test]
+    fn every_metallb_name_stands_beside_one_of_ours() {
+        let command = Args::command();
+        for (subcommand, argument, name) in METALLB_ENVIRONMENT {
+            let subcommand = command.find_subcommand(subcommand).unwrap();
+            let argument = subcommand.get_arguments().find(|a| a.get_id() == argument).unwrap();
+            let ours = argument.get_env().unwrap().to_str().unwrap();
+            assert_eq!(ours, format!("LANDFALL_{}", argument.get_id().as_str().to_uppercase()), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_name_and_help() {
+        for subcommand in Args::command().get_subcommands() {
+            for argument in subcommand.get_opts() {
+                let name = argument.get_id();
+                assert!(argument.get_help().is_some(), "{} {name}", subcommand.get_name());
+                if matches!(subcommand.get_name(), "controller" | "speaker") {
+                    assert!(argument.get_env().is_some(), "{} {name}", subcommand.get_name());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, ValueEnum};
+use landfall_controller::{Cluster, Settings};
+use landfall_kubernetes::client::{NAMESPACE_FILE, pod_namespace};
+use landfall_probes::Addresses;
+
+use crate::{
+    connection::ConnectionArgs,
+    logging::{self, LogLevel},
+    run,
+};
+
+/// `landfall controller`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ControllerArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+
+    /// Read manifests from this directory instead of an API server, and write statuses beside them
+    #[arg(long, env = "LANDFALL_FILES", value_name = "DIR", conflicts_with_all = ["kubeconfig", "context"])]
+    files: Option<PathBuf>,
+
+    /// Namespace of Landfall's own objects [env: METALLB_NAMESPACE] [default: that of the pod]
+    #[arg(long, env = "LANDFALL_NAMESPACE", value_name = "NAME")]
+    namespace: Option<String>,
+
+    /// Name of this pod, which identifies it in the leader's lease [env: METALLB_POD_NAME]
+    #[arg(long, env = "LANDFALL_POD_NAME", value_name = "NAME", default_value = "landfall-controller")]
+    pod_name: String,
+
+    /// Handle Services of this load balancer class; without it, Services without a class
+    #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
+    lb_class: Option<String>,
+
+    /// Secret with the speakers' shared key, created when absent [env: METALLB_ML_SECRET_NAME]
+    #[arg(long, env = "LANDFALL_ML_SECRET_NAME", value_name = "NAME", default_value = "memberlist")]
+    ml_secret_name: String,
+
+    /// Deployment of the controller; accepted for MetalLB's manifests and not needed [env: METALLB_DEPLOYMENT]
+    #[arg(long, env = "LANDFALL_DEPLOYMENT", value_name = "NAME", hide = true)]
+    deployment: Option<String>,
+
+    /// Address of /healthz and /readyz
+    #[arg(long, env = "LANDFALL_HEALTH_ADDRESS", value_name = "IP", default_value = "::")]
+    health_address: IpAddr,
+
+    /// Port of /healthz and /readyz; 0 turns them off
+    #[arg(long, env = "LANDFALL_HEALTH_PROBE_PORT", value_name = "PORT", default_value_t = 17472)]
+    health_probe_port: u16,
+
+    /// Port of /metrics; 0 turns it off
+    #[arg(long, env = "LANDFALL_PORT", value_name = "PORT", default_value_t = 9120)]
+    port: u16,
+
+    /// Admission webhooks; only `disabled` is there so far
+    #[arg(long, env = "LANDFALL_WEBHOOK_MODE", value_name = "MODE", default_value = "disabled")]
+    webhook_mode: WebhookMode,
+
+    /// How much to log
+    #[arg(long, env = "LANDFALL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    log_level: LogLevel,
+}
+
+/// Whether admission webhooks are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WebhookMode {
+    /// No webhook is served.
+    Disabled,
+}
+
+impl ControllerArgs {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self {
+            connection,
+            files,
+            namespace,
+            pod_name,
+            lb_class,
+            ml_secret_name,
+            deployment,
+            health_address,
+            health_probe_port,
+            port,
+            webhook_mode: WebhookMode::Disabled,
+            log_level,
+        } = self;
+        logging::start(log_level);
+        if let Some(deployment) = deployment {
+            tracing::debug!(op = "start", deployment, "the Deployment's name is not needed");
+        }
+        let settings = Settings {
+            namespace: own_namespace(namespace),
+            pod_name,
+            class: lb_class,
+            secret_name: ml_secret_name,
+            addresses: addresses(health_address, health_probe_port, port),
+        };
+        run::daemon(async |shutdown| {
+            let cluster = match files {
+                Some(directory) => Cluster::Files(directory),
+                None => Cluster::Api(connection.connect().await?),
+            };
+            Ok(landfall_controller::run(settings, cluster, shutdown).await?)
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The namespace of Landfall's own objects: as told, else the pod's, else that of the manifests in `deploy/`.
+pub(crate) fn own_namespace(told: Option<String>) -> String {
+    told.or_else(|| pod_namespace(Path::new(NAMESPACE_FILE))).unwrap_or_else(|| "landfall-system".to_owned())
+}
+
+/// Where health and metrics are served. Metrics are for scrapers elsewhere, health is for the kubelet.
+pub(crate) fn addresses(health: IpAddr, health_port: u16, metrics_port: u16) -> Addresses {
+    let on = |address: IpAddr, port: u16| (port != 0).then(|| SocketAddr::new(address, port));
+    Addresses { health: on(health, health_port), metrics: on(IpAddr::from([0; 16]), metrics_port) }
+}

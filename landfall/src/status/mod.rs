@@ -1,0 +1,118 @@
+//! `landfall status`: who has which address, and why not.
+
+mod gather;
+mod render;
+mod report;
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use self::{
+    gather::Scope,
+    report::{Report, Verdict},
+};
+use crate::{connection::ConnectionArgs, run};
+
+/// Pause between two looks with `--watch`.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// `landfall status`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+
+    /// Services of this namespace only; without it, of the kubeconfig's context
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    namespace: Option<String>,
+
+    /// Services of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+
+    /// Namespace in which Landfall is installed
+    #[arg(long, env = "LANDFALL_NAMESPACE", value_name = "NAME", default_value = "landfall-system")]
+    install_namespace: String,
+
+    /// Form of the answer
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    output: Output,
+
+    /// Look again every second and print what has changed, until interrupted
+    #[arg(short, long)]
+    watch: bool,
+}
+
+/// Form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Tables for people.
+    Table,
+    /// One JSON object.
+    Json,
+    /// The same object as YAML.
+    Yaml,
+}
+
+impl StatusArgs {
+    /// Exit code 0: everything is served; 1: something is not; 2 (an error): the cluster could not be asked.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { connection, namespace, all_namespaces, install_namespace, output, watch } = self;
+        let mut verdict = Verdict::Down;
+        run::command(async {
+            let connection = connection.connect().await?;
+            let scope = Scope {
+                install_namespace,
+                services: (!all_namespaces).then(|| namespace.unwrap_or(connection.namespace.clone())),
+            };
+            let mut shown = String::new();
+            loop {
+                let report = Report::of(gather::facts(&connection.client, &scope).await?);
+                verdict = report.verdict;
+                let text = output.render(&report)?;
+                if text != shown {
+                    show(&text, watch && output == Output::Table)?;
+                    shown = text;
+                }
+                if !watch {
+                    return Ok(());
+                }
+                tokio::time::sleep(REFRESH).await;
+            }
+        })?;
+        Ok(ExitCode::from(u8::from(verdict != Verdict::Ok)))
+    }
+}
+
+impl Output {
+    fn render(self, report: &Report) -> anyhow::Result<String> {
+        match self {
+            Self::Table => Ok(render::text(report)),
+            Self::Json => {
+                let mut text = serde_json::to_string_pretty(report).context("cannot write JSON")?;
+                text.push('\n');
+                Ok(text)
+            }
+            Self::Yaml => {
+                let mut text = serde_saphyr::to_string(report).context("cannot write YAML")?;
+                text.insert_str(0, "---\n");
+                Ok(text)
+            }
+        }
+    }
+}
+
+/// Prints; on a terminal each table takes the place of the one before.
+fn show(text: &str, replace: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if replace && out.is_terminal() {
+        out.write_all(b"\x1b[H\x1b[2J").context("cannot write to the terminal")?;
+    }
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+}

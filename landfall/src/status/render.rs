@@ -1,0 +1,106 @@
+//! The report as tables for people.
+
+use std::fmt::Write as _;
+
+use super::report::Report;
+
+const BAR: usize = 20;
+
+/// The report as text: a headline, its problems, then a table for each part that has rows.
+pub(crate) fn text(report: &Report) -> String {
+    let mut out = format!("{}\n", report.headline());
+    for problem in &report.problems {
+        _ = writeln!(out, "  ! {problem}");
+    }
+    let components = report.components.iter().map(|c| {
+        let ready = if c.ready { "ready" } else { "not ready" };
+        vec![c.component.clone(), c.pod.clone(), c.node.clone(), c.version.clone(), ready.to_owned()]
+    });
+    table(&mut out, &["COMPONENT", "POD", "NODE", "VERSION", "STATE"], components);
+    let pools = report.pools.iter().map(|p| {
+        vec![p.name.clone(), p.size.to_string(), p.used.to_string(), p.free.to_string(), bar(p.used, p.size)]
+    });
+    table(&mut out, &["POOL", "SIZE", "USED", "FREE", ""], pools);
+    let services = report.services.iter().map(|s| {
+        let or_dash = |text: Option<&str>| text.filter(|t| !t.is_empty()).unwrap_or("-").to_owned();
+        vec![
+            format!("{}/{}", s.namespace, s.name),
+            or_dash(s.class.as_deref()),
+            or_dash(Some(&s.addresses.join(","))),
+            or_dash(s.pool.as_deref()),
+            or_dash(s.owner.as_deref()),
+            match (&s.reason, &s.message) {
+                (None, _) => "served".to_owned(),
+                (Some(reason), Some(message)) if !message.is_empty() => format!("{reason}: {message}"),
+                (Some(reason), _) => reason.clone(),
+            },
+        ]
+    });
+    table(&mut out, &["SERVICE", "CLASS", "ADDRESS", "POOL", "OWNER", "STATE"], services);
+    out
+}
+
+/// Used part of a pool: at least one mark when anything is used, never full while something is free.
+fn bar(used: i64, size: i64) -> String {
+    let (used, size) = (u128::try_from(used).unwrap_or(0), u128::try_from(size).unwrap_or(0).max(1));
+    let full = BAR as u128;
+    let marks = match used {
+        0 => 0,
+        used if used >= size => full,
+        used => (used * full / size).clamp(1, full - 1),
+    };
+    let marks = usize::try_from(marks).unwrap_or(BAR);
+    format!("[{}{}]", "#".repeat(marks), "·".repeat(BAR - marks))
+}
+
+fn table(out: &mut String, header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        return;
+    }
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    out.push('\n');
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            _ = write!(text, "{cell:width$}  ");
+        }
+        out.push_str(text.trim_end());
+        out.push('\n');
+    };
+    line(&mut header.iter().copied());
+    for row in &rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_tells_a_little_from_nothing_and_nearly_full_from_full() {
+        assert_eq!(bar(0, 10), format!("[{}]", "·".repeat(BAR)));
+        assert_eq!(bar(10, 10), format!("[{}]", "#".repeat(BAR)));
+        assert!(bar(1, 1_000_000).starts_with("[#·"));
+        assert!(bar(999_999, 1_000_000).ends_with("#·]"));
+        assert_eq!(bar(0, 0).chars().count(), BAR + 2);
+        assert_eq!(bar(i64::MAX, i64::MAX).matches('#').count(), BAR);
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let mut out = String::new();
+        table(
+            &mut out,
+            &["A", "B"],
+            [vec!["x".to_owned(), "y".to_owned()], vec!["long".to_owned(), "z".to_owned()]].into_iter(),
+        );
+        assert_eq!(out, "\nA     B\nx     y\nlong  z\n");
+    }
+}

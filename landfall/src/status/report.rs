@@ -1,0 +1,255 @@
+//! What `landfall status` says, as a function of what was read. The JSON and YAML output is [`Report`] itself;
+//! its shape is versioned by `apiVersion` and only grows.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// What was read from the cluster, reduced to what the report needs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) components: Vec<Component>,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) services: Vec<ServiceFacts>,
+    /// Owners as the speakers report them: (namespace, name) to nodes.
+    pub(crate) owners: BTreeMap<(String, String), Vec<String>>,
+}
+
+/// One Service of type LoadBalancer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServiceFacts {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) class: Option<String>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) pool: Option<String>,
+    /// Status, reason and message of the condition `landfall.dev/Allocated`.
+    pub(crate) allocated: Option<(bool, String, String)>,
+}
+
+/// The whole answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    pub(crate) api_version: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) verdict: Verdict,
+    pub(crate) problems: Vec<String>,
+    pub(crate) components: Vec<Component>,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) services: Vec<ServiceRow>,
+}
+
+/// The first line of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Verdict {
+    /// Everything is served.
+    Ok,
+    /// Something is not.
+    Degraded,
+    /// No controller or no speaker is ready.
+    Down,
+}
+
+/// One pod of Landfall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Component {
+    pub(crate) component: String,
+    pub(crate) pod: String,
+    pub(crate) node: String,
+    pub(crate) version: String,
+    pub(crate) ready: bool,
+}
+
+/// One pool; sizes in addresses of both families.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Pool {
+    pub(crate) name: String,
+    pub(crate) size: i64,
+    pub(crate) used: i64,
+    pub(crate) free: i64,
+}
+
+/// One Service of type LoadBalancer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ServiceRow {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) class: Option<String>,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) pool: Option<String>,
+    pub(crate) owner: Option<String>,
+    /// Whether it has an address and, where the address is ours, a node that announces it.
+    pub(crate) served: bool,
+    /// Why it is not served; `None` when it is.
+    pub(crate) reason: Option<String>,
+    pub(crate) message: Option<String>,
+}
+
+impl Report {
+    /// Judges what was read. Order: components by name and node, pools by name, Services by namespace and name.
+    pub(crate) fn of(facts: Facts) -> Self {
+        let Facts { mut components, mut pools, services, owners } = facts;
+        components.sort_by(|a, b| (&a.component, &a.node, &a.pod).cmp(&(&b.component, &b.node, &b.pod)));
+        pools.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut rows: Vec<ServiceRow> = services.into_iter().map(|service| row(service, &owners)).collect();
+        rows.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+
+        let mut problems: Vec<String> = components
+            .iter()
+            .filter(|c| !c.ready)
+            .map(|c| format!("{} {} on {} is not ready", c.component, c.pod, c.node))
+            .collect();
+        problems.extend(skew(&components));
+        problems.extend(rows.iter().filter(|row| !row.served).map(|row| {
+            format!(
+                "Service {}/{} is not served: {}",
+                row.namespace,
+                row.name,
+                row.reason.as_deref().unwrap_or("Unknown")
+            )
+        }));
+        let ready = |name: &str| components.iter().any(|c| c.component == name && c.ready);
+        let verdict = if !ready("controller") || !ready("speaker") {
+            for name in ["controller", "speaker"] {
+                if !ready(name) {
+                    problems.insert(0, format!("no {name} is ready"));
+                }
+            }
+            Verdict::Down
+        } else if problems.is_empty() {
+            Verdict::Ok
+        } else {
+            Verdict::Degraded
+        };
+        Self {
+            api_version: "landfall.dev/v1",
+            kind: "Status",
+            verdict,
+            problems,
+            components,
+            pools,
+            services: rows,
+        }
+    }
+
+    /// What the first line says.
+    pub(crate) fn headline(&self) -> String {
+        match (self.verdict, self.problems.len()) {
+            (Verdict::Ok, _) => "OK".to_owned(),
+            (Verdict::Degraded, 1) => "DEGRADED: 1 problem".to_owned(),
+            (Verdict::Degraded, n) => format!("DEGRADED: {n} problems"),
+            (Verdict::Down, _) => "DOWN".to_owned(),
+        }
+    }
+}
+
+fn skew(components: &[Component]) -> Option<String> {
+    let mut versions: Vec<&str> = components.iter().map(|c| c.version.as_str()).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    (versions.len() > 1).then(|| format!("several versions run side by side: {}", versions.join(", ")))
+}
+
+fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<String>>) -> ServiceRow {
+    let ServiceFacts { namespace, name, class, addresses, pool, allocated } = service;
+    let owner = owners.get(&(namespace.clone(), name.clone())).map(|nodes| nodes.join(","));
+    let (reason, message) = match (&allocated, addresses.is_empty(), &owner) {
+        (Some((false, reason, message)), _, _) => (Some(reason.clone()), Some(message.clone())),
+        (None, true, _) => {
+            let message = "no controller has looked at it; is one running that handles this class?";
+            (Some("NotHandled".to_owned()), Some(message.to_owned()))
+        }
+        (Some((true, ..)), true, _) => {
+            (Some("NoAddress".to_owned()), Some("the status holds no address".to_owned()))
+        }
+        (Some((true, ..)), false, None) => {
+            let message = "no speaker announces it: no advertisement, no endpoint or no eligible node";
+            (Some("NotAnnounced".to_owned()), Some(message.to_owned()))
+        }
+        // Another provider's address: that it is there is all that can be said.
+        (None, false, _) | (Some((true, ..)), false, Some(_)) => (None, None),
+    };
+    ServiceRow { namespace, name, class, addresses, pool, owner, served: reason.is_none(), reason, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn component(component: &str, ready: bool, version: &str) -> Component {
+        let text = |t: &str| t.to_owned();
+        Component {
+            component: text(component),
+            pod: format!("{component}-1"),
+            node: text("n1"),
+            version: text(version),
+            ready,
+        }
+    }
+
+    fn healthy() -> Facts {
+        Facts {
+            components: vec![component("speaker", true, "v1"), component("controller", true, "v1")],
+            ..Facts::default()
+        }
+    }
+
+    fn service(allocated: Option<(bool, &str)>, address: Option<&str>) -> ServiceFacts {
+        ServiceFacts {
+            namespace: "shop".into(),
+            name: "web".into(),
+            addresses: address.map(str::to_owned).into_iter().collect(),
+            allocated: allocated.map(|(ok, reason)| (ok, reason.to_owned(), String::new())),
+            ..ServiceFacts::default()
+        }
+    }
+
+    #[test]
+    fn a_cluster_without_faults_is_ok() {
+        let report = Report::of(healthy());
+        assert_eq!((report.verdict, report.headline().as_str()), (Verdict::Ok, "OK"));
+    }
+
+    #[test]
+    fn without_a_ready_controller_or_speaker_it_is_down() {
+        for name in ["controller", "speaker"] {
+            let mut facts = healthy();
+            facts.components.iter_mut().filter(|c| c.component == name).for_each(|c| c.ready = false);
+            let report = Report::of(facts);
+            assert_eq!(report.verdict, Verdict::Down);
+            assert_eq!(report.problems[0], format!("no {name} is ready"));
+        }
+    }
+
+    #[test]
+    fn two_versions_side_by_side_degrade() {
+        let mut facts = healthy();
+        facts.components.push(component("speaker", true, "v2"));
+        assert_eq!(Report::of(facts).verdict, Verdict::Degraded);
+    }
+
+    #[test]
+    fn the_reason_of_a_service_follows_the_table() {
+        for (facts, owned, reason) in [
+            (service(None, None), false, Some("NotHandled")),
+            (service(Some((false, "NoPools")), None), false, Some("NoPools")),
+            (service(Some((true, "Allocated")), None), false, Some("NoAddress")),
+            (service(Some((true, "Allocated")), Some("192.0.2.1")), false, Some("NotAnnounced")),
+            (service(Some((true, "Allocated")), Some("192.0.2.1")), true, None),
+            (service(None, Some("198.51.100.9")), false, None),
+            (service(Some((false, "ForeignStatus")), Some("198.51.100.9")), false, Some("ForeignStatus")),
+        ] {
+            let mut all = healthy();
+            all.services.push(facts.clone());
+            if owned {
+                all.owners.insert(("shop".into(), "web".into()), vec!["n1".into()]);
+            }
+            let report = Report::of(all);
+            assert_eq!(report.services[0].reason.as_deref(), reason, "{facts:?}");
+            assert_eq!(report.services[0].served, reason.is_none());
+            assert_eq!(report.verdict == Verdict::Ok, reason.is_none());
+        }
+    }
+}

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, io, net::Ipv6Addr, os::fd::AsRawFd};
 
-use landfall_engine::IfIndex;
+use landfall_engine::{IfIndex, wire::multicast_mac};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::OpenError;
@@ -99,15 +99,13 @@ impl Groups {
     }
 
     fn ethernet(&self, operation: libc::c_int, interface: IfIndex, group: Ipv6Addr) -> io::Result<()> {
-        // RFC 2464 §7: 33:33 and the last four bytes of the group.
-        let [.., a, b, c, d] = group.octets();
         let mut request = libc::packet_mreq {
             mr_ifindex: i32::try_from(interface.0).map_err(|_| io::ErrorKind::InvalidInput)?,
             mr_type: libc::PACKET_MR_MULTICAST as u16,
             mr_alen: 6,
             mr_address: [0; 8],
         };
-        request.mr_address[..6].copy_from_slice(&[0x33, 0x33, a, b, c, d]);
+        request.mr_address[..6].copy_from_slice(&multicast_mac(group).0);
         // SAFETY: the socket is open, and the pointer and length describe one `packet_mreq`, which is what both
         // operations read.
         let result = unsafe {

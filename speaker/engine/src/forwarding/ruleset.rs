@@ -261,14 +261,16 @@ fn write_body(out: &mut String, families: &[Rules<'_>; 2]) -> fmt::Result {
         rules.write_maps(out)?;
         rules.write_chains(out)?;
     }
-    // Both come before kube-proxy's chains at -100. The second one serves clients on this node itself.
+    // Both come before kube-proxy's chains at -100. The second one serves clients on this node itself. The kernel runs
+    // all translation at -100 and orders only the chains of that type by their own priority, so a mark can be given
+    // back at -99 at the earliest.
     for hook in ["prerouting", "output"] {
         writeln!(out, "\tchain {hook} {{\n\t\ttype nat hook {hook} priority -110; policy accept;")?;
         for Rules { words: Words { n, frontend, .. }, .. } in used() {
             writeln!(out, "\t\t{frontend} @frontends{n} goto frontends{n}")?;
         }
         writeln!(out, "\t}}\n\tchain {hook}_mark {{")?;
-        writeln!(out, "\t\ttype filter hook {hook} priority -109; policy accept;")?;
+        writeln!(out, "\t\ttype filter hook {hook} priority -99; policy accept;")?;
         writeln!(out, "\t\tmeta mark & 0xffff0000 == 0x{MARK:08x} meta mark set 0\n\t}}")?;
     }
     // The answer of another node must come back through this one, which holds the translation. Endpoints of this

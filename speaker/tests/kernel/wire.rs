@@ -1,0 +1,149 @@
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    time::Instant,
+};
+
+use landfall_engine::{Command, IfIndex, Link, responder::Responder};
+use landfall_lan::Host;
+use landfall_speaker::{
+    netlink::Links,
+    sockets::{FrameKind, FrameSocket, Groups},
+};
+
+use super::{lan, on, run};
+
+const V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
+const V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200);
+
+/// Sends a datagram to an address that only a neighbour answer can make reachable.
+fn knock(client: &Host, address: IpAddr) {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = client.within(move || UdpSocket::bind((any, 0))).unwrap().unwrap();
+    socket.send_to(b"knock", (address, 9)).unwrap();
+}
+
+/// The interface to the LAN, once netlink has it running.
+async fn running_link(links: &mut Links) -> Link {
+    loop {
+        for (_, link) in links.changes().await.unwrap() {
+            if let Some(link) = link.filter(|link| &*link.name == Host::INTERFACE && link.running) {
+                return link;
+            }
+        }
+    }
+}
+
+/// Announces `address` on `node` with real sockets until it has answered one request, whose asker `ask` makes.
+fn answer_one(node: &Host, kind: FrameKind, address: IpAddr, ask: impl FnOnce() + Send) {
+    on(node, async || {
+        let link = running_link(&mut Links::open().unwrap()).await;
+        let socket = FrameSocket::open(kind).unwrap();
+        let mut groups = Groups::open().unwrap();
+        let mut responder = Responder::new();
+        let start = Instant::now();
+        let now = || landfall_model::Instant::from_micros(start.elapsed().as_micros() as u64);
+        responder.handle_link(link.index, Some(&link), now());
+        responder.announce(address, BTreeSet::from([link.index]), now());
+        let carry_out = |responder: &mut Responder, groups: &mut Groups| {
+            while let Some(command) = responder.next_command() {
+                if let Command::SendFrame { interface, bytes } = command {
+                    socket.send(interface, &bytes).unwrap();
+                } else if let Command::Group { interface, group, join: true } = command {
+                    groups.join(interface, group).unwrap();
+                } else {
+                    panic!("{command:?}");
+                }
+            }
+        };
+        carry_out(&mut responder, &mut groups);
+        ask();
+        while responder.counters().all(|(_, counters)| counters.responses_sent == 0) {
+            let mut frames = Vec::new();
+            socket.receive(16, &mut frames).await.unwrap();
+            for (interface, bytes) in frames {
+                responder.handle_frame(interface, &bytes, now());
+            }
+            carry_out(&mut responder, &mut groups);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_arp_request_is_answered_with_the_mac_of_the_interface() {
+    let (_lan, [node, client]) = lan(["n1", "c1"]);
+    answer_one(&node, FrameKind::Arp, V4.into(), || knock(&client, V4.into()));
+    let neighbour = run(&client, &format!("ip neigh show {V4}"));
+    assert!(neighbour.contains(&node.mac().unwrap().to_string()), "{neighbour}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_neighbour_solicitation_is_answered_with_the_mac_of_the_interface() {
+    let (_lan, [node, client]) = lan(["n1", "c1"]);
+    answer_one(&node, FrameKind::Neighbor, V6.into(), || {
+        let groups = run(&node, "ip maddr show dev eth0");
+        assert!(groups.contains("ff02::1:ff00:200"), "MLD does not know the group: {groups}");
+        assert!(groups.contains("33:33:ff:00:02:00"), "the card does not know the group: {groups}");
+        knock(&client, V6.into());
+    });
+    let neighbour = run(&client, &format!("ip neigh show {V6}"));
+    assert!(neighbour.contains(&node.mac().unwrap().to_string()), "{neighbour}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn groups_are_left_again_and_those_of_a_lost_interface_are_forgotten() {
+    let (_lan, [node]) = lan(["n1"]);
+    let group = landfall_engine::wire::solicited_node(V6);
+    on(&node, async || {
+        let link = running_link(&mut Links::open().unwrap()).await;
+        let mut groups = Groups::open().unwrap();
+        groups.join(link.index, group).unwrap();
+        groups.join(link.index, group).unwrap();
+        let shown = || run(&node, "ip maddr show dev eth0");
+        assert!(shown().contains("33:33:ff:00:02:00"));
+        groups.leave(link.index, group);
+        assert!(!shown().contains("33:33:ff:00:02:00") && !shown().contains("ff02::1:ff00:200"));
+        groups.join(link.index, group).unwrap();
+        groups.forget(link.index);
+        assert!(!shown().contains("33:33:ff:00:02:00"));
+        assert!(groups.join(IfIndex(4_000_000), group).is_err(), "there is no such interface");
+        // More than one socket may hold with the kernel's usual limit.
+        for i in 0..4_000 {
+            groups.join(link.index, landfall_engine::wire::solicited_node(Ipv6Addr::from_bits(i))).unwrap();
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_kernel_drops_what_the_engine_would_ignore() {
+    let (_lan, [node, client]) = lan(["n1", "c1"]);
+    on(&node, async || {
+        let socket = FrameSocket::open(FrameKind::Arp).unwrap();
+        // Two ARP replies, then the request that ends the wait.
+        let interface = interface_number(&client);
+        let (from, to) = (client.mac().unwrap().0, node.mac().unwrap().0);
+        on(&client, async || {
+            let sender = FrameSocket::open(FrameKind::Arp).unwrap();
+            for operation in [2, 2, 1] {
+                let mut frame = [to, from].concat();
+                frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, operation]);
+                frame.extend([0; 32]);
+                sender.send(interface, &frame).unwrap();
+            }
+        });
+        let mut frames = Vec::new();
+        socket.receive(16, &mut frames).await.unwrap();
+        let operations: Vec<u8> = frames.iter().map(|(_, frame)| frame[21]).collect();
+        assert_eq!(operations, [1]);
+    });
+}
+
+fn interface_number(host: &Host) -> IfIndex {
+    let line = run(host, "ip -o link show dev eth0");
+    IfIndex(line.split(':').next().unwrap().parse().unwrap())
+}

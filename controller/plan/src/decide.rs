@@ -140,7 +140,12 @@ fn serve(
         }
     }
     match allocator.allocate(request) {
-        Ok(_) => assigned(allocator, case, Completion::Whole, moved),
+        Ok(_) => {
+            // Only a Service that prefers two families and got one has anything left to complete.
+            let kept = allocator.keep(request).unwrap_or_default();
+            let completion = complete(allocator, request, kept).unwrap_or(Completion::Whole);
+            assigned(allocator, case, completion, moved)
+        }
         Err(rejection) => {
             let queues = queues_for(allocator, request, &rejection);
             pending(case, rejection, moved, queues)
@@ -219,11 +224,9 @@ fn assigned(
 ) -> Decision {
     let view = case.view;
     let addresses = allocator.holding(&view.key).map(|holding| holding.addresses.clone()).unwrap_or_default();
-    let mut observed: Vec<IpAddr> = view.addresses().collect();
-    observed.sort_unstable();
     let mut events: Vec<Event> = moved.map(|cause| cleared(case, &cause)).into_iter().flatten().collect();
     let mut message = format!("Assigned IP {}", quoted(&addresses));
-    if observed != addresses {
+    if addresses.iter().any(|address| view.addresses().all(|observed| observed != *address)) {
         let text = match &completion {
             Completion::Added(address) => format!("Assigned additional IP \"{address}\""),
             Completion::Whole | Completion::Partial(..) => message.clone(),

@@ -4,7 +4,7 @@ use landfall_model::{Condition, Ingress, Instant, Reason, ServiceView};
 
 use crate::{
     Assignment, Effect, Outcome, ServiceWrite,
-    decide::{Decision, Target},
+    decide::{Decision, Event, Target},
     queue::{Age, Queue},
 };
 
@@ -44,13 +44,11 @@ pub(crate) struct Decided {
     /// The addresses of the status that the last decision saw, or wrote since.
     seen: Option<Vec<IpAddr>>,
     pub(crate) ours: bool,
-    told: Option<Told>,
+    /// The events of the last decision, told or known without telling.
+    told: Vec<Event>,
     pub(crate) queues: Vec<Queue>,
     pub(crate) waiting: Option<(Reason, String)>,
 }
-
-/// What events have spoken of.
-type Told = (Target, Vec<(Box<str>, bool, Reason, Box<str>)>);
 
 #[derive(Clone, Debug, Default)]
 enum Flight {
@@ -137,16 +135,30 @@ impl Entry {
 
     /// Takes over what came of the write in flight; true if the Service is to be decided again now, and the time at
     /// which it is at the latest.
-    pub(crate) fn written(&mut self, outcome: Outcome, now: Instant) -> (bool, Option<Instant>) {
+    pub(crate) fn written(
+        &mut self,
+        write: &ServiceWrite,
+        outcome: Outcome,
+        now: Instant,
+    ) -> (bool, Option<Instant>) {
         let decided = &mut self.decided;
-        let Flight::Sent { base, expected } = std::mem::take(&mut decided.flight) else {
-            return (false, None);
+        let landed = std::mem::take(&mut decided.flight);
+        let waited_for = self.view.uid == write.uid;
+        let (base, expected) = match landed {
+            Flight::Sent { base, expected } if waited_for && base == write.resource_version => {
+                (base, expected)
+            }
+            Flight::Landed | Flight::Sent { .. } | Flight::Echo { .. } | Flight::Conflicted => {
+                decided.flight = landed;
+                return (false, None);
+            }
         };
         let unseen = self.view.resource_version == base;
         match outcome {
             Outcome::Applied { resource_version } => {
                 decided.backoff = Backoff::default();
                 decided.seen = Some(sorted(&expected));
+                decided.ours = !expected.ingress.is_empty();
                 decided.superseded = Some(base);
                 let mut wake = None;
                 if unseen {
@@ -215,33 +227,32 @@ impl Entry {
         effects.extend(events);
     }
 
-    /// The events of a decision that nobody has heard of: neither this process told them, nor does the condition in
-    /// the status say the same.
+    /// The events of a decision that nobody has heard of: neither were they told for the decision before, nor does
+    /// the status say already what they say.
     fn events(&mut self, decision: &Decision) -> Vec<Effect> {
-        let condition = |c: &Condition| (c.kind.clone(), c.status, c.reason, c.message.clone());
-        let told = (decision.target.clone(), decision.conditions.iter().map(condition).collect());
-        if self.decided.told.as_ref() == Some(&told) {
-            return Vec::new();
-        }
-        let observed: Vec<_> = self.view.conditions.iter().map(condition).collect();
-        let known = told.1.iter().all(|condition| observed.contains(condition));
+        let told = std::mem::replace(&mut self.decided.told, decision.events.clone());
+        let says = |wanted: &Condition| {
+            self.view.conditions.iter().any(|c| {
+                (&c.kind, c.status, c.reason, &c.message)
+                    == (&wanted.kind, wanted.status, wanted.reason, &wanted.message)
+            })
+        };
         let settled = match self.assignment(&decision.target) {
             Assignment::Leave => true,
             Assignment::Release => false,
             Assignment::Set { ingress, .. } => shows(&self.view, &ingress),
         };
-        self.decided.told = Some(told);
-        if known && settled {
+        if settled && decision.conditions.iter().all(says) {
             return Vec::new();
         }
-        let event = |event: &crate::decide::Event| Effect::Event {
+        let effect = |event: &Event| Effect::Event {
             service: self.view.key.clone(),
             uid: self.view.uid.clone(),
             warning: event.warning,
             reason: event.reason,
             message: event.message.clone(),
         };
-        decision.events.iter().map(event).collect()
+        decision.events.iter().filter(|event| !told.contains(event)).map(effect).collect()
     }
 
     fn assignment(&self, target: &Target) -> Assignment {

@@ -6,7 +6,7 @@ use landfall_model::{
 use landfall_pool::{Allocator, Change, Claimant, Counts, PoolUpdate};
 
 use crate::{
-    Effect, Outcome, Plan,
+    Effect, Outcome, Plan, ServiceWrite,
     decide::{Case, decide},
     entry::{Decided, Entry},
     ownership::Ownership,
@@ -74,14 +74,14 @@ impl World {
     }
 
     /// Takes over what came of an [`Effect::Service`]. A report that nobody waits for is ignored.
-    pub fn written(&mut self, service: &ServiceKey, outcome: Outcome, now: Instant) {
-        let Some(entry) = self.services.get_mut(service) else { return };
-        let (again, at) = entry.written(outcome, now);
+    pub fn written(&mut self, write: &ServiceWrite, outcome: Outcome, now: Instant) {
+        let Some(entry) = self.services.get_mut(&write.key) else { return };
+        let (again, at) = entry.written(write, outcome, now);
         if again {
             self.dirty.insert(entry.age());
         }
         if let Some(at) = at {
-            self.retries.insert((at, service.clone()));
+            self.retries.insert((at, write.key.clone()));
         }
     }
 
@@ -227,18 +227,16 @@ impl World {
     }
 
     fn observe_namespace(&mut self, name: Box<str>, labels: Option<Labels>) {
-        let before = match labels {
-            Some(labels) if self.namespaces.get(&name) == Some(&labels) => return,
+        let before = match labels.clone() {
             Some(labels) => self.namespaces.insert(name.clone(), labels),
             None => self.namespaces.remove(&name),
         };
-        let selects =
-            |pool: &Pool| pool.allocation.as_ref().is_some_and(|a| !a.namespace_selectors.is_empty());
-        if !self.deciding
-            || before.is_none_or(|labels| labels.is_empty()) && !self.namespaces.contains_key(&name)
-        {
+        // A namespace that is not known counts as one without labels.
+        if !self.deciding || before.unwrap_or_default() == labels.unwrap_or_default() {
             return;
         }
+        let selects =
+            |pool: &Pool| pool.allocation.as_ref().is_some_and(|a| !a.namespace_selectors.is_empty());
         if self.allocator.pools().any(selects) {
             let first = ServiceKey { namespace: name.clone(), name: Box::default() };
             let inside = self.services.range(first..).take_while(|(key, _)| key.namespace == name);

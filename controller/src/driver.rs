@@ -141,12 +141,12 @@ fn show(metrics: &Metrics, world: &World, effects: &[Effect]) {
 fn settle(metrics: &Metrics, world: &mut World, done: Done, now: Instant) {
     let kind = |result: &Result<(), WriteError>| result.as_ref().map_or_else(WriteError::kind, |()| "ok");
     match done {
-        Done::Service(service, result) => {
+        Done::Service(write, result) => {
             metrics.written("service", kind(&result));
             if let Err(error) = &result {
-                log_failure("service", &service.to_string(), error);
+                log_failure("service", &write.key.to_string(), error);
             }
-            world.written(&service, outcome(&result), now);
+            world.written(&write, outcome(&result), now);
         }
         Done::Pool(pool, result) => {
             metrics.written("pool", kind(&result));

@@ -7,7 +7,6 @@ use landfall_kubernetes::{
     api::IPAddressPoolStatus,
     write::{self, EventWrite, ServiceStatusWrite, Severity, Store, WriteError},
 };
-use landfall_model::ServiceKey;
 use landfall_plan::{Assignment, Effect, Outcome, ServiceWrite};
 use landfall_pool::Counts;
 
@@ -21,7 +20,7 @@ const EVENTS_WAITING: usize = 20_000;
 /// What became of a write.
 pub(crate) enum Done {
     /// Of a Service's status.
-    Service(ServiceKey, Result<(), WriteError>),
+    Service(Box<ServiceWrite>, Result<(), WriteError>),
     /// Of a pool's status.
     Pool(Box<str>, Result<(), WriteError>),
     /// Of an event.
@@ -123,9 +122,8 @@ fn carry_out(store: Store, status: Status) -> BoxFuture<'static, Done> {
     Box::pin(async move {
         match status {
             Status::Service(write) => {
-                let key = write.key.clone();
-                let result = store.service_status(&service_write(*write)).await;
-                Done::Service(key, result)
+                let result = store.service_status(&service_write((*write).clone())).await;
+                Done::Service(write, result)
             }
             Status::Pool { pool, counts } => {
                 let result = store.pool_status(&pool, pool_status(counts)).await;

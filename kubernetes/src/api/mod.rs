@@ -8,6 +8,8 @@ mod l2_advertisement;
 mod label_selector;
 mod schema;
 mod service_l2_status;
+#[cfg(test)]
+mod tests;
 
 pub use ip_address_pool::{IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, ServiceAllocation};
 pub use l2_advertisement::{L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus, PreferredNodes};

@@ -73,12 +73,21 @@ impl From<kube::Error> for WriteError {
         let message = status.message.clone();
         match status.code {
             404 | 410 => Self::Gone { message },
+            // A document with a uid is refused as a conflict when there is nothing left to apply it to.
+            409 if message.ends_with("no existing object was found") => Self::Gone { message },
             409 => Self::Conflict { message },
+            // A successor of the same name: the server calls the difference an attempt to change the uid.
+            422 if names_uid(&status) => Self::Conflict { message },
             429 | 503 | 504 => Self::Throttled { after: Duration::from_secs(u64::from(after.max(1))) },
             500 | 502 => Self::Unavailable { message },
             code => Self::Rejected { code, reason: status.reason.clone(), message },
         }
     }
+}
+
+fn names_uid(status: &kube::core::Status) -> bool {
+    let causes = status.details.as_ref().map_or(&[][..], |details| &details.causes);
+    causes.iter().any(|cause| cause.field == "metadata.uid")
 }
 
 /// An error with its causes, on one line.
@@ -94,4 +103,43 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn answer(code: u16, details: Value) -> WriteError {
+        let status = json!({ "code": code, "details": details });
+        WriteError::from(kube::Error::Api(serde_json::from_value(status).unwrap()))
+    }
+
+    fn kind_of(code: u16, field: &str) -> &'static str {
+        answer(code, json!({ "causes": [{ "field": field }] })).kind()
+    }
+
+    #[test]
+    fn the_answer_of_the_server_says_whether_a_retry_helps() {
+        for (code, field, kind) in [
+            (404, "", "gone"),
+            (409, "", "conflict"),
+            (410, "", "gone"),
+            (422, "metadata.uid", "conflict"),
+            (422, "status.loadBalancer", "rejected"),
+            (403, "", "rejected"),
+            (429, "", "throttled"),
+            (503, "", "throttled"),
+            (500, "", "unavailable"),
+        ] {
+            assert_eq!(kind_of(code, field), kind, "{code} {field}");
+        }
+    }
+
+    #[test]
+    fn the_server_may_say_how_long_to_wait() {
+        let error = answer(429, json!({ "retryAfterSeconds": 7 }));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    }
 }

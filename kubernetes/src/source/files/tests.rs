@@ -1,1 +1,249 @@
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one observation among many")]
 
+use std::{fs, net::IpAddr, path::Path, time::Duration};
+
+use landfall_model::{Condition, Family, IpMode, Observation, Reason, ServiceKey, ServiceView};
+use tempfile::TempDir;
+
+use super::{super::Source, *};
+use crate::{
+    api::IPAddressPoolStatus,
+    names::condition,
+    write::{Assignment, FileWriter, L2StatusWrite, ServiceStatusWrite, Store, WriteError},
+};
+
+const WEB: &str = "
+apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: shop }
+spec: { type: LoadBalancer, ports: [{ port: 80, nodePort: 30080 }] }
+---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: { name: gold, namespace: landfall-system }
+spec: { addresses: [192.0.2.0/24] }
+";
+
+/// The new content arrives in one step, as an editor or a mounted volume would bring it.
+fn put(directory: &Path, name: &str, text: &str) {
+    let draft = directory.join(".draft");
+    fs::write(&draft, text).unwrap();
+    fs::rename(draft, directory.join(name)).unwrap();
+}
+
+async fn until(source: &mut Source, mut last: impl FnMut(&Observation) -> bool) -> Vec<Observation> {
+    let mut seen = Vec::new();
+    let search = async {
+        while let Some(observation) = source.next().await {
+            let found = last(&observation);
+            seen.push(observation);
+            if found {
+                break;
+            }
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), search).await.is_ok(), "only saw {seen:#?}");
+    seen
+}
+
+async fn until_synced(source: &mut Source) -> Vec<Observation> {
+    until(source, |one| *one == Observation::Synced).await
+}
+
+fn web() -> ServiceKey {
+    ServiceKey::new("shop", "web")
+}
+
+fn view_of(observation: &Observation) -> Option<&ServiceView> {
+    match observation {
+        Observation::Service(_, view) => view.as_deref(),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn everything_in_the_directory_comes_before_the_barrier() {
+    let directory = TempDir::new().unwrap();
+    put(directory.path(), "web.yaml", WEB);
+    put(directory.path(), "notes.txt", "not a manifest");
+    let list = r#"{"kind": "List", "items": [
+        {"kind": "Node", "metadata": {"name": "n1"}},
+        {"kind": "Node", "metadata": {"name": "n2"}, "status": {"conditions": []}},
+        {"kind": "Pod", "metadata": {"name": "s1"}, "spec": {"nodeName": "n1", "containers": []}, "status": {"podIP": "192.0.2.1"}},
+        {"kind": "ConfigMap", "metadata": {"name": "ignored"}}
+    ]}"#;
+    put(directory.path(), "list.json", list);
+    let mut source = files(directory.path()).unwrap();
+    let seen = until_synced(&mut source).await;
+    let view = seen.iter().find_map(view_of).expect("the Service");
+    assert_eq!((view.key.clone(), &*view.resource_version), (web(), "0"));
+    assert_eq!(view.cluster_families, [Family::V4]);
+    assert!(seen.iter().any(|one| matches!(one, Observation::Pool(name, Some(_)) if &**name == "gold")));
+    let ready = |name: &str| {
+        seen.iter().find_map(|one| match one {
+            Observation::Node(node, Some(view)) if &**node == name => Some(view.ready),
+            _ => None,
+        })
+    };
+    assert_eq!((ready("n1"), ready("n2")), (Some(true), Some(false)));
+    assert!(seen.iter().any(|one| matches!(one, Observation::Speaker(name, Some(_)) if &**name == "s1")));
+    let namespaces: Vec<&str> = seen
+        .iter()
+        .filter_map(|one| match one {
+            Observation::Namespace(name, Some(_)) => Some(&**name),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(namespaces, ["default", "landfall-system", "shop"]);
+    assert!(source.health().synced() && source.health().failing().next().is_none());
+}
+
+#[tokio::test]
+async fn changes_are_followed_and_bad_files_change_nothing() {
+    let directory = TempDir::new().unwrap();
+    put(directory.path(), "web.yaml", WEB);
+    let mut source = files(directory.path()).unwrap();
+    until_synced(&mut source).await;
+
+    put(directory.path(), "web.yaml", "kind: [broken");
+    let seen = until(&mut source, |one| matches!(one, Observation::Invalid(..))).await;
+    assert!(
+        matches!(&seen[..], [Observation::Invalid(name, Some(_))] if name.to_string() == "File web.yaml"),
+        "{seen:?}"
+    );
+
+    put(directory.path(), "web.yaml", &WEB.replace("192.0.2.0/24", "192.0.2.0/33"));
+    let seen = until(
+        &mut source,
+        |one| matches!(one, Observation::Invalid(name, _) if name.kind == "IPAddressPool"),
+    )
+    .await;
+    assert!(matches!(&seen[0], Observation::Invalid(name, None) if name.kind == "File"), "{seen:?}");
+    let field = seen.last().and_then(|one| match one {
+        Observation::Invalid(_, Some(why)) => Some(why.field.to_string()),
+        _ => None,
+    });
+    assert_eq!((seen.len(), field.as_deref()), (2, Some("spec.addresses[0]")), "the pool stays as it was");
+
+    put(directory.path(), "web.yaml", &WEB.replace("port: 80", "port: 81"));
+    let seen =
+        until(&mut source, |one| view_of(one).is_some() || matches!(one, Observation::Invalid(_, Some(_))))
+            .await;
+    assert_eq!(seen.last().and_then(view_of).map(|view| view.ports[0].port), Some(81), "{seen:?}");
+    let mended =
+        |one: &Observation| matches!(one, Observation::Invalid(name, None) if name.kind == "IPAddressPool");
+    assert!(seen.iter().any(mended), "{seen:?}");
+
+    put(directory.path(), "twice.yaml", WEB);
+    let seen = until(&mut source, |_| true).await;
+    assert!(
+        matches!(&seen[..], [Observation::Invalid(name, Some(_))] if name.to_string() == "File web.yaml"),
+        "the first file in order of names counts: {seen:?}"
+    );
+    fs::remove_file(directory.path().join("web.yaml")).unwrap();
+    until(&mut source, |one| matches!(one, Observation::Invalid(_, None))).await;
+    fs::remove_file(directory.path().join("twice.yaml")).unwrap();
+    until(&mut source, |one| *one == Observation::Service(web(), None)).await;
+}
+
+fn allocated(status: bool) -> Condition {
+    let reason = if status { Reason::Allocated } else { Reason::NoPools };
+    Condition { kind: condition::ALLOCATED.into(), status, reason, message: "".into(), generation: 0 }
+}
+
+fn write(view: &ServiceView, assignment: Assignment, status: bool) -> ServiceStatusWrite {
+    ServiceStatusWrite {
+        key: view.key.clone(),
+        uid: view.uid.clone(),
+        resource_version: view.resource_version.clone(),
+        assignment,
+        conditions: vec![allocated(status)],
+        observed_conditions: view.conditions.clone(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_comes_back() {
+    let directory = TempDir::new().unwrap();
+    put(directory.path(), "web.yaml", WEB);
+    let mut source = files(directory.path()).unwrap();
+    let store = Store::Files(FileWriter::new(directory.path()));
+    let seen = until_synced(&mut source).await;
+    let first = seen.iter().find_map(view_of).unwrap().clone();
+    let address: IpAddr = "192.0.2.7".parse().unwrap();
+    let set = Assignment::Set { ingress: vec![(address, IpMode::Proxy)], pool: Some("gold".into()) };
+    store.service_status(&write(&first, set.clone(), true)).await.unwrap();
+    let seen = until(&mut source, |one| view_of(one).is_some()).await;
+    let second = seen.last().and_then(view_of).unwrap();
+    assert_eq!(second.addresses().collect::<Vec<_>>(), [address]);
+    assert_eq!(second.requests.allocated_from.as_deref(), Some("gold"));
+    assert_eq!(second.conditions, [allocated(true)]);
+
+    let stale = store.service_status(&write(&first, set, true)).await;
+    assert!(matches!(stale, Err(WriteError::Conflict { .. })), "{stale:?}");
+
+    // A source that starts later finds the address again.
+    let mut restarted = files(directory.path()).unwrap();
+    let seen = until_synced(&mut restarted).await;
+    assert_eq!(seen.iter().find_map(view_of), Some(second));
+
+    store.service_status(&write(second, Assignment::Release, false)).await.unwrap();
+    let seen = until(&mut source, |one| view_of(one).is_some()).await;
+    let third = seen.last().and_then(view_of).unwrap();
+    assert_eq!((third.ingress.len(), third.requests.allocated_from.as_ref()), (0, None));
+    assert_eq!(third.conditions, [allocated(false)]);
+}
+
+#[tokio::test]
+async fn reports_of_speakers_and_pools_are_files_too() {
+    let directory = TempDir::new().unwrap();
+    let store = Store::Files(FileWriter::new(directory.path()));
+    let said = |interfaces: Option<&str>| L2StatusWrite {
+        service: web(),
+        node: "n1".into(),
+        interfaces: interfaces.map(|name| [name.into()].into()),
+    };
+    assert_eq!(store.l2_statuses("n1").await.unwrap(), []);
+    store.l2_status(&said(Some("eth0"))).await.unwrap();
+    let found = store.l2_statuses("n1").await.unwrap();
+    assert!(matches!(&found[..], [one] if one.service == web() && one.ours), "{found:?}");
+    assert_eq!(store.l2_statuses("n2").await.unwrap(), []);
+    store.l2_status(&said(None)).await.unwrap();
+    store.l2_status(&said(None)).await.unwrap();
+    assert_eq!(store.l2_statuses("n1").await.unwrap(), []);
+    let status = IPAddressPoolStatus { available_ipv4: 256, ..Default::default() };
+    store.pool_status("gold", status).await.unwrap();
+    let text = fs::read_to_string(directory.path().join("status/IPAddressPool.gold.json")).unwrap();
+    assert!(text.contains("\"availableIPv4\": 256"), "{text}");
+}
+
+#[test]
+fn hostile_documents_are_refused_without_panic() {
+    for text in [
+        "kind: Service\nmetadata: text",
+        "- 1\n- 2",
+        "just text",
+        "kind: Service\nmetadata: { name: [a] }",
+        "kind: List",
+        "kind: List\nitems: 3",
+        "kind: List\nitems: [1]",
+    ] {
+        assert!(manifest::parse(text).is_err(), "{text}");
+    }
+    assert_eq!(manifest::parse("---\n---\n"), Ok(vec![]));
+    let directory = TempDir::new().unwrap();
+    for (kind, rest) in [
+        ("Service", "status: 3"),
+        ("Service", "spec: text"),
+        ("Node", "status: text"),
+        ("Namespace", "spec: 1"),
+        ("IPAddressPool", "spec: { addresses: text }"),
+    ] {
+        let text = format!("kind: {kind}\nmetadata: {{ name: x, labels: 3, annotations: text }}\n{rest}");
+        put(directory.path(), "x.yaml", &text);
+        let mut library = Library::new(directory.path());
+        library.read_all().unwrap();
+        let said = Shelf::default().compare(&library);
+        assert!(said.iter().any(|one| matches!(one, Observation::Invalid(_, Some(_)))), "{text}: {said:?}");
+    }
+}

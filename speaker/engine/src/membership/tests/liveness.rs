@@ -142,6 +142,75 @@ fn nobody_is_dead_because_we_slept() {
 }
 
 #[test]
+fn nobody_is_dead_because_our_socket_buffer_was_full() {
+    let mut network = Network::settled(3, 18);
+    network.full_buffers = true;
+    network.stall(0, 5 * SECOND);
+    network.run(9 * SECOND);
+    for other in [1, 2] {
+        let seen = network.states_seen(other, 0);
+        assert!(!seen.contains(&Dead), "{seen:?}");
+    }
+    assert!(network.agrees());
+}
+
+#[test]
+fn time_that_we_slept_does_not_count_as_stable() {
+    let mut network = Network::settled(2, 19);
+    network.isolate(1);
+    network.run_until(SECOND, |network| network.state(1, 0) == Dead && network.state(0, 1) == Dead);
+    network.cut.clear();
+    network.run_until(SECOND, |network| network.state(1, 0) == BACK);
+    network.run(200 * MS);
+    // Long enough for us, too short for the other to miss us.
+    network.stall(0, 370 * MS);
+    network.run(370 * MS);
+    let whole = network.run_until(3 * SECOND, |network| network.state(1, 0) == LIVE);
+    let log = &network.nodes[0].log;
+    let woke = log.iter().find(|(_, event)| matches!(event, Event::Stalled { .. })).map(|(at, _)| *at);
+    assert_eq!(woke.map(|woke| whole.since(woke)), Some(SECOND));
+}
+
+#[test]
+fn a_cold_start_that_slept_starts_again() {
+    let mut machine = lone();
+    machine.set_peers(BTreeMap::new(), Instant::ZERO);
+    let woke = Instant::ZERO + SECOND * 2;
+    machine.handle_timeout(woke);
+    assert!(!machine.settled());
+    machine.handle_timeout(woke + SECOND);
+    assert!(machine.settled());
+}
+
+#[test]
+fn a_restarted_node_that_does_not_hear_us_is_dead_in_time() {
+    let mut network = Network::settled(2, 20);
+    let start = network.now;
+    network.kill(1);
+    network.cut.insert((0, 1));
+    network.start(1, 1_001);
+    let dead = network.run_until(SECOND, |network| network.state(1, 0) == Dead);
+    assert!(dead.since(start) <= DETECTION, "packets that prove nothing keep nobody alive");
+    network.run(2 * SECOND);
+    assert_eq!(network.state(1, 0), Dead);
+}
+
+#[test]
+fn nodes_with_other_intervals_stand_side_by_side() {
+    let mut network = Network::settled(2, 21);
+    network.kill(1);
+    network.timing = Timing { interval: SECOND, ..Timing::default() };
+    network.start(1, 1_001);
+    network.run(30 * SECOND);
+    assert_eq!(network.states_seen(1, 0), [Unknown, LIVE]);
+    assert_eq!(network.states_seen(0, 1), [Unknown, LIVE, Unknown, LIVE], "of two runs");
+    let start = network.now;
+    network.kill(1);
+    let dead = network.run_until(10 * SECOND, |network| network.state(1, 0) == Dead);
+    assert!(dead.since(start) <= 5 * SECOND + LATENCY);
+}
+
+#[test]
 fn a_short_stall_is_noticed_by_nobody() {
     let mut network = Network::settled(3, 6);
     for _ in 0..10 {

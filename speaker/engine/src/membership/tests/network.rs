@@ -66,6 +66,12 @@ pub(super) struct Network {
     pub(super) cut: BTreeSet<(usize, usize)>,
     /// Share of datagrams that are lost, per thousand.
     pub(super) loss: u64,
+    /// Longer datagrams vanish on their way.
+    pub(super) longest: usize,
+    /// What arrives for a stalled process is lost instead of waiting: its socket buffer is full.
+    pub(super) full_buffers: bool,
+    /// Of machines that are made from now on.
+    pub(super) timing: Timing,
     pub(super) sent: u64,
     /// Every datagram that was delivered, if recording.
     pub(super) record: Option<Vec<Datagram>>,
@@ -82,6 +88,9 @@ impl Network {
             nodes: Vec::new(),
             cut: BTreeSet::new(),
             loss: 0,
+            longest: MAX_LEN,
+            full_buffers: false,
+            timing: Timing::default(),
             sent: 0,
             record: None,
             flying: BTreeMap::new(),
@@ -115,7 +124,7 @@ impl Network {
     pub(super) fn machine(&mut self, node: usize, seconds: u64) -> Membership {
         let boot = BootId { seconds, random: self.random.next() };
         let seed = self.random.next();
-        Membership::new(Settings { node: name(node), boot, timing: Timing::default(), seed })
+        Membership::new(Settings { node: name(node), boot, timing: self.timing, seed })
     }
 
     pub(super) fn addresses(&self) -> BTreeMap<Box<str>, Vec<SocketAddr>> {
@@ -254,7 +263,9 @@ impl Network {
             return;
         }
         if to.stalled_until.is_some() {
-            to.inbox.push(datagram);
+            if !self.full_buffers {
+                to.inbox.push(datagram);
+            }
             return;
         }
         if let Some(record) = &mut self.record {
@@ -277,7 +288,7 @@ impl Network {
         assert!(bytes.len() <= MAX_LEN, "{} bytes would be fragmented", bytes.len());
         self.sent += 1;
         let Some(to) = (0..self.nodes.len()).find(|node| socket(*node) == to) else { return };
-        let lost = self.random.next() % 1_000 < self.loss;
+        let lost = self.random.next() % 1_000 < self.loss || bytes.len() > self.longest;
         if lost || self.cut.contains(&(from, to)) {
             return;
         }

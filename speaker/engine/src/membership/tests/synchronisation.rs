@@ -3,8 +3,13 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use super::network::{LATENCY, MS, Network, SECOND, claim, name, service};
-use crate::membership::{Claim, ClaimChanges, Event, LinkInfo, Membership, Profile};
+use super::network::{Datagram, LATENCY, MS, Network, SECOND, claim, key, name, service, socket};
+use crate::membership::{
+    Claim, ClaimChanges, Event, LinkInfo, Membership, Phase, Profile,
+    claims::digest64,
+    message::{Content, Digests, Echo, Heartbeat, ProfilePart, Stamp, write},
+    packet::seal,
+};
 
 fn pulls(network: &Network) -> u64 {
     network.nodes.iter().map(|node| node.machine.counters().pulls).sum()
@@ -69,7 +74,7 @@ fn many(number: u32) -> BTreeMap<IpAddr, Claim> {
 
 #[test]
 fn ten_thousand_claims_arrive() {
-    for (loss, limit) in [(0, 300 * MS), (100, 5 * SECOND)] {
+    for (loss, limit) in [(0, 300 * MS), (100, 1_500 * MS)] {
         let mut network = Network::settled(3, 4);
         network.loss = loss;
         let claims = many(10_000);
@@ -120,16 +125,75 @@ fn a_node_that_starts_knows_all_claims_before_it_settles() {
 
 #[test]
 fn a_peer_whose_claims_cannot_be_read_delays_the_start_but_not_for_ever() {
-    // Only what is as short as a heartbeat gets through.
     let mut network = Network::settled(2, 7);
     network.act(0, |machine, now| machine.set_claims(&many(3_000), now));
     network.kill(1);
     network.run(SECOND);
-    network.loss = 900;
+    // A switch with a wrong MTU: heartbeats pass, answers do not.
+    network.longest = 400;
     network.start(1, 1_100);
     let start = network.now;
     let settled = network.run_until(10 * SECOND, |network| network.nodes[1].machine.settled());
-    assert!(settled.since(start) >= SECOND && settled.since(start) <= 3 * SECOND + 500 * MS);
+    assert_eq!(settled.since(start), 3 * SECOND);
+    let before = pulls(&network);
+    network.run(10 * SECOND);
+    let asked = pulls(&network) - before;
+    assert!((20..=30).contains(&asked), "it goes on asking, but not fast: {asked}");
+    network.longest = 1_200;
+    network.run_until(SECOND, Network::agrees);
+}
+
+#[test]
+fn parts_that_do_not_fit_make_no_profile() {
+    let mut network = Network::settled(2, 11);
+    let boot = |node: usize| network.nodes[1 - node].machine.member(&name(node)).unwrap().boot.unwrap();
+    let (own, peer) = (boot(0), boot(1));
+    network.kill(1);
+    let mut sequence = 1_000_000;
+    let mut tell = |network: &mut Network, profile_part: Option<ProfilePart<'_>>, profile: u64| {
+        sequence += 1;
+        let heartbeat = Heartbeat {
+            sender: "n1",
+            receiver: digest64(b"n0"),
+            stamp: Stamp { boot: peer, sequence },
+            phase: Phase::Serving,
+            interval: 100 * MS,
+            echo: Some(Echo { boot: own, now: true }),
+            digests: Digests { profile, ..Digests::default() },
+        };
+        let content = Content { profile_part, ..Content::default() };
+        let bytes = seal(&key("secret"), |out| write(out, &heartbeat, &content));
+        network.inject(&Datagram { from: socket(1), to: 0, bytes });
+    };
+    let known = |network: &Network| network.nodes[0].machine.member("n1").unwrap().profile.cloned();
+    let profile = Profile { version: "right".into(), ..Profile::default() };
+    let (right, _) = profile.encode();
+    let (wrong, _) = Profile { version: "wrong".into(), ..Profile::default() }.encode();
+    let digest = digest64(&right);
+    let total = u32::try_from(right.len()).unwrap();
+    let part = |offset: u32, bytes| Some(ProfilePart { digest, total, offset, bytes });
+    tell(&mut network, None, digest);
+    network.run(20 * MS);
+    assert_eq!(pulls(&network), 1);
+    // A hole, another profile's part, and then what was asked for.
+    tell(&mut network, part(1, &right[1..]), digest);
+    tell(&mut network, Some(ProfilePart { digest: 1, total, offset: 0, bytes: &wrong }), digest);
+    assert_eq!((known(&network), network.nodes[0].machine.counters().unreadable_profiles), (None, 0));
+    tell(&mut network, part(0, &right), digest);
+    assert_eq!(known(&network), Some(profile.clone()));
+    // Bytes that are not what the digest says change nothing, and are not asked for for ever.
+    let digest = digest64(b"something else");
+    tell(&mut network, None, digest);
+    network.run(20 * MS);
+    tell(&mut network, Some(ProfilePart { digest, total, offset: 0, bytes: &wrong }), digest);
+    assert_eq!(
+        (known(&network), network.nodes[0].machine.counters().unreadable_profiles),
+        (Some(profile), 1)
+    );
+    let before = pulls(&network);
+    tell(&mut network, None, digest);
+    network.run(200 * MS);
+    assert_eq!(pulls(&network), before);
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub struct World {
     dirty: BTreeSet<Age>,
     queues: Queues,
     waiting: BTreeSet<ServiceKey>,
+    waiting_by_reason: BTreeMap<Reason, usize>,
     /// Pools and families with something free to offer, and who was asked last.
     offers: BTreeMap<(Box<str>, Family), Option<Age>>,
     retries: BTreeSet<(Instant, ServiceKey)>,
@@ -130,6 +131,7 @@ impl World {
         self.dirty.clear();
         self.queues = Queues::default();
         self.waiting.clear();
+        self.waiting_by_reason.clear();
         self.offers.clear();
         self.retries.clear();
         self.reports.forget_flights();
@@ -142,6 +144,12 @@ impl World {
             let (reason, message) = self.services.get(key)?.decided.waiting.as_ref()?;
             Some((key, *reason, message.as_str()))
         })
+    }
+
+    /// How many Services [`World::waiting`] lists for each reason, without going through them.
+    #[must_use]
+    pub const fn waiting_by_reason(&self) -> &BTreeMap<Reason, usize> {
+        &self.waiting_by_reason
     }
 
     /// Objects that could not be parsed, by kind and name; their last valid version is in force.
@@ -192,6 +200,7 @@ impl World {
             self.queues.leave(queue, &age);
         }
         self.waiting.remove(key);
+        count(&mut self.waiting_by_reason, entry.decided.waiting.as_ref(), None);
         self.dirty.remove(&age);
         self.allocator.release(key);
     }
@@ -319,6 +328,7 @@ impl World {
             self.waiting.insert(key.clone());
         }
         entry.decided.queues = std::mem::take(&mut decision.queues);
+        count(&mut self.waiting_by_reason, entry.decided.waiting.as_ref(), decision.waiting.as_ref());
         entry.decide(decision, effects);
         self.absorb_changes();
     }
@@ -367,5 +377,24 @@ impl World {
     fn mark(&mut self, services: &[ServiceKey]) {
         let ages = services.iter().filter_map(|key| self.services.get(key)).map(Entry::age);
         self.dirty.extend(ages);
+    }
+}
+
+/// Moves one Service from the count of one reason to that of another.
+fn count(
+    counts: &mut BTreeMap<Reason, usize>,
+    before: Option<&(Reason, String)>,
+    after: Option<&(Reason, String)>,
+) {
+    if let Some((reason, _)) = after {
+        *counts.entry(*reason).or_default() += 1;
+    }
+    if let Some((reason, _)) = before
+        && let Some(number) = counts.get_mut(reason)
+    {
+        *number -= 1;
+        if *number == 0 {
+            counts.remove(reason);
+        }
     }
 }

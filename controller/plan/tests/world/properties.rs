@@ -74,6 +74,11 @@ fn some_step() -> impl Strategy<Value = Step> {
 
 /// Never twice unless shared, always inside a pool that is in force.
 fn check(cluster: &Cluster) {
+    let mut waiting = BTreeMap::new();
+    for (_, reason, _) in cluster.world.waiting() {
+        *waiting.entry(reason).or_default() += 1;
+    }
+    assert_eq!(&waiting, cluster.world.waiting_by_reason());
     for (address, users) in cluster.users() {
         assert!(cluster.world.allocator().pool_of(address).is_some(), "{address} is in no pool");
         for (index, one) in users.iter().enumerate() {

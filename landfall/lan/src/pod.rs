@@ -8,11 +8,13 @@ use ipnet::IpNet;
 
 use crate::host::{HostInner, Link};
 use crate::lan::check_name;
-use crate::{Host, Result, namespace, tool};
+use crate::{Host, MacAddress, Result, namespace, tool};
 
-/// The pod's way out, the same on every link: the node's end has these link-local addresses.
+/// The pod's way out, the same on every link. Nobody has the IPv4 address: the pod knows the MAC behind it, so the node
+/// needs no address of its own on the link, and a packet that it sends or masquerades there carries the node's LAN address.
 const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const GATEWAY_MAC: MacAddress = MacAddress([0x02, 0x4c, 0x46, 0xff, 0, 1]);
 
 /// What a pod's network is to be.
 #[derive(Clone, Debug)]
@@ -58,11 +60,26 @@ impl Host {
                 processes: Mutex::new(Vec::new()),
             }),
         };
-        self.ip(&[format!("link add {interface} type veth peer name eth0 netns {}", reserved.namespace)])?;
+        let add = format!("link add {interface} address {GATEWAY_MAC} type veth peer name eth0 netns");
+        self.ip(&[format!("{add} {}", reserved.namespace)])?;
         tool::ip(Some(&reserved.namespace), &pod_side(&addresses))?;
-        self.ip(&node_side(&interface, &addresses))?;
+        self.ip(&self.node_side(&interface, &addresses))?;
         reserved.keep(pod.clone());
         Ok(pod)
+    }
+
+    fn node_side(&self, interface: &str, addresses: &[IpAddr]) -> Vec<String> {
+        let mut lines = vec![
+            format!("addr add {GATEWAY_V6}/64 dev {interface} nodad"),
+            format!("link set {interface} up"),
+        ];
+        for address in addresses {
+            let own = self.addresses().iter().map(IpNet::addr).find(|own| own.is_ipv4() == address.is_ipv4());
+            let source = own.map(|own| format!(" src {own}")).unwrap_or_default();
+            // `replace`: a pod that just went away may have had the same address, and its link goes a moment later.
+            lines.push(format!("route replace {address} dev {interface}{source}"));
+        }
+        lines
     }
 }
 
@@ -73,6 +90,7 @@ fn pod_side(addresses: &[IpAddr]) -> Vec<String> {
         match address {
             IpAddr::V4(_) => {
                 lines.push(format!("addr add {address}/32 dev eth0"));
+                lines.push(format!("neigh replace {GATEWAY_V4} lladdr {GATEWAY_MAC} dev eth0 nud permanent"));
                 gateways.insert(4, format!("route replace default via {GATEWAY_V4} dev eth0 onlink"));
             }
             IpAddr::V6(_) => {
@@ -82,16 +100,5 @@ fn pod_side(addresses: &[IpAddr]) -> Vec<String> {
         }
     }
     lines.extend(gateways.into_values());
-    lines
-}
-
-fn node_side(interface: &str, addresses: &[IpAddr]) -> Vec<String> {
-    let mut lines = vec![
-        format!("addr add {GATEWAY_V4}/32 dev {interface}"),
-        format!("addr add {GATEWAY_V6}/64 dev {interface} nodad"),
-        format!("link set {interface} up"),
-    ];
-    // `replace`: a pod that just went away may have had the same address, and its link goes a moment later.
-    lines.extend(addresses.iter().map(|address| format!("route replace {address} dev {interface}")));
     lines
 }

@@ -31,6 +31,14 @@ impl Reports {
         self.touch(pool);
     }
 
+    /// The pool is gone: whatever its successor of the same name shows is not this.
+    pub(crate) fn gone(&mut self, pool: &str) {
+        self.shown.remove(pool);
+        self.in_flight.remove(pool);
+        self.backoff.remove(pool);
+        self.touch(pool);
+    }
+
     pub(crate) fn forget_flights(&mut self) {
         self.in_flight.clear();
         self.backoff.clear();
@@ -45,8 +53,6 @@ impl Reports {
         }
         for pool in std::mem::take(&mut self.changed) {
             let Some(counts) = allocator.counts(&pool) else {
-                self.shown.remove(&pool);
-                self.backoff.remove(&pool);
                 continue;
             };
             if self.in_flight.contains_key(&pool) || self.retries.iter().any(|(_, waiting)| *waiting == pool)

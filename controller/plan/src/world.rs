@@ -206,6 +206,9 @@ impl World {
     }
 
     fn observe_pool(&mut self, name: Box<str>, pool: Option<Box<Pool>>) {
+        if pool.is_none() {
+            self.reports.gone(&name);
+        }
         if !self.synced {
             match pool {
                 Some(pool) => self.offered.insert(name, *pool),

@@ -306,6 +306,20 @@ fn other_classes_and_types_are_never_touched() {
 }
 
 #[test]
+fn what_was_released_may_go_to_another_class() {
+    let mut cluster = Cluster::new(&two_pools());
+    cluster.set(service("web"));
+    cluster.set(service("web").with(|s| s.load_balancer = false));
+    assert_eq!(cluster.status("web"), NONE);
+    cluster.take_writes();
+    cluster
+        .apply(service("web").with(|s| s.class = Some("x".into())).status(&["203.0.113.9"]).marked("theirs"));
+    cluster.settle();
+    assert_eq!(cluster.take_writes(), []);
+    assert_eq!(cluster.status("web"), ["203.0.113.9"]);
+}
+
+#[test]
 fn a_status_of_somebody_else_is_left_alone() {
     for (row, pools, status) in [
         ("hostname", two_pools(), "lb.example.com"),
@@ -337,12 +351,13 @@ fn edits_of_our_status() {
     let other = service("other").asks("192.0.2.5");
     for (row, edit, expected) in [
         ("allowed", &["192.0.2.6"][..], "192.0.2.6"),
-        ("held by another", &["192.0.2.5"], "192.0.2.0"),
-        ("outside", &["203.0.113.1"], "192.0.2.0"),
-        ("emptied", &[], "192.0.2.0"),
-        ("three", &["192.0.2.0", "192.0.2.2", "192.0.2.3"], "192.0.2.0"),
+        ("held by another", &["192.0.2.5"], "192.0.2.3"),
+        ("outside", &["203.0.113.1"], "192.0.2.3"),
+        ("emptied", &[], "192.0.2.3"),
+        ("three", &["192.0.2.0", "192.0.2.2", "192.0.2.3"], "192.0.2.3"),
     ] {
         let mut cluster = Cluster::new(&two_pools());
+        cluster.set(service("web").asks("192.0.2.3"));
         cluster.set(service("web"));
         cluster.set(other.clone());
         let edited = cluster.stored[&key("web")].clone().status(edit);

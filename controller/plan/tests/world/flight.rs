@@ -111,6 +111,20 @@ fn a_write_is_not_examined_again_when_the_watch_shows_it() {
 }
 
 #[test]
+fn a_change_that_overtakes_the_result_of_a_write_is_not_lost() {
+    let mut cluster = cluster();
+    cluster.apply(service("web"));
+    let (write, _) = one_write(&mut cluster);
+    let outcome = cluster.write(&write);
+    let changed = cluster.stored[&key("web")].clone().asks("192.0.2.5");
+    cluster.apply(changed);
+    assert_eq!(writes(&mut cluster), 0);
+    cluster.world.written(&write, outcome, cluster.now);
+    cluster.settle();
+    assert_eq!(cluster.status("web"), ["192.0.2.5"]);
+}
+
+#[test]
 fn a_writer_that_does_not_learn_the_version_is_waited_for() {
     let mut cluster = cluster();
     cluster.apply(service("web"));
@@ -167,4 +181,14 @@ fn pool_counters_are_written_one_at_a_time_and_repeated() {
     assert_eq!(reports(&mut cluster), [4]);
     cluster.world.pool_written("a", &Outcome::Applied { resource_version: None }, cluster.now);
     assert_eq!(reports(&mut cluster), [0; 0]);
+}
+
+#[test]
+fn a_pool_made_anew_gets_its_counters_again() {
+    let mut cluster = cluster();
+    assert_eq!(cluster.pool_writes, 1);
+    cluster.remove_pool("a");
+    cluster.set_pool(pool("a", &["192.0.2.0/29"]));
+    cluster.settle();
+    assert_eq!(cluster.pool_writes, 2);
 }

@@ -1,5 +1,5 @@
-//! The world against a small stand-in for the API server. Sections in the names of cases are those of
-//! `reference/metallb.md`.
+//! The world against a small stand-in for the API server. Section numbers in the names of cases are those of the
+//! reference on MetalLB that the project works from.
 
 #[cfg(test)]
 mod behaviour;

@@ -70,6 +70,16 @@ fn only_those_who_can_use_it_are_woken() {
 }
 
 #[test]
+fn an_address_of_a_pool_on_request_wakes_nobody_else() {
+    let manual = landfall_model::Pool { auto_assign: false, ..pool("manual", &["198.51.100.0/32"]) };
+    let mut cluster = full(&[pool("a", &["192.0.2.0/32"]), manual], 1);
+    cluster.set(service("by-name").of_pool("manual"));
+    cluster.set(service("any").created(2));
+    assert_eq!(cluster.examined(|c| c.delete("by-name")), 0);
+    assert_eq!(cluster.status("any"), [""; 0]);
+}
+
+#[test]
 fn a_freed_address_that_the_oldest_cannot_use_goes_to_the_next() {
     let mut cluster = full(&[pool("a", &["192.0.2.0/32", "2001:db8::/128"])], 1);
     cluster.set(service("six-holder").v6());

@@ -1,4 +1,4 @@
-//! What a new Service gets: `reference/metallb.md` §2.3 (requests), §2.4 (pool annotation), §2.5 (families),
+//! What a new Service gets: §2.3 (requests), §2.4 (pool annotation), §2.5 (families),
 //! §3.1 (order). The row is named in each case.
 
 use crate::cluster::*;

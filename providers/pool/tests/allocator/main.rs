@@ -1,5 +1,5 @@
-//! The allocator against the rules that MetalLB's users know. Sections in the names of cases are those of
-//! `reference/metallb.md`.
+//! The allocator against the rules that MetalLB's users know. Section numbers in the names of cases are those of the
+//! reference on MetalLB that the project works from.
 
 #[cfg(test)]
 mod assignment;

@@ -15,6 +15,7 @@ pub mod membership;
 mod objects;
 pub mod ownership;
 pub mod responder;
+pub mod speaker;
 pub mod wire;
 
 pub use interface::{Command, IfIndex, Input, Link, Mac};

@@ -59,7 +59,7 @@ pub struct Touched {
     pub orphans: BTreeSet<IpAddr>,
     /// Nodes that changed, as objects or as members.
     pub nodes: BTreeSet<Box<str>>,
-    /// Services that are not handled any more.
+    /// Services that are not handled any more, or have no address in a pool.
     pub departed: BTreeSet<ServiceKey>,
 }
 

@@ -54,11 +54,6 @@ impl Cluster {
         for address in view.iter().flat_map(|view| view.addresses()) {
             self.by_address.entry(address).or_default().insert(key.clone());
         }
-        if view.is_none() {
-            self.touched.departed.insert(key.clone());
-        } else {
-            self.touched.departed.remove(&key);
-        }
         self.place(key, view);
     }
 
@@ -77,6 +72,11 @@ impl Cluster {
         }
         let only = |list: &[(IpAddr, Box<str>)]| list.iter().map(|(address, _)| *address).collect::<Vec<_>>();
         let (before, after) = (only(&before), only(&addresses));
+        if after.is_empty() {
+            self.touched.departed.insert(key.clone());
+        } else {
+            self.touched.departed.remove(&key);
+        }
         if let Some(view) = view {
             self.services.insert(key.clone(), Tracked { view, addresses });
         }

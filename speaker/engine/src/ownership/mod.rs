@@ -263,7 +263,7 @@ impl Ownership {
             Decision::Leave => self.let_go(addresses, &mut state, &mut deadline, now),
         };
         let after = self.holder_of(addresses);
-        self.tell_owner(addresses, after.as_deref(), candidates, appraisal);
+        self.tell_owners(addresses, after.is_some() || candidates, appraisal);
         self.keep(id, state, after, deadline, keeps || decision == Decision::Take);
         role
     }
@@ -373,32 +373,24 @@ impl Ownership {
     }
 
     /// Tells who owns the addresses now. That nobody does is told when nobody will.
-    fn tell_owner(
-        &mut self,
-        addresses: &[IpAddr],
-        holder: Option<&str>,
-        candidates: bool,
-        appraisal: &Appraisal<'_>,
-    ) {
-        if holder.is_none() && candidates {
-            return;
-        }
+    fn tell_owners(&mut self, addresses: &[IpAddr], expected: bool, appraisal: &Appraisal<'_>) {
         for address in addresses {
-            let before = self.owners.get(address).map(|node| &**node);
-            if before == holder {
+            let before = self.owners.get(address);
+            let after = self.claims.holder(*address, &self.node).map(|(node, _)| node);
+            if before.map(|node| &**node) == after || (after.is_none() && expected) {
                 continue;
             }
-            let reason = match (before, holder) {
+            let reason = match (before, after) {
                 (_, None) => appraisal.obstacle().unwrap_or(Reason::NoCandidates),
                 (None, Some(_)) => Reason::Owner,
-                (Some(before), Some(_)) if *before != *self.node && !self.claims.is_heard(before) => {
+                (Some(before), Some(_)) if *before != self.node && !self.claims.is_heard(before) => {
                     Reason::SpeakerNotAlive
                 }
                 (Some(before), Some(_)) => appraisal.verdict(before).reason().unwrap_or(Reason::NotOwner),
             };
-            let (from, to) = (before.map(Box::from), holder.map(Box::from));
-            match holder {
-                Some(node) => self.owners.insert(*address, node.into()),
+            let to: Option<Box<str>> = after.map(Box::from);
+            let from = match to.clone() {
+                Some(node) => self.owners.insert(*address, node),
                 None => self.owners.remove(address),
             };
             self.events.push_back(Event::Owner { address: *address, from, to, reason });

@@ -95,6 +95,9 @@ struct Fleet {
     now: Instant,
 }
 
+/// From, to, why.
+type Change = (Option<Box<str>>, Option<Box<str>>, Reason);
+
 const ADDRESS: &str = "198.51.100.1";
 
 impl Fleet {
@@ -162,7 +165,7 @@ impl Fleet {
         self.cluster.observe(see_node(excluded));
     }
 
-    fn owner_event(&mut self, name: &str) -> Option<(Option<Box<str>>, Option<Box<str>>, Reason)> {
+    fn owner_event(&mut self, name: &str) -> Option<Change> {
         match self.nodes.get_mut(name).unwrap().next_event()? {
             Event::Owner { from, to, reason, .. } => Some((from, to, reason)),
             Event::Defend(_) => None,

@@ -1,0 +1,202 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use landfall_model::{EndpointSlice, Instant, Reason, ServiceKey};
+
+use crate::{
+    Command,
+    cluster::Cluster,
+    forwarding::{ForwardingTable, HealthyNodes},
+    membership::MemberState,
+};
+
+/// Rules of an address outlive its ownership by this time, for clients that did not notice the move yet.
+const LINGER: Duration = Duration::from_secs(5);
+/// After a failure the rules are tried again this much later.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Keeps the forwarding rules of this node at what its addresses need: one change is under way at a time, and the next
+/// one carries everything that happened meanwhile.
+///
+/// Rules that an earlier run left behind stay until this one knows what it owns.
+#[derive(Debug)]
+pub(super) struct Forwarder {
+    node: Box<str>,
+    /// The settings say that this node can.
+    wanted: bool,
+    failed: bool,
+    frozen: bool,
+    /// Addresses in mode `node-port` that we own, with the Services to forward for.
+    needed: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    /// The same of addresses that we owned a moment ago.
+    lingering: BTreeMap<IpAddr, (Instant, BTreeSet<ServiceKey>)>,
+    /// Why nothing is forwarded for a Service.
+    refused: BTreeMap<(IpAddr, ServiceKey), Reason>,
+    dirty: bool,
+    /// Before this, an empty table would only take away what an earlier run left.
+    first: Option<Instant>,
+    retry: Option<Instant>,
+    under_way: Option<ForwardingTable>,
+    in_force: Option<ForwardingTable>,
+    programmed: BTreeSet<IpAddr>,
+}
+
+impl Forwarder {
+    pub(super) fn new(node: &str, able: bool) -> Self {
+        Self {
+            node: node.into(),
+            wanted: able,
+            failed: false,
+            frozen: false,
+            needed: BTreeMap::new(),
+            lingering: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            dirty: false,
+            first: None,
+            retry: None,
+            under_way: None,
+            in_force: None,
+            programmed: BTreeSet::new(),
+        }
+    }
+
+    /// Whether this node can forward, as far as it knows.
+    pub(super) const fn is_able(&self) -> bool {
+        self.wanted && !self.failed
+    }
+
+    /// From now on the rules stay as they are.
+    pub(super) const fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// This node may decide now. Rules of an earlier run for addresses that it does not get back linger too.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.first = Some(now + LINGER);
+    }
+
+    /// Says what an owned address needs; `None` when it is not owned any more. An empty set means mode `announce`.
+    pub(super) fn set(&mut self, address: IpAddr, services: Option<BTreeSet<ServiceKey>>, now: Instant) {
+        match services.filter(|services| !services.is_empty()) {
+            Some(services) => {
+                self.lingering.remove(&address);
+                self.needed.insert(address, services);
+                // Also when the Services are the same: their endpoints or ports may have changed.
+                self.dirty = true;
+            }
+            None => {
+                if let Some(services) = self.needed.remove(&address) {
+                    self.lingering.insert(address, (now + LINGER, services));
+                }
+            }
+        }
+    }
+
+    /// The nodes changed, or who of them is alive.
+    pub(super) fn touch(&mut self) {
+        self.dirty |= !self.needed.is_empty();
+    }
+
+    /// Whether packets for an owned address will arrive: it needs no rules, or has them.
+    pub(super) fn is_ready(&self, address: IpAddr) -> bool {
+        !self.needed.contains_key(&address) || self.programmed.contains(&address)
+    }
+
+    /// Why a Service of an owned address is not forwarded.
+    pub(super) fn refusal(&self, address: IpAddr, service: &ServiceKey) -> Option<Reason> {
+        let refusal = || self.refused.get(&(address, service.clone())).copied();
+        let waiting = || (!self.is_ready(address)).then_some(Reason::ForwardingUnavailable);
+        refusal().or_else(waiting)
+    }
+
+    /// Takes in how the last change went. Says whether [`Self::is_able`] changed.
+    pub(super) fn handle_result(&mut self, result: Result<(), Box<str>>, now: Instant) -> bool {
+        let Some(table) = self.under_way.take() else { return false };
+        let before = self.failed;
+        self.failed = result.is_err();
+        if self.failed {
+            self.dirty = true;
+            self.retry = Some(now + RETRY);
+        } else {
+            self.retry = None;
+            self.programmed = table.iter().map(|(frontend, _)| frontend.address).collect();
+            self.in_force = Some(table);
+        }
+        before != self.failed
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        if self.frozen || !self.wanted || self.under_way.is_some() {
+            return None;
+        }
+        if self.retry.is_some() {
+            return self.retry;
+        }
+        let ends = self.lingering.values().map(|(end, _)| *end);
+        ends.chain(self.first.filter(|_| self.in_force.is_none())).min()
+    }
+
+    /// The next change, if one is due.
+    pub(super) fn step(&mut self, cluster: &Cluster, now: Instant) -> Option<Command> {
+        let first = self.first?;
+        if self.frozen || !self.wanted || self.under_way.is_some() {
+            return None;
+        }
+        let before = self.lingering.len();
+        self.lingering.retain(|_, (end, _)| *end > now);
+        self.dirty |= self.lingering.len() != before;
+        let overdue = self.in_force.is_none() && now >= first;
+        if !self.dirty && !overdue || self.retry.is_some_and(|at| now < at) {
+            return None;
+        }
+        self.retry = None;
+        self.dirty = false;
+        let table = self.build(cluster);
+        if self.in_force.is_none() && !overdue && table.is_empty() {
+            return None;
+        }
+        if self.in_force.as_ref() == Some(&table) && !self.failed {
+            return None;
+        }
+        self.under_way = Some(table.clone());
+        Some(Command::Forward(table))
+    }
+
+    fn build(&mut self, cluster: &Cluster) -> ForwardingTable {
+        let state = |node: &str| cluster.member(node).map(|member| member.state);
+        let healthy =
+            HealthyNodes::new(cluster.nodes(), |node| state(node).is_some_and(MemberState::is_heard));
+        let dead = |node: &str| state(node) == Some(MemberState::Dead);
+        let mut table = ForwardingTable::new(&self.node);
+        self.refused.clear();
+        let lingering = self.lingering.iter().map(|(address, (_, services))| (address, services));
+        for (address, services) in self.needed.iter().chain(lingering) {
+            for key in services {
+                let Some(service) = cluster.service(key) else { continue };
+                let slices: Vec<_> = cluster.slices(key).map(|slice| without(slice, &dead)).collect();
+                if let Err(reason) = table.add(*address, service, slices.iter().map(AsRef::as_ref), &healthy)
+                {
+                    self.refused.insert((*address, key.clone()), reason);
+                }
+            }
+        }
+        table
+    }
+}
+
+/// The slice without the endpoints of dead nodes: peers know sooner than the API server that they do not answer.
+fn without<'a>(
+    slice: &'a EndpointSlice,
+    dead: &impl Fn(&str) -> bool,
+) -> std::borrow::Cow<'a, EndpointSlice> {
+    let is_dead = |node: &Option<Box<str>>| node.as_deref().is_some_and(dead);
+    if !slice.endpoints.iter().any(|endpoint| is_dead(&endpoint.node)) {
+        return std::borrow::Cow::Borrowed(slice);
+    }
+    let mut slice = slice.clone();
+    slice.endpoints.retain(|endpoint| !is_dead(&endpoint.node));
+    std::borrow::Cow::Owned(slice)
+}

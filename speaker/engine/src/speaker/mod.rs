@@ -1,0 +1,312 @@
+//! The whole machine of one node: observations, links, frames, datagrams and time go in; frames, datagrams, forwarding
+//! rules and reports come out. The IO sibling is the driver loop of `landfall-speaker`.
+//!
+//! ```text
+//! Observed ─▶ Cluster ──┐                      ┌─▶ Responder ─▶ frames
+//! Link ────▶ Links ─────┼─▶ Ownership ─ roles ─┼─▶ Forwarder ─▶ rules
+//! Datagram ▶ Membership ┘       │              └─▶ Reports ───▶ status, events
+//!                ▲──── claims ──┘
+//! ```
+//!
+//! The order inside one step is the safety of it: who lost an address is silent before anything else is sent; who takes
+//! one over claims it first, programs forwarding next, and answers last.
+
+mod forwarder;
+mod report;
+mod snapshot;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use landfall_model::{Instant, Observation, SpeakerView};
+
+pub use snapshot::{MemberView, OwnerView, Snapshot};
+
+use self::{forwarder::Forwarder, report::Reports};
+use crate::{
+    Command, Input,
+    cluster::{self, Cluster, GroupId, Member},
+    links::{LinkSummary, Links, NamePattern},
+    membership::{self, BootId, LinkInfo, MemberState, Membership, Profile, Timing},
+    ownership::Ownership,
+    responder::Responder,
+};
+
+/// A shutdown takes at most this long.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// What a [`Speaker`] must know from the start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of our node.
+    pub node: Box<str>,
+    /// Which Services and nodes count.
+    pub cluster: cluster::Settings,
+    /// This run of the process.
+    pub boot: BootId,
+    /// Random bits for jitter.
+    pub seed: u64,
+    /// Intervals and windows of membership.
+    pub timing: Timing,
+    /// The UDP port of membership, the same on all nodes.
+    pub port: u16,
+    /// Interfaces that never announce.
+    pub exclude: Vec<NamePattern>,
+    /// This node can forward in mode `node-port`.
+    pub node_port: bool,
+    /// Our version, for people.
+    pub version: Box<str>,
+}
+
+/// The machine.
+///
+/// After [`Self::handle`] or [`Self::handle_timeout`], drain [`Self::next_command`] and carry the commands out in
+/// order, then read [`Self::poll_timeout`] again. Calling [`Self::handle_timeout`] early or twice does nothing; late
+/// calls delay heartbeats, and peers take over from a node that is silent for long. Read waiting datagrams before
+/// calling it.
+#[derive(Debug)]
+pub struct Speaker {
+    node: Box<str>,
+    port: u16,
+    version: Box<str>,
+    interval: Duration,
+    cluster: Cluster,
+    links: Links,
+    membership: Membership,
+    ownership: Ownership,
+    responder: Responder,
+    forwarder: Forwarder,
+    reports: Reports,
+    /// By the name of their Pod.
+    speakers: BTreeMap<Box<str>, SpeakerView>,
+    speakers_changed: bool,
+    /// What the addresses that we own need, by address: names of interfaces.
+    wanted: BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    /// Addresses whose place in the responder must be looked at.
+    unapplied: BTreeSet<IpAddr>,
+    /// Groups whose claims changed. All of them are evaluated in the same step.
+    urgent: BTreeSet<GroupId>,
+    /// Groups to evaluate, a bounded number in each step.
+    dirty: BTreeSet<GroupId>,
+    /// It knows enough to decide.
+    ready: bool,
+    /// After a stall: answer nothing until the others had time to say what they took over.
+    mute_until: Option<Instant>,
+    /// When shutdown ends at the latest.
+    leaving: Option<Instant>,
+    finished: bool,
+    last: Instant,
+    commands: VecDeque<Command>,
+}
+
+impl Speaker {
+    /// A machine that has seen nothing.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let Settings { node, cluster, boot, seed, timing, port, exclude, node_port, version } = settings;
+        let membership = membership::Settings { node: node.clone(), boot, timing, seed };
+        Self {
+            port,
+            version,
+            interval: timing.interval,
+            cluster: Cluster::new(cluster),
+            links: Links::new(exclude),
+            membership: Membership::new(membership),
+            ownership: Ownership::new(&node),
+            responder: Responder::new(),
+            forwarder: Forwarder::new(&node, node_port),
+            reports: Reports::new(&node),
+            speakers: BTreeMap::new(),
+            speakers_changed: false,
+            wanted: BTreeMap::new(),
+            unapplied: BTreeSet::new(),
+            urgent: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            ready: false,
+            mute_until: None,
+            leaving: None,
+            finished: false,
+            last: Instant::ZERO,
+            commands: VecDeque::new(),
+            node,
+        }
+    }
+
+    /// Takes an input in. Never blocks, never fails; bad input is counted by the part that it is for.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        if self.finished {
+            return;
+        }
+        self.last = now;
+        match input {
+            Input::Observed(observation) => self.observe(observation),
+            Input::Link(index, link) => {
+                self.responder.handle_link(index, link.as_ref(), now);
+                // Also when the summary stays the same: the number behind a name may have changed.
+                self.unapplied.extend(self.wanted.keys());
+                if self.links.handle(index, link) {
+                    self.present(now);
+                }
+            }
+            Input::Frame { interface, bytes } => {
+                self.responder.handle_frame(interface, &bytes, now);
+                self.drain_responder();
+                return;
+            }
+            Input::Datagram { from, bytes } => self.membership.handle_datagram(from, &bytes, now),
+            Input::Keys(keys) => self.membership.set_keys(keys, now),
+            Input::Forwarding(result) => {
+                if self.forwarder.handle_result(result, now) {
+                    self.present(now);
+                }
+                self.unapplied.extend(self.wanted.keys());
+            }
+            Input::Shutdown => self.shut_down(now),
+        }
+        self.step(now);
+    }
+
+    /// To be called at [`Self::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.finished {
+            return;
+        }
+        self.last = now;
+        self.membership.handle_timeout(now);
+        self.step(now);
+        self.responder.handle_timeout(now);
+        self.drain_responder();
+    }
+
+    /// When [`Self::handle_timeout`] is to be called; a time that has passed means at once.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.finished {
+            return None;
+        }
+        let more = (self.ready && !self.dirty.is_empty()).then_some(self.last);
+        [
+            self.membership.poll_timeout(),
+            self.ownership.poll_timeout().filter(|_| self.ready),
+            self.responder.poll_timeout(),
+            self.forwarder.poll_timeout(),
+            self.mute_until,
+            self.leaving,
+            more,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The next thing to do; drain to `None`.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Its membership, to read.
+    #[must_use]
+    pub const fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Its responder, to read.
+    #[must_use]
+    pub const fn responder(&self) -> &Responder {
+        &self.responder
+    }
+
+    /// Its links, to read.
+    #[must_use]
+    pub const fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Speaker(pod, view) => {
+                self.speakers_changed = true;
+                match view {
+                    Some(view) => self.speakers.insert(pod, view),
+                    None => self.speakers.remove(&pod),
+                };
+            }
+            Observation::Synced => {
+                self.speakers_changed = true;
+                self.cluster.observe(Observation::Synced);
+            }
+            other @ (Observation::Service(_, _)
+            | Observation::Pool(_, _)
+            | Observation::L2Advertisement(_, _)
+            | Observation::Node(_, _)
+            | Observation::EndpointSlice(_, _)
+            | Observation::Namespace(_, _)
+            | Observation::Invalid(_, _)) => self.cluster.observe(other),
+        }
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        if self.leaving.is_some() {
+            return;
+        }
+        self.leaving = Some(now + SHUTDOWN);
+        self.forwarder.freeze();
+        self.membership.leave(now);
+        self.present(now);
+    }
+
+    /// Tells the cluster index and the peers what this node is and can.
+    fn present(&mut self, now: Instant) {
+        let state =
+            if self.leaving.is_some() { MemberState::Leaving } else { MemberState::Alive { settled: true } };
+        let links = self.links.summary();
+        let node_port = self.forwarder.is_able();
+        let me = Member { state, links: Some(links.to_vec()), node_port };
+        self.cluster.set_member(&self.node, Some(me));
+        let links = links.iter().map(to_info).collect();
+        self.membership.set_profile(&Profile { links, node_port, version: self.version.clone() }, now);
+    }
+
+    /// The other speakers by node. During an update a node has two for a moment, usually with the same address.
+    fn peers(&self) -> BTreeMap<Box<str>, Vec<SocketAddr>> {
+        let mut peers: BTreeMap<Box<str>, Vec<SocketAddr>> = BTreeMap::new();
+        for view in self.speakers.values() {
+            let known = peers.entry(view.node.clone()).or_default();
+            for address in &view.addresses {
+                let address = SocketAddr::new(*address, self.port);
+                if !known.contains(&address) {
+                    known.push(address);
+                }
+            }
+        }
+        peers
+    }
+}
+
+fn to_info(link: &LinkSummary) -> LinkInfo {
+    LinkInfo {
+        name: link.name.clone(),
+        prefixes: link.prefixes.clone(),
+        default_v4: link.default_v4,
+        default_v6: link.default_v6,
+        arp: link.arp,
+        ndp: link.ndp,
+    }
+}
+
+fn to_summary(link: &LinkInfo) -> LinkSummary {
+    LinkSummary {
+        name: link.name.clone(),
+        prefixes: link.prefixes.clone(),
+        default_v4: link.default_v4,
+        default_v6: link.default_v6,
+        arp: link.arp,
+        ndp: link.ndp,
+    }
+}

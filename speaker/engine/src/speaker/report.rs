@@ -1,0 +1,173 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+};
+
+use landfall_model::{Reason, ServiceKey};
+
+use crate::{
+    Command,
+    cluster::{Appraisal, Cluster, GroupId, Merit, Verdict},
+    links::Links,
+    ownership::{Ownership, Rank},
+    responder::Responder,
+};
+
+/// What the API server is told, on change only: which Services this node announces, and why it cannot.
+#[derive(Debug)]
+pub(super) struct Reports {
+    node: Box<str>,
+    /// The interface names told for each Service that this node announces.
+    told: BTreeMap<ServiceKey, BTreeSet<Box<str>>>,
+    /// Missing interfaces that were complained about, by Service.
+    complaints: BTreeMap<ServiceKey, BTreeSet<Box<str>>>,
+    departed: BTreeSet<ServiceKey>,
+    groups: BTreeSet<GroupId>,
+}
+
+impl Reports {
+    pub(super) fn new(node: &str) -> Self {
+        Self {
+            node: node.into(),
+            told: BTreeMap::new(),
+            complaints: BTreeMap::new(),
+            departed: BTreeSet::new(),
+            groups: BTreeSet::new(),
+        }
+    }
+
+    /// A Service has no address any more.
+    pub(super) fn depart(&mut self, service: ServiceKey) {
+        self.departed.insert(service);
+    }
+
+    /// Something changed in this group.
+    pub(super) fn look_at(&mut self, group: GroupId) {
+        self.groups.insert(group);
+    }
+
+    /// Says what changed since the last call.
+    pub(super) fn drain(
+        &mut self,
+        cluster: &Cluster,
+        links: &Links,
+        ownership: &Ownership,
+        responder: &Responder,
+        commands: &mut VecDeque<Command>,
+    ) {
+        for service in std::mem::take(&mut self.departed) {
+            if cluster.addresses(&service).next().is_none() {
+                self.withdraw(service, commands);
+            }
+        }
+        for id in std::mem::take(&mut self.groups) {
+            let Some(appraisal) = cluster.appraise(id) else { continue };
+            let listening = |address: &IpAddr| responder.is_listening(*address);
+            if appraisal.group().addresses.iter().any(listening) {
+                self.announcing(cluster, &appraisal, responder, commands);
+                continue;
+            }
+            for service in &appraisal.group().services {
+                if self.told.remove(service).is_some() {
+                    commands.push_back(Command::Status { service: service.clone(), interfaces: None });
+                }
+            }
+            if ownership.holder(appraisal.group().rank_address()).is_none() {
+                self.complain(cluster, links, &appraisal, commands);
+            }
+        }
+    }
+
+    fn withdraw(&mut self, service: ServiceKey, commands: &mut VecDeque<Command>) {
+        self.complaints.remove(&service);
+        if self.told.remove(&service).is_some() {
+            commands.push_back(Command::Status { service, interfaces: None });
+        }
+    }
+
+    fn announcing(
+        &mut self,
+        cluster: &Cluster,
+        appraisal: &Appraisal<'_>,
+        responder: &Responder,
+        commands: &mut VecDeque<Command>,
+    ) {
+        for key in &appraisal.group().services {
+            let Some(view) = cluster.service(key) else { continue };
+            let here = cluster.addresses(key).any(|address| responder.is_listening(address));
+            // While a successor takes over, this node may not announce it any more and still does.
+            let served = match appraisal.reason(key, &self.node) {
+                None => here,
+                Some(_) => here && self.told.contains_key(key),
+            };
+            if !served {
+                self.withdraw(key.clone(), commands);
+                continue;
+            }
+            self.complaints.remove(key);
+            let interfaces = appraisal.interface_limit(key, &self.node);
+            let before = self.told.insert(key.clone(), interfaces.clone());
+            if before.is_none() {
+                commands.push_back(Command::Event {
+                    service: key.clone(),
+                    uid: view.uid.clone(),
+                    warning: false,
+                    reason: "nodeAssigned",
+                    message: format!("announcing from node \"{}\" with protocol \"layer2\"", self.node),
+                });
+            }
+            if before.as_ref() != Some(&interfaces) {
+                commands.push_back(Command::Status { service: key.clone(), interfaces: Some(interfaces) });
+            }
+        }
+    }
+
+    /// Nobody announces the group: if the interfaces that its advertisements name exist on no node, the one that would
+    /// be its owner says so.
+    fn complain(
+        &mut self,
+        cluster: &Cluster,
+        links: &Links,
+        appraisal: &Appraisal<'_>,
+        commands: &mut VecDeque<Command>,
+    ) {
+        if appraisal.verdict(&self.node) != Verdict::No(Reason::NoUsableLink) {
+            return;
+        }
+        for key in &appraisal.group().services {
+            let Some(view) = cluster.service(key) else { continue };
+            let names = appraisal.interface_limit(key, &self.node);
+            if names.is_empty()
+                || !links.resolve(&names).is_empty()
+                || self.complaints.get(key) == Some(&names)
+                || !self.is_first(cluster, appraisal)
+            {
+                continue;
+            }
+            let list: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+            let message = format!(
+                "node \"{}\" has none of the interfaces that the L2Advertisements name: {}; name an interface \
+                 that exists, or leave spec.interfaces empty",
+                self.node,
+                list.join(", ")
+            );
+            commands.push_back(Command::Event {
+                service: key.clone(),
+                uid: view.uid.clone(),
+                warning: true,
+                reason: "announceFailed",
+                message,
+            });
+            self.complaints.insert(key.clone(), names);
+        }
+    }
+
+    fn is_first(&self, cluster: &Cluster, appraisal: &Appraisal<'_>) -> bool {
+        let address = appraisal.group().rank_address();
+        let without_link = cluster.members().map(|(node, _)| node);
+        let without_link =
+            without_link.filter(|node| appraisal.verdict(node) == Verdict::No(Reason::NoUsableLink));
+        let first = without_link.map(|node| Rank::new(node, address, Merit::default())).min();
+        first.is_some_and(|first| *first.node() == *self.node)
+    }
+}

@@ -1,0 +1,280 @@
+use std::{collections::BTreeSet, net::IpAddr};
+
+use landfall_model::{Ingress, Instant, IpMode, ServiceKey};
+
+use super::{Speaker, to_summary};
+use crate::{
+    Command,
+    cluster::{Appraisal, GroupId, Member},
+    membership::{self, MemberState},
+    ownership::{self, Role},
+};
+
+/// How many questions about one node and one group a step may cost at most, groups whose claims changed apart. A step
+/// then takes some milliseconds at most, and heartbeats are not late.
+const BUDGET: usize = 50_000;
+
+impl Speaker {
+    /// Brings everything in line with what was taken in. Costs nothing when nothing changed.
+    pub(super) fn step(&mut self, now: Instant) {
+        self.update_peers(now);
+        self.drain_membership(now);
+        self.start_when_ready(now);
+        self.take_touched(now);
+        if self.ready {
+            self.evaluate(now);
+        }
+        let claims = self.ownership.take_changes();
+        if !claims.is_empty() {
+            self.membership.change_claims(&claims, now);
+            self.drain_membership(now);
+        }
+        self.commands.extend(self.forwarder.step(&self.cluster, now));
+        self.unmute(now);
+        self.apply(now);
+        self.drain_ownership(now);
+        self.drain_responder();
+        self.reports.drain(&self.cluster, &self.links, &self.ownership, &self.responder, &mut self.commands);
+        self.finish(now);
+    }
+
+    pub(super) fn drain_responder(&mut self) {
+        while let Some(command) = self.responder.next_command() {
+            self.commands.push_back(command);
+        }
+    }
+
+    fn update_peers(&mut self, now: Instant) {
+        if self.speakers_changed && self.cluster.synced() {
+            self.speakers_changed = false;
+            self.membership.set_peers(self.peers(), now);
+        }
+    }
+
+    fn drain_membership(&mut self, now: Instant) {
+        while let Some(event) = self.membership.next_event() {
+            match event {
+                membership::Event::Send { to, bytes } => {
+                    self.commands.push_back(Command::SendDatagram { to, bytes });
+                }
+                membership::Event::State { node, state } => self.set_state(&node, state),
+                membership::Event::Profile { node, profile } => {
+                    let state =
+                        self.cluster.member(&node).map_or(MemberState::Unknown, |member| member.state);
+                    let links = Some(profile.links.iter().map(to_summary).collect());
+                    let member = Member { state, links, node_port: profile.node_port };
+                    self.cluster.set_member(&node, Some(member));
+                }
+                membership::Event::Claims { node, changes } => {
+                    self.ownership.set_claims(&node, &changes);
+                    self.hurry(changes.keys());
+                }
+                // What it claims and can is told by events of their own.
+                membership::Event::Restarted { .. } | membership::Event::Settled => {}
+                membership::Event::Stalled { .. } => self.mute(now),
+            }
+        }
+    }
+
+    fn set_state(&mut self, node: &str, state: MemberState) {
+        if state == MemberState::Gone {
+            self.cluster.set_member(node, None);
+            let addresses = self.ownership.forget_node(node);
+            self.hurry(&addresses);
+            return;
+        }
+        let known = self.cluster.member(node);
+        let links = known.and_then(|member| member.links.clone());
+        let node_port = known.is_some_and(|member| member.node_port);
+        self.cluster.set_member(node, Some(Member { state, links, node_port }));
+        let addresses = self.ownership.set_heard(node, state.is_heard());
+        self.hurry(&addresses);
+    }
+
+    fn hurry<'a>(&mut self, addresses: impl IntoIterator<Item = &'a IpAddr>) {
+        let groups = addresses.into_iter().filter_map(|address| self.cluster.groups().of(*address));
+        self.urgent.extend(groups);
+    }
+
+    fn start_when_ready(&mut self, now: Instant) {
+        if self.ready || !self.cluster.synced() || !self.membership.settled() {
+            return;
+        }
+        self.ready = true;
+        self.forwarder.start(now);
+        self.present(now);
+        self.drain_membership(now);
+        self.dirty.extend(self.cluster.groups().iter().map(|(id, _)| id));
+    }
+
+    fn take_touched(&mut self, now: Instant) {
+        let touched = self.cluster.take_touched();
+        if touched.is_empty() {
+            return;
+        }
+        for id in &touched.gone {
+            self.ownership.forget_group(*id);
+            self.dirty.remove(id);
+            self.urgent.remove(id);
+        }
+        for address in touched.orphans {
+            self.ownership.abandon(address);
+            self.set_wanted(address, None, BTreeSet::new(), now);
+        }
+        for service in touched.departed {
+            self.reports.depart(service);
+        }
+        if !touched.nodes.is_empty() {
+            self.forwarder.touch();
+        }
+        if self.ready {
+            let concerned = touched.nodes.iter().flat_map(|node| self.ownership.concerned(node));
+            self.dirty.extend(concerned);
+            self.dirty.extend(touched.groups);
+        }
+    }
+
+    /// All groups whose claims changed, those whose time has come, then others as far as the budget goes.
+    fn evaluate(&mut self, now: Instant) {
+        let mut groups = std::mem::take(&mut self.urgent);
+        groups.extend(self.ownership.take_due(now));
+        let share = BUDGET / self.cluster.members().count().max(1);
+        for _ in 0..share.max(1) {
+            let Some(id) = self.dirty.pop_first() else { break };
+            groups.insert(id);
+        }
+        for id in groups {
+            self.dirty.remove(&id);
+            self.evaluate_group(id, now);
+        }
+    }
+
+    fn evaluate_group(&mut self, id: GroupId, now: Instant) {
+        let Some(appraisal) = self.cluster.appraise(id) else { return };
+        let role = self.ownership.evaluate(id, &appraisal, now);
+        let mut changes = Vec::new();
+        let mut announcements = match role {
+            Role::Owner => appraisal.announcements(&self.node),
+            Role::Yielding | Role::Bystander => std::collections::BTreeMap::new(),
+        };
+        for address in &appraisal.group().addresses {
+            let owned = self.ownership.mine().contains_key(address);
+            match (role, announcements.remove(address)) {
+                (Role::Owner, Some(names)) => {
+                    changes.push((
+                        *address,
+                        Some(names),
+                        node_port_services(&self.cluster, &appraisal, *address),
+                    ));
+                }
+                // It goes on answering as it did.
+                (Role::Yielding, _) if owned => {}
+                (Role::Owner | Role::Yielding | Role::Bystander, _) => {
+                    changes.push((*address, None, BTreeSet::new()));
+                }
+            }
+        }
+        for (address, names, services) in changes {
+            self.set_wanted(address, names, services, now);
+        }
+        self.reports.look_at(id);
+    }
+
+    fn set_wanted(
+        &mut self,
+        address: IpAddr,
+        names: Option<BTreeSet<Box<str>>>,
+        services: BTreeSet<ServiceKey>,
+        now: Instant,
+    ) {
+        let before = match names {
+            Some(names) => {
+                self.forwarder.set(address, Some(services), now);
+                self.unapplied.insert(address);
+                self.wanted.insert(address, names);
+                return;
+            }
+            None => self.wanted.remove(&address),
+        };
+        if before.is_some() {
+            // At once, so that nothing of it can leave between here and the end of the step.
+            self.responder.withdraw(address);
+            self.forwarder.set(address, None, now);
+        }
+    }
+
+    /// This process stood still, and others may have taken over what it owns.
+    fn mute(&mut self, now: Instant) {
+        if self.membership.members().next().is_none() {
+            return;
+        }
+        self.mute_until = Some(now + self.interval * 2);
+        for address in self.wanted.keys() {
+            self.responder.withdraw(*address);
+        }
+    }
+
+    fn unmute(&mut self, now: Instant) {
+        if self.mute_until.is_some_and(|until| until <= now) {
+            self.mute_until = None;
+            self.unapplied.extend(self.wanted.keys());
+        }
+    }
+
+    /// Brings the responder in line with what is wanted and can be forwarded.
+    fn apply(&mut self, now: Instant) {
+        for address in std::mem::take(&mut self.unapplied) {
+            let ready = self.mute_until.is_none() && self.forwarder.is_ready(address);
+            match self.wanted.get(&address).filter(|_| ready) {
+                Some(names) => self.responder.announce(address, self.links.resolve(names), now),
+                None => self.responder.withdraw(address),
+            }
+            if let Some(id) = self.cluster.groups().of(address) {
+                self.reports.look_at(id);
+            }
+        }
+    }
+
+    fn drain_ownership(&mut self, now: Instant) {
+        while let Some(event) = self.ownership.next_event() {
+            match event {
+                ownership::Event::Owner { address, from, to, reason } => {
+                    self.commands.push_back(Command::Ownership { address, from, to, reason });
+                }
+                ownership::Event::Defend(address) => self.responder.reannounce(address, now),
+            }
+        }
+    }
+
+    fn finish(&mut self, now: Instant) {
+        let Some(end) = self.leaving else { return };
+        let done = self.ownership.mine().is_empty() && (!self.ready || self.dirty.is_empty());
+        if !done && now < end {
+            return;
+        }
+        for address in std::mem::take(&mut self.wanted).into_keys() {
+            self.responder.withdraw(address);
+        }
+        self.drain_responder();
+        self.membership.set_claims(&std::collections::BTreeMap::new(), now);
+        self.drain_membership(now);
+        self.commands.push_back(Command::Finished);
+        self.finished = true;
+    }
+}
+
+/// The Services of a group that this address is forwarded for in mode `node-port`: their status tells kube-proxy to
+/// leave it alone.
+fn node_port_services(
+    cluster: &crate::cluster::Cluster,
+    appraisal: &Appraisal<'_>,
+    address: IpAddr,
+) -> BTreeSet<ServiceKey> {
+    let proxied = |ingress: &Ingress| match ingress {
+        Ingress::Address { address: its, mode } => *its == address && *mode == IpMode::Proxy,
+        Ingress::Other(_) => false,
+    };
+    let services = appraisal.group().services.iter();
+    let wants = |key: &&ServiceKey| cluster.service(key).is_some_and(|view| view.ingress.iter().any(proxied));
+    services.filter(wants).cloned().collect()
+}

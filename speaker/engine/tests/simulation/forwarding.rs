@@ -1,0 +1,139 @@
+//! Mode `node-port`: rules before answers, and where they point.
+
+use std::time::Duration;
+
+use landfall_engine::forwarding::{Backend, Frontend};
+use landfall_model::{Observation, Protocol, Reason};
+
+use crate::{
+    lan::{Lan, host_address},
+    objects::{ip, key, proxied, see_service, see_slice, service, slice},
+    start::{lan_with, ranked},
+};
+
+const ADDRESS: &str = "192.0.2.1";
+
+fn expose(lan: &mut Lan) {
+    lan.see(see_slice(slice("web", &["oak", "elm", "fir"])));
+    lan.see(see_service(proxied(service("web", &[ADDRESS]))));
+}
+
+fn backends(lan: &Lan, host: usize) -> Vec<Backend> {
+    let frontend = Frontend { address: ip(ADDRESS), protocol: Protocol::Tcp, port: 80 };
+    lan.hosts[host].table.as_ref().map(|table| table.backends(&frontend)).unwrap_or_default()
+}
+
+fn points_at(lan: &Lan, host: usize, node: usize) -> bool {
+    backends(lan, host).iter().any(|backend| match backend {
+        Backend::NodePort { address, .. } => *address == host_address(node),
+        Backend::Endpoint(_) => false,
+    })
+}
+
+#[test]
+fn nothing_is_answered_before_the_rules_are_in_force() {
+    let mut lan = lan_with(&[], 1);
+    lan.run_ms(3_000);
+    expose(&mut lan);
+    let start = lan.now;
+    while lan.now.since(start) < Duration::from_millis(200) {
+        for name in lan.who_has(ADDRESS) {
+            let host = lan.index(name);
+            assert!(!backends(&lan, host).is_empty(), "{name} answers and forwards nowhere");
+        }
+        lan.run(Duration::from_micros(300));
+    }
+    assert_eq!(lan.who_has(ADDRESS).len(), 1);
+}
+
+#[test]
+fn a_node_whose_rules_fail_gives_the_address_to_another() {
+    let mut lan = lan_with(&[], 2);
+    lan.run_ms(3_000);
+    let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+    let best = lan.index(line[0]);
+    lan.hosts[best].forward_fails = true;
+    expose(&mut lan);
+    let seen = lan.watch(ADDRESS, Duration::from_secs(2));
+    assert!(seen.iter().all(|(_, answers)| !answers.contains(&line[0])), "{seen:?}");
+    assert_eq!(seen.last().unwrap().1, [line[1]]);
+    let snapshot = lan.hosts[best].speaker.as_ref().unwrap().snapshot();
+    assert_eq!(snapshot.services[&key("web")], Reason::ForwardingUnavailable);
+    // Once it works again, it is a candidate, and gets nothing back.
+    lan.hosts[best].forward_fails = false;
+    lan.run_ms(12_000);
+    assert_eq!(lan.who_has(ADDRESS), [line[1]]);
+    let heir = lan.index(line[1]);
+    lan.kill(heir);
+    lan.run_ms(2_000);
+    assert_eq!(lan.who_has(ADDRESS), [line[0]]);
+}
+
+#[test]
+fn a_dead_node_gets_no_more_packets() {
+    let mut lan = lan_with(&[], 3);
+    lan.run_ms(3_000);
+    expose(&mut lan);
+    lan.run_ms(500);
+    let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+    let (owner, other) = (lan.index(line[0]), lan.index(line[2]));
+    assert!(points_at(&lan, owner, other));
+    // The API server is away and says nothing about the node.
+    lan.set_api(false);
+    lan.kill(other);
+    lan.run_ms(700);
+    assert!(!points_at(&lan, owner, other));
+    lan.start(other);
+    lan.run_ms(1_000);
+    assert!(points_at(&lan, owner, other), "it is back");
+}
+
+#[test]
+fn the_heir_forwards_and_the_loser_lingers() {
+    let mut lan = lan_with(&[], 4);
+    expose(&mut lan);
+    lan.run_ms(3_000);
+    let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+    let (owner, heir) = (lan.index(line[0]), lan.index(line[1]));
+    lan.cut(&[owner]);
+    lan.run_ms(2_000);
+    lan.heal();
+    lan.run_ms(1_000);
+    assert_eq!(lan.who_has(ADDRESS), [line[1]]);
+    assert!(!backends(&lan, heir).is_empty());
+    assert!(!backends(&lan, owner).is_empty(), "clients that did not notice the move are still served");
+    lan.run_ms(6_000);
+    assert!(backends(&lan, owner).is_empty());
+}
+
+#[test]
+fn rules_of_an_earlier_run_go_when_it_is_known_that_nobody_needs_them() {
+    let mut lan = lan_with(&[], 5);
+    expose(&mut lan);
+    lan.run_ms(3_000);
+    let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+    let owner = lan.index(line[0]);
+    lan.kill(owner);
+    lan.run_ms(2_000);
+    lan.start(owner);
+    lan.run_ms(3_000);
+    assert!(!backends(&lan, owner).is_empty(), "they stay at first");
+    lan.run_ms(6_000);
+    assert!(backends(&lan, owner).is_empty());
+}
+
+#[test]
+fn a_service_without_endpoints_is_not_announced_and_says_so() {
+    let mut lan = lan_with(&[], 6);
+    expose(&mut lan);
+    lan.run_ms(3_000);
+    assert_eq!(lan.who_has(ADDRESS).len(), 1);
+    let slice_name = landfall_model::ServiceKey::new("shop", "web-slice");
+    lan.see(Observation::EndpointSlice(slice_name, None));
+    lan.run_ms(50);
+    assert_eq!(lan.who_has(ADDRESS), Vec::<&str>::new());
+    for host in &lan.hosts {
+        assert_eq!(host.speaker.as_ref().unwrap().snapshot().services[&key("web")], Reason::NoEndpoints);
+        assert_eq!(host.moves.last().unwrap().3, Reason::NoEndpoints);
+    }
+}

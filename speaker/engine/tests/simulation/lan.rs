@@ -1,0 +1,503 @@
+//! Several speakers on one simulated segment with a virtual clock. Everything random comes from one seed, so a run
+//! can be repeated.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use landfall_engine::{
+    Command, IfIndex, Input, Link, Mac,
+    cluster::Settings as ClusterSettings,
+    forwarding::ForwardingTable,
+    links::NamePattern,
+    membership::{BootId, Key, Timing},
+    speaker::{Settings, Speaker},
+};
+use landfall_model::{Instant, NodeView, Observation, Reason, ServiceKey, SpeakerView};
+
+use crate::objects::{advertisement, node, pool, see_advertisement, see_node, see_pool};
+
+const PORT: u16 = 7946;
+pub(crate) const ETH0: IfIndex = IfIndex(2);
+
+/// A random sequence (SplitMix64).
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+#[derive(Debug)]
+enum Delivery {
+    Datagram { to: usize, from: SocketAddr, bytes: Vec<u8> },
+    Frame { to: usize, bytes: Vec<u8> },
+    Observed { to: usize, observation: Observation },
+    Forwarded { to: usize, boot: u64 },
+}
+
+/// What a node told the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Status(ServiceKey, Option<BTreeSet<Box<str>>>),
+    Event(ServiceKey, &'static str, String),
+}
+
+/// An ARP or neighbour advertisement frame that a node sent of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Announcement {
+    pub(crate) at: Instant,
+    pub(crate) node: usize,
+    pub(crate) address: IpAddr,
+}
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: &'static str,
+    pub(crate) speaker: Option<Speaker>,
+    boots: u64,
+    /// Hosts with the same number reach each other.
+    side: u32,
+    api: bool,
+    missed: Vec<Observation>,
+    paused: bool,
+    backlog: VecDeque<Delivery>,
+    pub(crate) forward_fails: bool,
+    sent_table: Option<ForwardingTable>,
+    pub(crate) table: Option<ForwardingTable>,
+    pub(crate) tables_seen: usize,
+    pub(crate) told: Vec<Told>,
+    pub(crate) moves: Vec<(IpAddr, Option<Box<str>>, Option<Box<str>>, Reason)>,
+    believes: BTreeMap<IpAddr, Option<Box<str>>>,
+    pub(crate) finished: Option<Instant>,
+    replies: Vec<IpAddr>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lan {
+    pub(crate) now: Instant,
+    pub(crate) hosts: Vec<Host>,
+    random: Random,
+    /// Packets lost, in percent.
+    pub(crate) loss: u64,
+    queue: BTreeMap<(Instant, u64), Delivery>,
+    sequence: u64,
+    /// Everything that the API server holds, to list it for a speaker that starts.
+    objects: Vec<Observation>,
+    pub(crate) announcements: Vec<Announcement>,
+    /// What the next step sends is answers to a client.
+    asking: bool,
+}
+
+impl Lan {
+    /// Speakers on hosts of these names, started at the same time, with a pool `192.0.2.0/24` that is advertised
+    /// everywhere. The addresses of the hosts are in it too, from .201 on.
+    pub(crate) fn new(names: &[&'static str], seed: u64) -> Self {
+        let mut lan = Self {
+            now: Instant::from_micros(1_000_000),
+            hosts: Vec::new(),
+            random: Random::new(seed),
+            loss: 0,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            objects: Vec::new(),
+            announcements: Vec::new(),
+            asking: false,
+        };
+        for name in names {
+            lan.hosts.push(Host {
+                name,
+                speaker: None,
+                boots: 0,
+                side: 0,
+                api: true,
+                missed: Vec::new(),
+                paused: false,
+                backlog: VecDeque::new(),
+                forward_fails: false,
+                sent_table: None,
+                table: None,
+                tables_seen: 0,
+                told: Vec::new(),
+                moves: Vec::new(),
+                believes: BTreeMap::new(),
+                finished: None,
+                replies: Vec::new(),
+            });
+        }
+        lan.see(see_pool(pool("lan", &["192.0.2.0/24", "2001:db8::/64"])));
+        lan.see(see_advertisement(advertisement("all")));
+        for host in 0..names.len() {
+            let view = lan.node_view(host);
+            lan.see(see_node(view));
+            let speaker = SpeakerView { node: names[host].into(), addresses: vec![host_address(host)] };
+            lan.see(Observation::Speaker(format!("speaker-{}", names[host]).into(), Some(speaker)));
+        }
+        for host in 0..names.len() {
+            lan.start(host);
+        }
+        lan
+    }
+
+    pub(crate) fn node_view(&self, host: usize) -> NodeView {
+        NodeView { addresses: vec![host_address(host)], ..node(self.hosts[host].name) }
+    }
+
+    pub(crate) fn index(&self, name: &str) -> usize {
+        self.hosts.iter().position(|host| host.name == name).unwrap()
+    }
+
+    /// Starts the speaker of a host, which lists everything first.
+    pub(crate) fn start(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        host.boots += 1;
+        host.finished = None;
+        host.believes.clear();
+        host.missed.clear();
+        let boot = BootId { seconds: self.now.as_micros() / 1_000_000, random: host.boots };
+        host.speaker = Some(Speaker::new(Settings {
+            node: host.name.into(),
+            cluster: ClusterSettings::default(),
+            boot,
+            seed: index as u64 * 1_000 + host.boots,
+            timing: Timing::default(),
+            port: PORT,
+            exclude: NamePattern::defaults(),
+            node_port: true,
+            version: "0".into(),
+        }));
+        let link = Link {
+            index: ETH0,
+            name: "eth0".into(),
+            mac: Some(Mac([2, 0, 0, 0, 0, index as u8 + 1])),
+            running: true,
+            broadcast: true,
+            arp: true,
+            enslaved: false,
+            loopback: false,
+            addresses: vec![
+                format!("{}/24", host_address(index)).parse().unwrap(),
+                format!("fe80::{}/64", index + 1).parse().unwrap(),
+            ],
+            default_v4: true,
+            default_v6: true,
+        };
+        self.input(index, Input::Link(ETH0, Some(link)));
+        let key = Key::derive(b"a secret of this cluster", "cluster-uid").unwrap();
+        self.input(index, Input::Keys(vec![key]));
+        for observation in self.objects.clone() {
+            self.input(index, Input::Observed(observation));
+        }
+        self.input(index, Input::Observed(Observation::Synced));
+    }
+
+    /// The process is gone, without a word.
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.hosts[index].speaker = None;
+        self.hosts[index].backlog.clear();
+        self.hosts[index].sent_table = None;
+    }
+
+    /// The process stands still; packets wait in its sockets.
+    pub(crate) fn pause(&mut self, index: usize) {
+        self.hosts[index].paused = true;
+    }
+
+    pub(crate) fn resume(&mut self, index: usize) {
+        self.hosts[index].paused = false;
+        for delivery in std::mem::take(&mut self.hosts[index].backlog) {
+            self.deliver(delivery);
+        }
+    }
+
+    /// Puts these hosts on the other side of a cut.
+    pub(crate) fn cut(&mut self, away: &[usize]) {
+        for (index, host) in self.hosts.iter_mut().enumerate() {
+            host.side = u32::from(away.contains(&index));
+        }
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut(&[]);
+    }
+
+    pub(crate) fn set_api(&mut self, reachable: bool) {
+        for index in 0..self.hosts.len() {
+            self.hosts[index].api = reachable;
+            if reachable {
+                for observation in std::mem::take(&mut self.hosts[index].missed) {
+                    self.schedule(0, Delivery::Observed { to: index, observation });
+                }
+            }
+        }
+    }
+
+    /// The API server holds this from now on; speakers see it some milliseconds later.
+    pub(crate) fn see(&mut self, observation: Observation) {
+        let same = |other: &Observation| match (&observation, other) {
+            (Observation::Service(a, _), Observation::Service(b, _))
+            | (Observation::EndpointSlice(a, _), Observation::EndpointSlice(b, _)) => a == b,
+            (Observation::Node(a, _), Observation::Node(b, _))
+            | (Observation::L2Advertisement(a, _), Observation::L2Advertisement(b, _)) => a == b,
+            _ => false,
+        };
+        self.objects.retain(|other| !same(other));
+        self.objects.push(observation.clone());
+        for to in 0..self.hosts.len() {
+            if self.hosts[to].speaker.is_none() {
+                continue;
+            }
+            if self.hosts[to].api {
+                // One after the other, as a watch gives them.
+                let delivery = Delivery::Observed { to, observation: observation.clone() };
+                self.schedule(2_000 + to as u64 * 1_700, delivery);
+            } else {
+                self.hosts[to].missed.push(observation.clone());
+            }
+        }
+    }
+
+    pub(crate) fn shut_down(&mut self, index: usize) {
+        self.input(index, Input::Shutdown);
+    }
+
+    /// Lets the time pass.
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        let mut steps = 0;
+        loop {
+            let due = self.queue.keys().next().map(|(at, _)| *at);
+            let timer = self
+                .hosts
+                .iter()
+                .enumerate()
+                .filter(|(_, host)| !host.paused)
+                .filter_map(|(index, host)| Some((host.speaker.as_ref()?.poll_timeout()?, index)))
+                .min();
+            let next = due.into_iter().chain(timer.map(|(at, _)| at)).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            if next > self.now {
+                steps = 0;
+                self.now = next;
+            }
+            steps += 1;
+            assert!(steps < 10_000, "the speakers are busy without an end at {:?}", self.now);
+            if due.is_some_and(|due| due <= self.now) {
+                let (_, delivery) = self.queue.pop_first().unwrap();
+                self.deliver(delivery);
+            } else if let Some((_, index)) = timer {
+                self.timeout(index);
+            }
+        }
+        self.now = end;
+    }
+
+    pub(crate) fn run_ms(&mut self, millis: u64) {
+        self.run(Duration::from_millis(millis));
+    }
+
+    /// Who answers a client on this side that asks for the address by ARP.
+    pub(crate) fn who_has_on(&mut self, side: u32, address: &str) -> Vec<&'static str> {
+        let address: Ipv4Addr = address.parse().unwrap();
+        let frame = arp_request(address);
+        let mut answers = Vec::new();
+        for index in 0..self.hosts.len() {
+            if self.hosts[index].side != side
+                || self.hosts[index].paused
+                || self.hosts[index].speaker.is_none()
+            {
+                continue;
+            }
+            self.asking = true;
+            self.input(index, Input::Frame { interface: ETH0, bytes: frame.clone() });
+            self.asking = false;
+            let replies = std::mem::take(&mut self.hosts[index].replies);
+            if replies.contains(&IpAddr::V4(address)) {
+                answers.push(self.hosts[index].name);
+            }
+        }
+        answers
+    }
+
+    pub(crate) fn who_has(&mut self, address: &str) -> Vec<&'static str> {
+        self.who_has_on(0, address)
+    }
+
+    /// Lets the time pass and asks every few milliseconds: the answers that differ from the one before.
+    pub(crate) fn watch(&mut self, address: &str, duration: Duration) -> Vec<(Duration, Vec<&'static str>)> {
+        let start = self.now;
+        let mut seen: Vec<(Duration, Vec<&'static str>)> = Vec::new();
+        while self.now.since(start) < duration {
+            let answers = self.who_has(address);
+            if seen.last().is_none_or(|(_, last)| *last != answers) {
+                seen.push((self.now.since(start), answers));
+            }
+            self.run_ms(2);
+        }
+        seen
+    }
+
+    fn schedule(&mut self, micros: u64, delivery: Delivery) {
+        self.sequence += 1;
+        let at = self.now + Duration::from_micros(micros);
+        self.queue.insert((at, self.sequence), delivery);
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let to = match &delivery {
+            Delivery::Datagram { to, .. }
+            | Delivery::Frame { to, .. }
+            | Delivery::Observed { to, .. }
+            | Delivery::Forwarded { to, .. } => *to,
+        };
+        if self.hosts[to].speaker.is_none() {
+            return;
+        }
+        if self.hosts[to].paused {
+            self.hosts[to].backlog.push_back(delivery);
+            return;
+        }
+        match delivery {
+            Delivery::Datagram { from, bytes, .. } => self.input(to, Input::Datagram { from, bytes }),
+            Delivery::Frame { bytes, .. } => self.input(to, Input::Frame { interface: ETH0, bytes }),
+            Delivery::Observed { observation, .. } => self.input(to, Input::Observed(observation)),
+            Delivery::Forwarded { boot, .. } if boot == self.hosts[to].boots => {
+                let host = &mut self.hosts[to];
+                let table = host.sent_table.take();
+                let result = if host.forward_fails {
+                    Err("the kernel refused the rules".into())
+                } else {
+                    host.table = table;
+                    Ok(())
+                };
+                self.input(to, Input::Forwarding(result));
+            }
+            Delivery::Forwarded { .. } => {}
+        }
+    }
+
+    fn input(&mut self, index: usize, input: Input) {
+        let now = self.now;
+        if let Some(speaker) = &mut self.hosts[index].speaker {
+            speaker.handle(input, now);
+            self.drain(index);
+        }
+    }
+
+    fn timeout(&mut self, index: usize) {
+        let now = self.now;
+        if let Some(speaker) = &mut self.hosts[index].speaker {
+            speaker.handle_timeout(now);
+            self.drain(index);
+        }
+    }
+
+    fn drain(&mut self, index: usize) {
+        while let Some(command) = self.hosts[index].speaker.as_mut().and_then(Speaker::next_command) {
+            assert!(self.hosts[index].finished.is_none(), "{command:?} after the end");
+            match command {
+                Command::SendDatagram { to, bytes } => self.send(index, to, bytes),
+                Command::SendFrame { interface, bytes } => {
+                    assert_eq!(interface, ETH0);
+                    self.frame(index, bytes);
+                }
+                Command::Forward(table) => {
+                    let host = &mut self.hosts[index];
+                    assert!(host.sent_table.is_none(), "one change at a time");
+                    host.sent_table = Some(table);
+                    host.tables_seen += 1;
+                    let boot = host.boots;
+                    self.schedule(3_000, Delivery::Forwarded { to: index, boot });
+                }
+                Command::Status { service, interfaces } => {
+                    self.hosts[index].told.push(Told::Status(service, interfaces));
+                }
+                Command::Event { service, reason, message, .. } => {
+                    self.hosts[index].told.push(Told::Event(service, reason, message));
+                }
+                Command::Ownership { address, from, to, reason } => {
+                    assert_ne!(from, to);
+                    let host = &mut self.hosts[index];
+                    let known = host.believes.insert(address, to.clone()).flatten();
+                    assert_eq!(known, from, "{} tells a change from what it did not tell", host.name);
+                    host.moves.push((address, from, to, reason));
+                }
+                Command::Group { .. } => {}
+                Command::Finished => self.hosts[index].finished = Some(self.now),
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
+        let source = SocketAddr::new(host_address(from), PORT);
+        let target = (0..self.hosts.len()).find(|index| SocketAddr::new(host_address(*index), PORT) == to);
+        let target = target.expect("a speaker sends to speakers only");
+        if self.hosts[target].side != self.hosts[from].side || self.random.below(100) < self.loss {
+            return;
+        }
+        let delay = 50 + self.random.below(450);
+        self.schedule(delay, Delivery::Datagram { to: target, from: source, bytes });
+    }
+
+    /// Only who believes to own an address may speak for it.
+    fn frame(&mut self, from: usize, bytes: Vec<u8>) {
+        let Some(address) = claimed_address(&bytes) else { panic!("an unexpected frame: {bytes:02x?}") };
+        let host = &self.hosts[from];
+        let believes = host.believes.get(&address).cloned().flatten();
+        assert_eq!(believes.as_deref(), Some(host.name), "{} speaks for {address}", host.name);
+        if self.asking {
+            self.hosts[from].replies.push(address);
+            return;
+        }
+        self.announcements.push(Announcement { at: self.now, node: from, address });
+        for to in 0..self.hosts.len() {
+            if to != from && self.hosts[to].side == self.hosts[from].side {
+                self.schedule(20, Delivery::Frame { to, bytes: bytes.clone() });
+            }
+        }
+    }
+}
+
+pub(crate) fn host_address(index: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 201 + u8::try_from(index).unwrap()))
+}
+
+fn arp_request(target: Ipv4Addr) -> Vec<u8> {
+    let client = [2, 0xc1, 0, 0, 0, 1];
+    let mut frame = vec![0xff; 6];
+    frame.extend(client);
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(client);
+    frame.extend([192, 0, 2, 250]);
+    frame.extend([0; 6]);
+    frame.extend(target.octets());
+    frame
+}
+
+/// The address that a frame of ours says is its sender's.
+fn claimed_address(frame: &[u8]) -> Option<IpAddr> {
+    match frame.get(12..14)? {
+        [8, 6] => {
+            let octets: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
+            Some(IpAddr::from(octets))
+        }
+        // A neighbour advertisement after an IPv6 header (RFC 4861 §4.4).
+        [0x86, 0xdd] => {
+            let octets: [u8; 16] = frame.get(62..78)?.try_into().ok()?;
+            (frame.get(54) == Some(&136)).then(|| IpAddr::from(octets))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,11 @@
+//! Whole speakers on a simulated segment: what a client there gets to see when nodes start, die, return, are cut off,
+//! drained and stopped. The clock is virtual, so a minute costs a moment, and a failure repeats with its seed.
+
+mod disturbed;
+mod failover;
+mod forwarding;
+mod lan;
+#[path = "../objects/mod.rs"]
+mod objects;
+mod planned;
+mod start;

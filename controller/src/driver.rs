@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Instant as Clock};
+use std::time::Instant as Clock;
 
 use landfall_kubernetes::{
     lease::Leadership,
@@ -130,11 +130,7 @@ fn show(metrics: &Metrics, world: &World, effects: &[Effect]) {
             Effect::Service(_) => {}
         }
     }
-    let mut waiting = BTreeMap::new();
-    for (_, reason, _) in world.waiting() {
-        *waiting.entry(reason).or_default() += 1;
-    }
-    metrics.waiting(&waiting);
+    metrics.waiting(world.waiting_by_reason());
 }
 
 /// Reports the outcome of a write back.

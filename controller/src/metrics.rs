@@ -97,10 +97,10 @@ impl Metrics {
     }
 
     /// Shows how many Services wait for what.
-    pub(crate) fn waiting(&self, counts: &BTreeMap<Reason, i64>) {
+    pub(crate) fn waiting(&self, counts: &BTreeMap<Reason, usize>) {
         self.waiting.reset();
         for (reason, count) in counts {
-            self.waiting.with_label_values(&[reason.as_str()]).set(*count);
+            self.waiting.with_label_values(&[reason.as_str()]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
     }
 }

@@ -1,5 +1,202 @@
-//! The speaker: one per node. It carries out what the pure `landfall-engine` decides.
+//! The speaker: one per node. It carries out what the pure `landfall-engine` decides: sockets, netlink, the `nft` tool,
+//! timers. Needs the host's network namespace, NET_RAW, and NET_ADMIN for mode `node-port`.
 
+mod driver;
+mod forwarder;
+mod metrics;
 pub mod netlink;
 pub mod nftables;
+mod outbox;
+pub mod secret;
 pub mod sockets;
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH},
+};
+
+use landfall_engine::{
+    IfIndex, Link, cluster,
+    links::NamePattern,
+    membership::{BootId, Timing},
+    speaker::{self, Speaker},
+};
+use landfall_kubernetes::{source::Source, write::Store};
+use landfall_probes::{Addresses, BindError, Gate, Probes};
+use prometheus::Registry;
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use self::{
+    driver::Driver,
+    forwarder::{describe, forward},
+    metrics::{Metrics, Shared},
+    netlink::{LinkError, Links},
+    nftables::Nftables,
+    outbox::Outbox,
+    secret::{Secret, SecretError},
+    sockets::{FrameKind, FrameSocket, Groups, OpenError, PeerSocket},
+};
+
+/// What a speaker needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of the node that it runs on.
+    pub node: Box<str>,
+    /// Which Services and nodes count.
+    pub cluster: cluster::Settings,
+    /// Where heartbeats are sent and received: an address of this node, and a port that is the same on all nodes.
+    pub membership: SocketAddr,
+    /// Intervals and windows of membership.
+    pub timing: Timing,
+    /// The file with the secret that all speakers share, or the directory with a file `secretkey`. It may appear later;
+    /// without it the speaker hears no other.
+    pub secret: PathBuf,
+    /// What tells this cluster from others with the same secret: the UID of the namespace `kube-system`.
+    pub cluster_id: String,
+    /// Interfaces that never announce.
+    pub exclude: Vec<NamePattern>,
+    /// The `nft` tool.
+    pub nftables: Nftables,
+    /// Where health and metrics are served.
+    pub addresses: Addresses,
+}
+
+/// Why a speaker cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A TCP port is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A socket could not be opened.
+    #[error(transparent)]
+    Socket(#[from] OpenError),
+    /// The interfaces cannot be followed.
+    #[error(transparent)]
+    Links(#[from] LinkError),
+    /// The secret cannot be followed.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The system has no entropy.
+    #[error("the system gives no random numbers, which the speakers' heartbeats need: {0}")]
+    Entropy(getrandom::Error),
+    /// A metric has been registered twice.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs a speaker until `shutdown`; then it hands its addresses over and returns. Forwarding rules stay in force for
+/// the next process; see [`Nftables::cleanup`]. Dropping the future stops everything at once, as a crash would.
+///
+/// # Errors
+/// See [`Error`]; only before anything was announced. An API server that is away is no error.
+pub async fn run(
+    settings: Settings,
+    source: Source,
+    store: Store,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let Settings { node, cluster, membership, timing, secret, cluster_id, exclude, nftables, addresses } =
+        settings;
+    let probes = Probes::bind(addresses).await?;
+    let peers = PeerSocket::open(membership)?;
+    let arp = FrameSocket::open(FrameKind::Arp)?;
+    let neighbors = FrameSocket::open(FrameKind::Neighbor)?;
+    let groups = Groups::open()?;
+    let links = Links::open()?;
+    let secret = Secret::follow(&secret, &cluster_id)?;
+    let node_port = match nftables.check().await {
+        Ok(()) => true,
+        Err(error) => {
+            let error = describe(&error);
+            tracing::warn!(op = "forward", node = %node, error, "this node cannot forward in mode node-port");
+            false
+        }
+    };
+    let (boot, seed) = entropy().map_err(Error::Entropy)?;
+    let machine = Shared::new(Speaker::new(speaker::Settings {
+        node: node.clone(),
+        cluster,
+        boot,
+        seed,
+        timing,
+        port: membership.port(),
+        exclude,
+        node_port,
+        version: env!("CARGO_PKG_VERSION").into(),
+    }));
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry, &node, machine.clone())?;
+
+    let (link_sender, link_receiver) = mpsc::channel(64);
+    let (key_sender, key_receiver) = mpsc::channel(1);
+    let (table_sender, table_receiver) = mpsc::channel(1);
+    let (result_sender, result_receiver) = mpsc::channel(1);
+    let _tasks = [
+        AbortOnDropHandle::new(tokio::spawn(follow_links(links, link_sender))),
+        AbortOnDropHandle::new(tokio::spawn(secret.run(key_sender))),
+        AbortOnDropHandle::new(tokio::spawn(forward(nftables, table_receiver, result_sender))),
+    ];
+    let synced = Gate::new("first lists of the API server complete");
+    let stop_probes = CancellationToken::new();
+    let probes = probes.serve(registry, vec![synced.clone()], stop_probes.clone());
+    let probes = AbortOnDropHandle::new(tokio::spawn(probes));
+    tracing::info!(op = "start", node = %node, membership = %membership, node_port, "the speaker runs");
+    Driver {
+        machine,
+        metrics,
+        outbox: Outbox::new(store, &node),
+        node,
+        peers,
+        arp,
+        neighbors,
+        groups,
+        links: link_receiver,
+        keys: key_receiver,
+        tables: table_sender,
+        forwarded: result_receiver,
+        source,
+        synced,
+        invalid: BTreeSet::new(),
+        clock: Clock::now(),
+        finished: false,
+    }
+    .run(&shutdown)
+    .await;
+    stop_probes.cancel();
+    drop(probes.await);
+    Ok(())
+}
+
+/// Sends every change of an interface, for ever.
+async fn follow_links(mut links: Links, sender: mpsc::Sender<(IfIndex, Option<Link>)>) {
+    loop {
+        match links.changes().await {
+            Ok(changes) => {
+                for change in changes {
+                    if sender.send(change).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    op = "links",
+                    error = describe(&error),
+                    "interfaces cannot be followed for now"
+                );
+                sleep(Duration::from_secs(1)).await;
+                if let LinkError::Closed = error {
+                    links = Links::open().unwrap_or(links);
+                }
+            }
+        }
+    }
+}
+
+fn entropy() -> Result<(BootId, u64), getrandom::Error> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Ok((BootId { seconds, random: getrandom::u64()? }, getrandom::u64()?))
+}

@@ -105,6 +105,14 @@ impl Nftables {
         Ok(Applied::Loaded)
     }
 
+    /// Whether the tool is there and may list tables, which needs NET_ADMIN.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub async fn check(&self) -> Result<(), NftError> {
+        self.run(&["list", "tables"], "").await
+    }
+
     /// Removes all our rules. Nothing to remove is no error.
     ///
     /// # Errors

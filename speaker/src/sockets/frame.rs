@@ -31,6 +31,15 @@ impl FrameKind {
         }
     }
 
+    /// For a metric's label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Arp => "arp",
+            Self::Neighbor => "ndp",
+        }
+    }
+
     const fn purpose(self) -> &'static str {
         match self {
             Self::Arp => "ARP",
@@ -75,12 +84,13 @@ impl FrameSocket {
         Ok(Self { socket, ether_type: kind.ether_type() })
     }
 
-    /// Waits for frames, then appends those that are there to `frames`, at most `limit`. Nothing is lost when the
-    /// future is dropped.
+    /// Waits for frames and returns those that are there, at most `limit`, each with its interface. Nothing is lost
+    /// when the future is dropped.
     ///
     /// # Errors
     /// When the socket is broken. `ENETDOWN` (an interface went down) is not reported.
-    pub async fn receive(&self, limit: usize, frames: &mut Vec<(IfIndex, Vec<u8>)>) -> io::Result<()> {
+    pub async fn receive(&self, limit: usize) -> io::Result<Vec<(IfIndex, Vec<u8>)>> {
+        let mut frames = Vec::new();
         loop {
             let mut ready = self.socket.readable().await?;
             while frames.len() < limit {
@@ -93,7 +103,7 @@ impl FrameSocket {
                 }
             }
             if !frames.is_empty() {
-                return Ok(());
+                return Ok(frames);
             }
         }
     }

@@ -47,9 +47,10 @@ impl PeerSocket {
         self.socket.local_addr()
     }
 
-    /// Waits for datagrams, then appends those that are there, at most `limit`. Nothing is lost when the future is
-    /// dropped. Errors that a peer caused (ICMP port unreachable) are skipped.
-    pub async fn receive(&mut self, limit: usize, datagrams: &mut Vec<(SocketAddr, Vec<u8>)>) {
+    /// Waits for datagrams and returns those that are there, at most `limit`, each with its sender. Nothing is lost when
+    /// the future is dropped. Errors that a peer caused (ICMP port unreachable) are skipped.
+    pub async fn receive(&mut self, limit: usize) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut datagrams = Vec::new();
         while datagrams.is_empty() {
             if self.socket.readable().await.is_err() {
                 continue;
@@ -62,6 +63,7 @@ impl PeerSocket {
                 }
             }
         }
+        datagrams
     }
 
     /// Sends a datagram, at once or not at all.

@@ -60,9 +60,7 @@ fn answer_one(node: &Host, kind: FrameKind, address: IpAddr, ask: impl FnOnce() 
         carry_out(&mut responder, &mut groups);
         ask();
         while responder.counters().all(|(_, counters)| counters.responses_sent == 0) {
-            let mut frames = Vec::new();
-            socket.receive(16, &mut frames).await.unwrap();
-            for (interface, bytes) in frames {
+            for (interface, bytes) in socket.receive(16).await.unwrap() {
                 responder.handle_frame(interface, &bytes, now());
             }
             carry_out(&mut responder, &mut groups);
@@ -136,8 +134,7 @@ fn the_kernel_drops_what_the_engine_would_ignore() {
                 sender.send(interface, &frame).unwrap();
             }
         });
-        let mut frames = Vec::new();
-        socket.receive(16, &mut frames).await.unwrap();
+        let frames = socket.receive(16).await.unwrap();
         let operations: Vec<u8> = frames.iter().map(|(_, frame)| frame[21]).collect();
         assert_eq!(operations, [1]);
     });

@@ -1,0 +1,277 @@
+//! The loop of the speaker. It hands what happens to the machine, one thing at a time, and carries out what the machine
+//! commands, in order. It makes no decisions.
+//!
+//! ```text
+//! membership socket ── datagrams ──┐                     ┌─▶ membership socket
+//! ARP, ND sockets ──── frames ─────┤                     ├─▶ ARP, ND sockets, groups
+//! netlink task ─(64)── links ──────┼─▶ machine ─commands─┼─▶ forwarder task ─(1)─▶ nft
+//! secret task ──(1)─── keys ───────┤                     └─▶ outbox: at most 8 writes in flight ─▶ Store
+//! forwarder task (1) ─ results ────┤
+//! Source ───────────── observations┘
+//! ```
+//!
+//! A full channel makes its task wait; nothing is dropped in one. Frames and datagrams are dropped by the kernel when its
+//! socket buffers are full, and counted there.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant as Clock},
+};
+
+use futures::FutureExt as _;
+use landfall_engine::{
+    Command, IfIndex, Input, Link, forwarding::ForwardingTable, membership::Key, speaker::Speaker,
+};
+use landfall_kubernetes::{
+    source::Source,
+    write::{EventWrite, Severity, WriteError},
+};
+use landfall_model::{Instant, ObjectName, Observation};
+use landfall_probes::Gate;
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    metrics::{Metrics, Shared},
+    outbox::{Done, Outbox},
+    sockets::{FrameKind, FrameSocket, Groups, PeerSocket},
+};
+
+/// Datagrams, frames or observations taken at once.
+const BATCH: usize = 64;
+/// Batches of frames and datagrams in a row before everything else has its turn: a flood delays, and starves nothing.
+const ROWS: u32 = 8;
+/// After the first lists were complete, statuses of an earlier process stay this long, for addresses that come back.
+const TIDY_AFTER: Duration = Duration::from_secs(10);
+/// Writes that are under way at the end are waited for this long.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Everything that the loop works with.
+pub(crate) struct Driver {
+    pub(crate) machine: Shared,
+    pub(crate) metrics: Metrics,
+    pub(crate) node: Box<str>,
+    pub(crate) peers: PeerSocket,
+    pub(crate) arp: FrameSocket,
+    pub(crate) neighbors: FrameSocket,
+    pub(crate) groups: Groups,
+    pub(crate) links: mpsc::Receiver<(IfIndex, Option<Link>)>,
+    pub(crate) keys: mpsc::Receiver<Vec<Key>>,
+    pub(crate) tables: mpsc::Sender<ForwardingTable>,
+    pub(crate) forwarded: mpsc::Receiver<Result<(), Box<str>>>,
+    pub(crate) source: Source,
+    pub(crate) outbox: Outbox,
+    pub(crate) synced: Gate,
+    pub(crate) invalid: BTreeSet<ObjectName>,
+    pub(crate) clock: Clock,
+    pub(crate) finished: bool,
+}
+
+impl Driver {
+    /// Runs until the machine has handed everything over after `shutdown`.
+    pub(crate) async fn run(mut self, shutdown: &CancellationToken) {
+        let mut tidy = None;
+        let mut leaving = false;
+        let mut row = 0;
+        while !self.finished {
+            let now = self.now();
+            let timer = until(self.machine.lock().speaker.poll_timeout(), now);
+            let flooded = row >= ROWS;
+            row = if flooded { 0 } else { row + 1 };
+            tokio::select! {
+                biased;
+                // 1. Time. What peers said before must be heard first, or they would seem to be late.
+                () = timer => {
+                    let waiting = self.peers.receive(BATCH).now_or_never();
+                    self.hear(waiting.unwrap_or_default());
+                    self.with(|machine, now| machine.handle_timeout(now));
+                }
+                // 2. Peers.
+                datagrams = self.peers.receive(BATCH), if !flooded => self.hear(datagrams),
+                // 3. Clients that ask.
+                frames = self.arp.receive(BATCH), if !flooded => self.answer(FrameKind::Arp, frames),
+                frames = self.neighbors.receive(BATCH), if !flooded => self.answer(FrameKind::Neighbor, frames),
+                // 4. The end, once.
+                () = shutdown.cancelled(), if !leaving => {
+                    leaving = true;
+                    self.hand_in(Input::Shutdown);
+                }
+                // 5. Interfaces, rules and keys.
+                Some((index, link)) = self.links.recv() => {
+                    if link.is_none() {
+                        self.groups.forget(index);
+                    }
+                    self.hand_in(Input::Link(index, link));
+                }
+                Some(result) = self.forwarded.recv() => self.hand_in(Input::Forwarding(result)),
+                Some(keys) = self.keys.recv() => self.hand_in(Input::Keys(keys)),
+                // 6. What became of writes.
+                Some(done) = self.outbox.next(), if !self.outbox.is_idle() => self.settle(&done),
+                () = until(tidy, now) => {
+                    tidy = None;
+                    self.outbox.tidy(&self.node.clone());
+                }
+                // 7. The cluster.
+                Some(observation) = self.source.next() => {
+                    let mut synced = self.observe(observation);
+                    for _ in 1..BATCH {
+                        let Some(observation) = self.source.try_next() else { break };
+                        synced |= self.observe(observation);
+                    }
+                    if synced {
+                        tidy = Some(self.now() + TIDY_AFTER);
+                    }
+                }
+                // 8. Everything above had its turn.
+                () = tokio::task::yield_now(), if flooded => {}
+            }
+        }
+        drop(tokio::time::timeout(LAST_WRITES, self.last_writes()).await);
+    }
+
+    async fn last_writes(&mut self) {
+        while let Some(done) = self.outbox.next().await {
+            self.settle(&done);
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn hand_in(&mut self, input: Input) {
+        self.with(|machine, now| machine.handle(input, now));
+    }
+
+    /// Calls the machine once and carries out what it commands.
+    fn with(&mut self, call: impl FnOnce(&mut Speaker, Instant)) {
+        let now = self.now();
+        let machine = self.machine.clone();
+        let mut machine = machine.lock();
+        call(&mut machine.speaker, now);
+        while let Some(command) = machine.speaker.next_command() {
+            if let Command::Status { service, interfaces } = &command {
+                if interfaces.is_some() {
+                    machine.announced.insert(service.clone());
+                } else {
+                    machine.announced.remove(service);
+                }
+            }
+            self.carry_out(command);
+        }
+    }
+
+    fn hear(&mut self, datagrams: Vec<(SocketAddr, Vec<u8>)>) {
+        for (from, bytes) in datagrams {
+            self.hand_in(Input::Datagram { from, bytes });
+        }
+    }
+
+    fn answer(&mut self, kind: FrameKind, frames: io::Result<Vec<(IfIndex, Vec<u8>)>>) {
+        match frames {
+            Ok(frames) => {
+                for (interface, bytes) in frames {
+                    self.hand_in(Input::Frame { interface, bytes });
+                }
+            }
+            Err(error) => {
+                tracing::warn!(op = "receive", kind = kind.as_str(), %error, "frames could not be received");
+            }
+        }
+    }
+
+    /// True for the observation that says that everything was listed.
+    fn observe(&mut self, observation: Observation) -> bool {
+        self.metrics.updates.inc();
+        if let Observation::Invalid(object, invalid) = &observation {
+            if let Some(invalid) = invalid {
+                let (field, message) = (&invalid.field, &invalid.message);
+                tracing::warn!(op = "observe", reason = "InvalidValue", %object, %field, "{message}");
+                self.invalid.insert(object.clone());
+            } else {
+                self.invalid.remove(object);
+            }
+            self.metrics.config_stale.set(i64::from(!self.invalid.is_empty()));
+        }
+        let synced = observation == Observation::Synced;
+        if synced {
+            self.metrics.config_loaded.set(1);
+            self.synced.set(true);
+        }
+        self.hand_in(Input::Observed(observation));
+        synced
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::SendFrame { interface, bytes } => self.send_frame(interface, &bytes),
+            Command::SendDatagram { to, bytes } => {
+                if let Err(error) = self.peers.send(to, &bytes) {
+                    tracing::trace!(op = "send", peer = %to, %error, "a heartbeat was not sent");
+                    self.metrics.datagrams_unsent.inc();
+                }
+            }
+            Command::Group { interface, group, join: true } => {
+                if let Err(error) = self.groups.join(interface, group) {
+                    let cause = &error.source;
+                    tracing::warn!(op = "join", interface = interface.0, error = %cause, "{error}");
+                }
+            }
+            Command::Group { interface, group, join: false } => self.groups.leave(interface, group),
+            Command::Forward(table) => {
+                // The machine waits for the answer before it sends another, so there is room.
+                if self.tables.try_send(table).is_err() {
+                    tracing::error!(op = "forward", "the forwarder does not take another table");
+                }
+            }
+            Command::Status { service, interfaces } => self.outbox.status(service, interfaces),
+            Command::Event { service, uid, warning, reason, message } => {
+                let severity = if warning { Severity::Warning } else { Severity::Normal };
+                let event = EventWrite { service, uid, severity, reason, action: "Announce", message };
+                if !self.outbox.event(event) {
+                    self.metrics.events_dropped.inc();
+                }
+            }
+            Command::Ownership { address, from, to, reason } => {
+                self.metrics.owner_changed(reason);
+                let (before, after) = (from.as_deref().unwrap_or("-"), to.as_deref().unwrap_or("-"));
+                tracing::info!(op = "own", %address, from = before, node = after, %reason, "the owner changed");
+                // A node that died cannot take its own statuses back.
+                if let Some(from) = from.filter(|from| *from != self.node && to.as_ref() == Some(&self.node))
+                {
+                    self.outbox.tidy(&from);
+                }
+            }
+            Command::Finished => self.finished = true,
+        }
+    }
+
+    fn send_frame(&self, interface: IfIndex, bytes: &[u8]) {
+        let is_arp = bytes.get(12..14) == Some(&[0x08, 0x06]);
+        let (kind, socket) =
+            if is_arp { (FrameKind::Arp, &self.arp) } else { (FrameKind::Neighbor, &self.neighbors) };
+        if let Err(error) = socket.send(interface, bytes) {
+            tracing::debug!(op = "send", interface = interface.0, %error, "a frame was not sent");
+            self.metrics.frame_unsent(kind.as_str());
+        }
+    }
+
+    fn settle(&self, done: &Done) {
+        let (kind, error) = done.outcome();
+        self.metrics.written(kind, error.map_or("ok", WriteError::kind));
+        if let Some(error) = error {
+            tracing::warn!(op = "write", kind, reason = error.kind(), %error, "a write failed");
+        }
+    }
+}
+
+async fn until(at: Option<Instant>, now: Instant) {
+    match at {
+        // A timer of zero still waits for the next tick of a millisecond.
+        Some(at) if at <= now => {}
+        Some(at) => sleep(at.since(now)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,245 @@
+//! The speaker's metrics: MetalLB's names and labels, and a few of ours.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use landfall_engine::{
+    membership::{DropReason, MemberState},
+    speaker::Speaker,
+};
+use landfall_model::{Reason, ServiceKey};
+use prometheus::{
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+/// The machine, and what it last said that it announces. The driver holds the lock while it hands something in, never
+/// while it waits; the collector while it reads.
+pub(crate) struct Machine {
+    pub(crate) speaker: Speaker,
+    pub(crate) announced: BTreeSet<ServiceKey>,
+}
+
+/// Shares a [`Machine`] between driver and metrics.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<Machine>>);
+
+impl Shared {
+    pub(crate) fn new(speaker: Speaker) -> Self {
+        Self(Arc::new(Mutex::new(Machine { speaker, announced: BTreeSet::new() })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Machine> {
+        // A panic inside the machine ends the process anyway; reading it once more does no harm.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the driver itself counts.
+pub(crate) struct Metrics {
+    pub(crate) updates: IntCounter,
+    pub(crate) update_errors: IntCounter,
+    pub(crate) config_loaded: IntGauge,
+    pub(crate) config_stale: IntGauge,
+    pub(crate) events_dropped: IntCounter,
+    pub(crate) datagrams_unsent: IntCounter,
+    frames_unsent: IntCounterVec,
+    owner_changes: IntCounterVec,
+    writes: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers every metric, those of the machine too.
+    ///
+    /// # Errors
+    /// When a name is registered already.
+    pub(crate) fn new(registry: &Registry, node: &str, machine: Shared) -> prometheus::Result<Self> {
+        registry.register(Box::new(MachineMetrics::new(node, machine)?))?;
+        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
+        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help)?);
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        Ok(Self {
+            updates: counter(
+                "metallb_k8s_client_updates_total",
+                "Changes of watched objects that were processed",
+            )?,
+            update_errors: counter("metallb_k8s_client_update_errors_total", "Writes that failed")?,
+            config_loaded: gauge("metallb_k8s_client_config_loaded_bool", "1 once a configuration was read")?,
+            config_stale: gauge(
+                "metallb_k8s_client_config_stale_bool",
+                "1 while an object of the configuration is invalid",
+            )?,
+            events_dropped: counter(
+                "landfall_speaker_events_dropped_total",
+                "Events given up because too many waited",
+            )?,
+            datagrams_unsent: counter(
+                "landfall_speaker_datagrams_unsent_total",
+                "Heartbeats that the kernel refused to send",
+            )?,
+            frames_unsent: counters(
+                "landfall_speaker_frames_unsent_total",
+                "Frames that the kernel refused to send, by kind",
+                &["kind"],
+            )?,
+            owner_changes: counters(
+                "landfall_speaker_owner_changes_total",
+                "Changes of an address's owner that this node saw, by reason",
+                &["reason"],
+            )?,
+            writes: counters(
+                "landfall_speaker_writes_total",
+                "Writes to the API server by kind and result",
+                &["kind", "result"],
+            )?,
+        })
+    }
+
+    /// Counts a frame that could not be sent.
+    pub(crate) fn frame_unsent(&self, kind: &str) {
+        self.frames_unsent.with_label_values(&[kind]).inc();
+    }
+
+    /// Counts a change of an owner.
+    pub(crate) fn owner_changed(&self, reason: Reason) {
+        self.owner_changes.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts a write by its kind and its result (`ok`, or the kind of the error).
+    pub(crate) fn written(&self, kind: &str, result: &str) {
+        self.writes.with_label_values(&[kind, result]).inc();
+        if result != "ok" {
+            self.update_errors.inc();
+        }
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+/// Read from the machine when somebody asks, so that nothing stale can stay.
+struct MachineMetrics {
+    node: Box<str>,
+    machine: Shared,
+    families: Families,
+}
+
+/// Empty metrics that describe themselves; each answer fills new ones.
+struct Families {
+    announced: IntGaugeVec,
+    layer2: [IntCounterVec; 3],
+    members: IntGaugeVec,
+    ignored: IntCounterVec,
+    dropped: IntCounterVec,
+    stalls: IntCounter,
+}
+
+impl Families {
+    fn new() -> prometheus::Result<Self> {
+        let layer2 = |what: &str, help: &str| {
+            IntCounterVec::new(Opts::new(format!("metallb_layer2_{what}"), help), &["ip"])
+        };
+        Ok(Self {
+            announced: IntGaugeVec::new(
+                Opts::new("metallb_speaker_announced", "Services that this node announces"),
+                &["service", "protocol", "node", "ip"],
+            )?,
+            layer2: [
+                layer2("requests_received", "Requests that were answered")?,
+                layer2("responses_sent", "Answers to requests")?,
+                layer2("gratuitous_sent", "Announcement frames")?,
+            ],
+            members: IntGaugeVec::new(
+                Opts::new("landfall_speaker_members", "The other speakers, by state"),
+                &["state"],
+            )?,
+            ignored: IntCounterVec::new(
+                Opts::new("landfall_speaker_frames_ignored_total", "Frames not answered, by reason"),
+                &["reason"],
+            )?,
+            dropped: IntCounterVec::new(
+                Opts::new("landfall_speaker_datagrams_dropped_total", "Datagrams thrown away, by reason"),
+                &["reason"],
+            )?,
+            stalls: IntCounter::new(
+                "landfall_speaker_stalls_total",
+                "Times that this process was late and began to listen anew",
+            )?,
+        })
+    }
+
+    fn all(&self) -> Vec<&dyn Collector> {
+        let Self { announced, layer2: [received, responses, gratuitous], members, ignored, dropped, stalls } =
+            self;
+        vec![announced, received, responses, gratuitous, members, ignored, dropped, stalls]
+    }
+}
+
+impl MachineMetrics {
+    fn new(node: &str, machine: Shared) -> prometheus::Result<Self> {
+        Ok(Self { node: node.into(), machine, families: Families::new()? })
+    }
+
+    fn fill(&self, families: &Families) {
+        let machine = self.machine.lock();
+        let Machine { speaker, announced } = &*machine;
+        for service in announced {
+            for address in speaker.addresses(service) {
+                let labels = [&*service.to_string(), "layer2", &self.node, &address.to_string()];
+                families.announced.with_label_values(&labels).set(1);
+            }
+        }
+        for (address, counters) in speaker.responder().counters() {
+            let values = [counters.requests_received, counters.responses_sent, counters.gratuitous_sent];
+            for (family, value) in families.layer2.iter().zip(values) {
+                family.with_label_values(&[address.to_string()]).inc_by(value);
+            }
+        }
+        let mut ignored = BTreeMap::<_, u64>::new();
+        for (reason, count) in speaker.responder().ignored() {
+            *ignored.entry(reason.as_str()).or_default() += count;
+        }
+        for (reason, count) in ignored {
+            families.ignored.with_label_values(&[reason]).inc_by(count);
+        }
+        for member in speaker.membership().members() {
+            families.members.with_label_values(&[state_name(member.state)]).inc();
+        }
+        let counters = speaker.membership().counters();
+        for reason in DropReason::ALL {
+            families.dropped.with_label_values(&[reason.as_str()]).inc_by(counters.dropped(reason));
+        }
+        families.stalls.inc_by(counters.stalls);
+    }
+}
+
+impl Collector for MachineMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.families.all().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Ok(families) = Families::new() else { return Vec::new() };
+        self.fill(&families);
+        families.all().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+const fn state_name(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Unknown => "unknown",
+        MemberState::Alive { settled: true } => "alive",
+        MemberState::Alive { settled: false } => "settling",
+        MemberState::Degraded => "degraded",
+        MemberState::Dead => "dead",
+        MemberState::Leaving => "leaving",
+        MemberState::Gone => "gone",
+    }
+}

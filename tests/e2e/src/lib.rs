@@ -1,1 +1,24 @@
-//! Placeholder of the first commit.
+//! End-to-end tests: what a user sees, on a real API server, a real kube-proxy and the real kernel.
+//!
+//! ```text
+//!   Cluster      the bed, with Landfall installed by `kubectl apply -k deploy/` and what a test asks of both
+//!   Sections     one bed, many scenarios: each runs, each is reported, also after one has failed
+//!   requests     a client on the LAN: HTTP and UDP, once or without pause, and the gaps that it saw
+//!   Asker        another machine on the LAN that asks by ARP and neighbour solicitation, and writes every answer down
+//!   History      every address that any Service ever had, from a watch
+//!   Audit        who wrote what, and what was forbidden, from the API server's audit log
+//! ```
+
+pub mod asker;
+pub mod audit;
+pub mod cluster;
+pub mod frames;
+pub mod history;
+pub mod manifests;
+pub mod requests;
+pub mod sections;
+pub mod wait;
+
+pub use asker::Asker;
+pub use cluster::Cluster;
+pub use sections::Sections;

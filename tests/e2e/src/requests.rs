@@ -1,0 +1,226 @@
+//! A client on the LAN that has never heard of Kubernetes: plain HTTP and UDP from its own namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use landfall_lan::Host;
+use landfall_testbed::backend::Answer;
+
+use crate::wait::until;
+
+/// A request without an answer within this time is lost.
+pub const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// One HTTP request over a connection of its own.
+///
+/// # Errors
+/// When it is not answered in time, or not by a backend of the bed.
+pub fn http(from: &Host, target: SocketAddr, timeout: Duration) -> Result<Answer> {
+    from.within(|| ask_http(target, timeout))?
+}
+
+/// One datagram and its answer, from a fresh port.
+///
+/// # Errors
+/// When it is not answered in time, or not by a backend of the bed.
+pub fn udp(from: &Host, target: SocketAddr, timeout: Duration) -> Result<Answer> {
+    from.within(|| ask_udp(target, timeout))?
+}
+
+/// One request by `curl`, as a person would do it; answers what it printed.
+///
+/// # Errors
+/// When curl fails; with its words.
+pub fn curl(from: &Host, target: SocketAddr) -> Result<Answer> {
+    let output = from
+        .command("curl")
+        .args(["--silent", "--show-error", "--max-time", "2", "--noproxy", "*", &format!("http://{target}/")])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .output()
+        .context("run curl")?;
+    ensure!(
+        output.status.success(),
+        "curl http://{target}/: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("{target} answered {:?}", String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Waits for the first answer.
+///
+/// # Errors
+/// When there is none in time.
+pub fn first_answer(from: &Host, target: SocketAddr, patience: Duration) -> Result<Answer> {
+    until(format!("an answer of {target} to {}", from.name()), patience, || http(from, target, TIMEOUT))
+}
+
+/// Asks `count` times with `ask` and counts the answers of each backend.
+///
+/// # Errors
+/// When one request fails.
+pub fn counted(count: u32, mut ask: impl FnMut() -> Result<Answer>) -> Result<BTreeMap<String, u32>> {
+    let mut answers = BTreeMap::new();
+    for number in 1..=count {
+        let answer = ask().with_context(|| format!("request {number} of {count}"))?;
+        *answers.entry(answer.name).or_default() += 1;
+    }
+    Ok(answers)
+}
+
+/// Asks until every one of `backends` has answered.
+///
+/// # Errors
+/// When one has not after `count` requests, or a request fails.
+pub fn every_backend(
+    backends: &BTreeSet<String>,
+    count: u32,
+    mut ask: impl FnMut() -> Result<Answer>,
+) -> Result<Vec<Answer>> {
+    let mut answers: Vec<Answer> = Vec::new();
+    for number in 1..=count {
+        let answer = ask().with_context(|| format!("request {number} of {count}"))?;
+        ensure!(
+            backends.contains(&answer.name),
+            "{:?} is no backend of this Service: {backends:?}",
+            answer.name
+        );
+        answers.push(answer);
+        let seen: BTreeSet<&String> = answers.iter().map(|answer| &answer.name).collect();
+        if seen.len() == backends.len() {
+            return Ok(answers);
+        }
+    }
+    let seen: BTreeSet<&String> = answers.iter().map(|answer| &answer.name).collect();
+    Err(anyhow!("after {count} requests only {seen:?} of {backends:?} have answered"))
+}
+
+/// What one request of [`Traffic`] came to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// When it was sent.
+    pub sent: Instant,
+    /// When it was answered, or `None` when it was lost.
+    pub answered: Option<Instant>,
+}
+
+/// Requests without pause in the background, until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    requests: Arc<Mutex<Vec<Request>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Traffic {
+    /// Starts one HTTP request after the other, each over a connection of its own, each lost after 200 ms.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(from: &Host, target: SocketAddr) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let thread = std::thread::Builder::new().name("client".to_owned()).spawn({
+            let (from, stop, requests) = (from.clone(), Arc::clone(&stop), Arc::clone(&requests));
+            move || {
+                let ran = from.within(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let sent = Instant::now();
+                        let answer = ask_http(target, Duration::from_millis(200));
+                        let answered = answer.is_ok().then(Instant::now);
+                        lock(&requests).push(Request { sent, answered });
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                });
+                if let Err(error) = ran {
+                    eprintln!("the client on {} did not run: {error}", from.name());
+                }
+            }
+        })?;
+        Ok(Self { stop, requests, thread: Some(thread) })
+    }
+
+    /// Waits until a request that was sent after `since` is answered, and returns how long after `since` that was.
+    ///
+    /// # Errors
+    /// When that takes longer than `patience`.
+    pub fn answered_after(&self, since: Instant, patience: Duration) -> Result<Duration> {
+        until("an answer to the client", patience, || {
+            let requests = lock(&self.requests);
+            let later = requests.iter().filter(|request| request.sent >= since);
+            let lost = later.clone().filter(|request| request.answered.is_none()).count();
+            let first = later.filter_map(|request| request.answered).min();
+            first.map(|at| at.duration_since(since)).with_context(|| format!("{lost} lost requests"))
+        })
+    }
+
+    /// The longest time without an answer that began after `since`; it may still go on.
+    #[must_use]
+    pub fn longest_gap_since(&self, since: Instant) -> Duration {
+        let requests = lock(&self.requests);
+        let mut longest = Duration::ZERO;
+        let mut last = since;
+        for at in requests.iter().filter_map(|request| request.answered).filter(|at| *at >= since) {
+            longest = longest.max(at.duration_since(last));
+            last = at;
+        }
+        longest.max(last.elapsed())
+    }
+
+    /// How many requests sent since then were answered, and how many were lost.
+    #[must_use]
+    pub fn count_since(&self, since: Instant) -> (usize, usize) {
+        let requests = lock(&self.requests);
+        let later = requests.iter().filter(|request| request.sent >= since);
+        let (answered, lost): (Vec<&Request>, Vec<&Request>) =
+            later.partition(|request| request.answered.is_some());
+        (answered.len(), lost.len())
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the client was reported by its own thread.
+            drop(thread.join());
+        }
+    }
+}
+
+fn ask_http(target: SocketAddr, timeout: Duration) -> Result<Answer> {
+    let mut stream =
+        TcpStream::connect_timeout(&target, timeout).with_context(|| format!("connect to {target}"))?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).with_context(|| format!("read the answer of {target}"))?;
+    let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("{target} answered {text:?}"))?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{target} answered {head:?}");
+    serde_json::from_str(body).with_context(|| format!("{target} answered {body:?}"))
+}
+
+fn ask_udp(target: SocketAddr, timeout: Duration) -> Result<Answer> {
+    let any: IpAddr =
+        if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.set_read_timeout(Some(timeout))?;
+    socket.send_to(b"hello", target)?;
+    let mut buffer = [0; 2048];
+    let (length, from) =
+        socket.recv_from(&mut buffer).with_context(|| format!("no datagram from {target}"))?;
+    ensure!(from == target, "a datagram to {target} was answered from {from}");
+    serde_json::from_slice(&buffer[..length]).with_context(|| format!("what {target} answered"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

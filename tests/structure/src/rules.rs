@@ -16,8 +16,8 @@ const CRATES: &[(&str, u8, Purity)] = &[
     ("landfall", 6, Purity::Io),
     ("landfall-testbed", 7, Purity::Io),
     ("landfall-e2e", 8, Purity::Io),
-    ("landfall-bench", 8, Purity::Io),
-    ("landfall-structure", 8, Purity::Io),
+    ("landfall-bench", 9, Purity::Io),
+    ("landfall-structure", 9, Purity::Io),
 ];
 
 /// What a pure crate must not reach: runtimes, sockets, clocks, entropy, the environment, Kubernetes clients.

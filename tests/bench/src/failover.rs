@@ -1,0 +1,78 @@
+//! Speakers on the test bed, as `kubectl apply -k deploy/` installs them: memory, ARP, and what a client waits for
+//! when the owner of an address dies.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use landfall_e2e::{
+    Asker, Cluster,
+    manifests::{advertisement, pool, service},
+    requests::{Traffic, first_answer},
+    wait::until,
+};
+use serde_json::json;
+
+use crate::{arp, figures::Figures, process};
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn measure(figures: &mut Figures, kills: usize) -> anyhow::Result<()> {
+    let cluster = Cluster::start()?;
+    let result = all(figures, &cluster, kills).with_context(|| cluster.diagnosis());
+    let down = cluster.teardown();
+    result?;
+    down
+}
+
+fn all(figures: &mut Figures, cluster: &Cluster, kills: usize) -> anyhow::Result<()> {
+    cluster.install()?;
+    cluster.apply(&pool("lan", &["10.77.0.200-10.77.0.209"], json!({})))?;
+    cluster.apply(&advertisement("lan", &["lan"]))?;
+    cluster.deploy_backends("web", 3)?;
+    cluster.apply(&service("web", "web", json!({})))?;
+    let address = cluster.address("web")?;
+    let target = SocketAddr::new(address, 80);
+    first_answer(cluster.client(), target, PATIENCE)?;
+
+    let speakers = process::find(cluster.landfall()?, "speaker")?;
+    ensure!(speakers.len() == 3, "{} speakers run on three nodes", speakers.len());
+    let memory =
+        speakers.iter().map(|pid| process::memory_mib(*pid, "VmRSS")).collect::<anyhow::Result<Vec<_>>>()?;
+    figures.add(
+        "speaker memory, idle, largest of three",
+        memory.into_iter().fold(0.0, f64::max),
+        "MiB",
+        Some(15.0),
+    );
+
+    arp::measure(figures, cluster.client(), address)?;
+
+    let asker = Asker::start(cluster.watcher())?;
+    asker.ask_for(address);
+    let mut gaps = Vec::with_capacity(kills);
+    for _ in 0..kills {
+        let owner = until("one owner", PATIENCE, || cluster.node_of(asker.owner(address)?))?;
+        let traffic = Traffic::start(cluster.client(), target)?;
+        traffic.answered_after(Instant::now(), PATIENCE)?;
+        let killed = Instant::now();
+        cluster.wait_for(cluster.bed().kill_node(&owner))?;
+        let answered = || -> anyhow::Result<()> {
+            let successor = cluster.node_of(asker.owner(address)?)?;
+            ensure!(successor != owner, "{owner} is dead and still owns {address}");
+            Ok(())
+        };
+        until("another owner", PATIENCE, answered)?;
+        traffic.answered_after(Instant::now(), PATIENCE)?;
+        gaps.push(traffic.longest_gap_since(killed).as_secs_f64() * 1e3);
+        drop(traffic);
+        cluster.wait_for(cluster.bed().revive_node(&owner))?;
+        cluster.rolled_out()?;
+    }
+    figures.add("failover gap, largest", gaps.iter().copied().fold(0.0, f64::max), "ms", Some(1_000.0));
+    figures.add_samples("failover gap, the owner's node is killed", gaps, "ms", Some(1_000.0));
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The programs that are measured, and what the kernel says of them.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+
+/// The `landfall` binary beside this one, or the one that `LANDFALL_BIN` names.
+pub(crate) fn landfall() -> anyhow::Result<PathBuf> {
+    if let Some(path) = env::var_os("LANDFALL_BIN") {
+        return Ok(path.into());
+    }
+    let path = env::current_exe().context("cannot find the path of this program")?.with_file_name("landfall");
+    ensure!(path.exists(), "{} is not built: run make bench", path.display());
+    Ok(path)
+}
+
+/// A process that is killed when it goes out of scope.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts a command; its output goes to a file.
+    pub(crate) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+        let log = fs::File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(Self(command.spawn().context("cannot start a process")?))
+    }
+
+    /// CPU seconds used so far.
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        cpu_seconds(self.0.id())
+    }
+
+    /// The most memory that it ever used, in MiB.
+    pub(crate) fn peak_mib(&self) -> anyhow::Result<f64> {
+        memory_mib(self.0.id(), "VmHWM")
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub(crate) fn end(mut self) -> anyhow::Result<()> {
+        let status = Command::new("kill").arg(self.0.id().to_string()).status().context("cannot run kill")?;
+        ensure!(status.success(), "kill failed");
+        self.0.wait().context("cannot wait for a process")?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails only when the process has ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// CPU seconds that a process used so far, user and system.
+pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the process has ended")?;
+    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
+    let ticks = |index: usize| -> anyhow::Result<f64> {
+        fields
+            .split_whitespace()
+            .nth(index)
+            .and_then(|field| field.parse().ok())
+            .context("/proc/PID/stat is short")
+    };
+    // proc(5): utime and stime are fields 14 and 15; the kernel counts 100 ticks a second for user space.
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+/// A memory figure of `/proc/PID/status` in MiB.
+pub(crate) fn memory_mib(pid: u32, field: &str) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the process has ended")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(kib.with_context(|| format!("/proc/{pid}/status has no {field}"))? / 1024.0)
+}
+
+/// The processes that run `program` with `argument` among their arguments.
+pub(crate) fn find(program: &Path, argument: &str) -> anyhow::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // A process may end at any moment, and then it is not one of those that are looked for.
+        let runs = fs::read_link(entry.path().join("exe")).is_ok_and(|path| path == program);
+        let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if runs && arguments.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}

@@ -3,9 +3,9 @@
 //! The lock is held by two processes, owner and guard, through one open file description. So it is free exactly when the
 //! owner is gone and the guard has finished, and whoever gets it may remove what is left.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -108,7 +108,7 @@ impl Claim {
     /// Makes the state directory (readable by root only) and starts the guard over `prefix`.
     pub(crate) fn establish(&mut self, prefix: &str) -> Result<()> {
         let failed = |source| Error::StateDirectory { path: self.state.clone(), source };
-        fs::create_dir(&self.state).map_err(failed)?;
+        DirBuilder::new().mode(0o700).create(&self.state).map_err(failed)?;
         let lock = self.lock.try_clone().map_err(|source| Error::io("share the lock", source))?;
         let mut child = Command::new("sh")
             .args(["-c", GUARD, "landfall-lan-guard", prefix])

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
-use landfall_lan::{Host, HostSpec, Lan, Subnets};
+use landfall_lan::{Host, HostSpec, Lan, Process, Subnets};
 use tokio::io::AsyncWriteExt;
 
 use crate::ask::until;
@@ -367,6 +367,20 @@ impl TestBed {
         let node = self.node(name)?;
         node.revive(self.plane.authority()).await?;
         node.wait_until_ready(&self.client(), NODE_DEADLINE).await
+    }
+
+    /// The processes of a Pod's containers, to be paused, killed or measured behind Kubernetes' back.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub async fn pod_processes(&self, namespace: &str, pod: &str) -> Result<Vec<Process>> {
+        for node in self.nodes.values() {
+            let processes = node.pod_processes(namespace, pod).await;
+            if !processes.is_empty() {
+                return Ok(processes);
+            }
+        }
+        bail!("no process of the Pod {namespace}/{pod} runs")
     }
 
     /// Runs kubectl with all rights and returns what it printed.

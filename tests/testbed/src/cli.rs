@@ -86,6 +86,21 @@ enum Cli {
         /// The host.
         host: String,
     },
+    /// Prints what the containers of matching Pods wrote.
+    Logs {
+        /// A part of NAMESPACE_POD_CONTAINER, or of a component's name such as kube-apiserver.
+        part: String,
+    },
+    /// Sends a signal to the processes of a Pod, such as SIGSTOP, SIGCONT or SIGKILL.
+    Signal {
+        /// The Pod.
+        pod: String,
+        /// The signal.
+        signal: String,
+        /// The Pod's namespace.
+        #[arg(short, long, env = "LANDFALL_TESTBED_NAMESPACE", default_value = "default")]
+        namespace: String,
+    },
     /// Stops the API server from running; connections stay open and nobody answers.
     PauseApi,
     /// Lets the paused API server run again.
@@ -163,6 +178,7 @@ impl Cli {
             }
             Self::RunContainer { file } => return container::run(&file).map(|never| match never {}),
             Self::Status => return print_status(&status(name).await?),
+            Self::Logs { part } => return print_logs(&status(name).await?, &part),
             Self::Shell { host, command } => return shell(&status(name).await?, &host, &command),
             Self::Kubectl { arguments } => {
                 let status = status(name).await?;
@@ -177,6 +193,7 @@ impl Cli {
             Self::Cut { host, other: Some(other) } => Verb::CutBetween(host, other),
             Self::Drop { host, percent } => Verb::Drop(host, percent * 10),
             Self::Heal { host } => Verb::Heal(host),
+            Self::Signal { pod, signal, namespace } => Verb::Signal(namespace, pod, signal),
             Self::PauseApi => Verb::PauseApi,
             Self::ResumeApi => Verb::ResumeApi,
             Self::StopApi => Verb::StopApi,
@@ -234,6 +251,23 @@ fn print_status(status: &Status) -> Result<()> {
         println!("{:<11} {:<34} {}", host.name, addresses.join(" "), host.node);
     }
     Ok(())
+}
+
+fn print_logs(status: &Status, part: &str) -> Result<()> {
+    let entries =
+        std::fs::read_dir(&status.logs).with_context(|| format!("list {}", status.logs.display()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().contains(part)));
+    files.sort();
+    for file in &files {
+        println!("==> {}", file.display());
+        print!("{}", String::from_utf8_lossy(&std::fs::read(file)?));
+    }
+    if files.is_empty() {
+        bail!("no log in {} has {part:?} in its name", status.logs.display())
+    } else {
+        Ok(())
+    }
 }
 
 fn shell(status: &Status, wanted: &str, command: &[OsString]) -> Result<()> {

@@ -92,11 +92,6 @@ fn enter_root(launch: &Launch) -> Result<()> {
     }
     // A fresh one, because /sys/class/net shows the interfaces of the namespace that mounted it.
     mount(Some("sysfs"), &root.join("sys"), Some("sysfs"), MsFlags::empty(), none).context("mount sysfs")?;
-    let program = Path::new(&launch.argv[0]);
-    if program.is_absolute() && program.exists() {
-        // It may be on a file system that is mounted below `/`, which the overlay does not show.
-        bind(program, &inside(&root, program)?, true)?;
-    }
     for Mount { source, target, read_only } in &launch.mounts {
         bind(source, &inside(&root, target)?, *read_only)?;
     }

@@ -34,13 +34,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use landfall_lan::Host;
+use landfall_lan::{Host, Process};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::programs::Programs;
+use containers::Sandbox;
 
 const LEASES: &str = "kube-node-lease";
 
@@ -67,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// Cancelled when the node dies: nobody starts, restarts or reports anything after that.
     pub(crate) stopped: CancellationToken,
+    /// The Pods that run, by UID.
+    sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
     /// Addresses of Pods, as numbers within each of the node's ranges.
     numbers: Mutex<BTreeSet<u32>>,
 }
@@ -84,6 +87,7 @@ impl Kubelet {
             client,
             settings,
             stopped: CancellationToken::new(),
+            sandboxes: Mutex::default(),
             numbers: Mutex::default(),
         });
         context.register().await.with_context(|| format!("register the node {}", context.name()))?;
@@ -96,6 +100,16 @@ impl Kubelet {
     /// Makes the agent do nothing any more, at once, without a word to anybody.
     pub(crate) fn freeze(&self) {
         self.context.stopped.cancel();
+    }
+
+    /// The processes of a Pod's containers that may still run; none when the Pod is not on this node.
+    pub(crate) fn processes(&self, namespace: &str, pod: &str) -> Vec<Process> {
+        let sandboxes = self.context.sandboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |sandbox: &&Arc<Sandbox>| {
+            let meta = &sandbox.pod.metadata;
+            meta.namespace.as_deref() == Some(namespace) && meta.name.as_deref() == Some(pod)
+        };
+        sandboxes.values().filter(wanted).flat_map(|sandbox| sandbox.running()).collect()
     }
 
     /// Freezes the agent and waits until its tasks have ended. What it started goes on running.
@@ -140,6 +154,17 @@ impl Context {
     /// The node's own addresses, first family first.
     pub(crate) fn host_addresses(&self) -> Vec<IpAddr> {
         self.settings.host.addresses().iter().map(IpNet::addr).collect()
+    }
+
+    /// Lists a Pod as running.
+    pub(crate) fn enlist(&self, uid: &str, sandbox: &Arc<Sandbox>) {
+        let mut sandboxes = self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        sandboxes.insert(uid.to_owned(), Arc::clone(sandbox));
+    }
+
+    /// Takes a Pod off the list.
+    pub(crate) fn strike(&self, uid: &str) {
+        self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
     async fn register(&self) -> Result<()> {

@@ -97,6 +97,12 @@ impl Node {
         self.running.lock().await.is_some()
     }
 
+    /// The processes of a Pod on this node.
+    pub(crate) async fn pod_processes(&self, namespace: &str, pod: &str) -> Vec<Process> {
+        let running = self.running.lock().await;
+        running.as_ref().map(|running| running.kubelet.processes(namespace, pod)).unwrap_or_default()
+    }
+
     /// Registers the node and starts what runs on it. Nothing happens when it is alive.
     pub(crate) async fn start(&self, authority: &Authority) -> Result<()> {
         let mut running = self.running.lock().await;

@@ -52,16 +52,16 @@ impl Programs {
     pub fn of_image(&self, image: &str) -> Result<Image> {
         let name = image_name(image);
         if name == "landfall-testbed/backend" {
-            return Ok(Image { program: self.testbed.clone(), first_argument: Some("backend") });
+            return Ok(Image::installed(&self.testbed, Some("backend")));
         }
         if name == "landfall" || name.ends_with("/landfall") {
-            let program = self.landfall.clone().context(
+            let program = self.landfall.as_ref().context(
                 "the program landfall is not built: run `cargo build -p landfall` or set LANDFALL_BIN to it",
             )?;
-            return Ok(Image { program, first_argument: None });
+            return Ok(Image::installed(program, None));
         }
         if name == "landfall-testbed/host" {
-            return Ok(Image { program: PathBuf::from("/bin/sh"), first_argument: None });
+            return Ok(Image { program: PathBuf::from("/bin/sh"), installed: None, first_argument: None });
         }
         bail!(
             "the test bed has no image {image:?}: it knows landfall (any registry), landfall-testbed/backend, and \
@@ -73,10 +73,26 @@ impl Programs {
 /// What runs when a container does not name a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The entry point.
+    /// The entry point, on the machine.
     pub program: PathBuf,
+    /// Where the image has it, when it is not a part of the machine's own root file system. (Its folder on the machine may
+    /// be closed to the container's user.)
+    pub installed: Option<PathBuf>,
     /// What comes before the container's own arguments.
     pub first_argument: Option<&'static str>,
+}
+
+impl Image {
+    fn installed(program: &Path, first_argument: Option<&'static str>) -> Self {
+        let installed = program.file_name().map(|name| Path::new("/usr/local/bin").join(name));
+        Self { program: program.to_owned(), installed, first_argument }
+    }
+
+    /// The entry point as the container sees it.
+    #[must_use]
+    pub fn entry(&self) -> &Path {
+        self.installed.as_deref().unwrap_or(&self.program)
+    }
 }
 
 /// An image reference without its tag and digest.
@@ -137,6 +153,8 @@ mod tests {
         };
         let of = |image| programs.of_image(image);
         assert_eq!(of("ghcr.io/x/landfall:dev").unwrap().program, PathBuf::from("/bin/landfall"));
+        assert_eq!(of("landfall").unwrap().entry(), Path::new("/usr/local/bin/landfall"));
+        assert_eq!(of("landfall-testbed/host").unwrap().entry(), Path::new("/bin/sh"));
         assert_eq!(of("landfall-testbed/backend").unwrap().first_argument, Some("backend"));
         assert!(of("nginx").unwrap_err().to_string().contains("landfall-testbed/backend"));
         let unbuilt = Programs { landfall: None, ..programs.clone() };

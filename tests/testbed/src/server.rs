@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use landfall_lan::Lan;
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -30,6 +31,8 @@ pub enum Verb {
     Drop(String, u32),
     /// End all faults of a host.
     Heal(String),
+    /// Send a signal, by its name, to the processes of a Pod (namespace, name).
+    Signal(String, String, String),
     /// Stop the API server's process from running.
     PauseApi,
     /// Let it run again.
@@ -132,6 +135,13 @@ async fn perform(bed: &TestBed, verb: &Verb) -> Result<String> {
         Verb::CutBetween(one, other) => bed.lan().cut_between(&bed.host(one)?, &bed.host(other)?)?,
         Verb::Drop(host, per_mille) => bed.host(host)?.drop_share(*per_mille)?,
         Verb::Heal(host) => bed.host(host)?.heal()?,
+        Verb::Signal(namespace, pod, signal) => {
+            let signal: Signal =
+                signal.parse().ok().with_context(|| format!("{signal:?} is not a signal: try SIGKILL"))?;
+            for process in bed.pod_processes(namespace, pod).await? {
+                process.signal(signal)?;
+            }
+        }
         Verb::PauseApi => plane.pause_api().await?,
         Verb::ResumeApi => plane.resume_api().await?,
         Verb::StopApi => plane.stop_api().await?,

@@ -124,6 +124,121 @@ async fn a_deployment_lives_through_the_death_of_a_node_and_nothing_is_left() ->
     Ok(())
 }
 
+/// As a speaker: on the host network, root without most of root's rights, a file on the node's disk, an optional Secret.
+const DAEMON: &str = r#"
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: daemon}
+spec:
+  selector: {matchLabels: {app: daemon}}
+  template:
+    metadata: {labels: {app: daemon}}
+    spec:
+      hostNetwork: true
+      terminationGracePeriodSeconds: 10
+      containers:
+      - name: daemon
+        image: landfall-testbed/host
+        env:
+        - {name: ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+        command: [sh, -ec]
+        args:
+        - |
+          trap 'echo told >> /state/story; exit 0' TERM
+          ip address show eth0 | grep -q "$ADDRESS/"
+          nft add table inet daemon
+          if mount -t tmpfs none /mnt; then exit 9; fi
+          if touch /file; then exit 9; fi
+          echo started >> /state/story
+          until test -e /key/word; do sleep 0.1; done
+          test "$(stat -Lc %a /key/word)" = 400
+          touch /scratch/ready
+          while true; do sleep 0.1; done
+        readinessProbe: {exec: {command: [test, -e, /scratch/ready]}, periodSeconds: 1}
+        livenessProbe: {exec: {command: [test, "!", -e, /scratch/sick]}, periodSeconds: 1, failureThreshold: 1}
+        securityContext:
+          readOnlyRootFilesystem: true
+          allowPrivilegeEscalation: false
+          capabilities: {drop: [ALL], add: [NET_ADMIN, NET_RAW]}
+        volumeMounts:
+        - {name: key, mountPath: /key}
+        - {name: state, mountPath: /state}
+        - {name: scratch, mountPath: /scratch}
+      volumes:
+      - {name: key, secret: {secretName: key, optional: true, defaultMode: 0400}}
+      - {name: state, hostPath: {path: /var/lib/daemon, type: DirectoryOrCreate}}
+      - {name: scratch, emptyDir: {}}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root, iproute2, nftables and the control plane"]
+async fn a_daemon_has_its_rights_and_volumes_and_is_told_to_stop() -> Result<()> {
+    let bed = TestBed::builder().nodes(1).clients(0).start().await?;
+    let story = bed.lan().state_directory().join("nodes/n1/files/var/lib/daemon/story");
+    let told = |wanted: &'static str| {
+        let story = story.clone();
+        move || {
+            let text = fs::read_to_string(&story).unwrap_or_default();
+            async move {
+                ensure!(text == wanted, "{text:?}");
+                Ok(())
+            }
+        }
+    };
+    let pods: Api<Pod> = Api::default_namespaced(bed.client());
+    let only = || async {
+        let pod =
+            pods.list(&ListParams::default().labels("app=daemon")).await?.items.pop().context("no Pod")?;
+        let name = pod.metadata.name.context("no name")?;
+        let status =
+            pod.status.and_then(|status| status.container_statuses?.pop()).context("no container")?;
+        let log =
+            fs::read_to_string(bed.logs().join(format!("default_{name}_daemon.log"))).unwrap_or_default();
+        anyhow::Ok((name, status, log))
+    };
+    bed.apply(DAEMON).await?;
+    until("it has started", PATIENCE, told("started\n")).await?;
+    let (name, status, log) = only().await?;
+    assert!(!status.ready, "it waits for its key: {log}");
+    bed.kubectl(["create", "secret", "generic", "key", "--from-literal=word=x"]).await?;
+    until("it is ready", PATIENCE, || async {
+        let (_, status, log) = only().await?;
+        ensure!(status.ready, "{log}");
+        Ok(())
+    })
+    .await?;
+    let tables = bed.node("n1")?.host().command("nft").args(["list", "tables"]).output()?;
+    assert!(String::from_utf8_lossy(&tables.stdout).contains("inet daemon"));
+
+    for process in bed.pod_processes("default", &name).await? {
+        process.signal(nix::sys::signal::Signal::SIGKILL)?;
+    }
+    until("it was started again", PATIENCE, || async {
+        let (same, status, log) = only().await?;
+        ensure!(same == name && status.restart_count == 1 && status.ready, "{status:?}: {log}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(fs::read_to_string(&story)?, "started\nstarted\n", "the node's disk outlives a container");
+
+    fs::write(scratch_of(&bed, &name).await?.join("sick"), "")?;
+    until("the liveness probe has ended it", PATIENCE, told("started\nstarted\ntold\n")).await?;
+    bed.kubectl(["delete", "daemonset", "daemon", "--wait", "--timeout=20s"]).await?;
+    until("it is gone", PATIENCE, || async {
+        ensure!(pods.list(&ListParams::default()).await?.items.is_empty(), "there is a Pod");
+        Ok(())
+    })
+    .await?;
+    bed.teardown().await
+}
+
+/// The directory behind the Pod's `scratch` volume.
+async fn scratch_of(bed: &TestBed, pod: &str) -> Result<std::path::PathBuf> {
+    let pods: Api<Pod> = Api::default_namespaced(bed.client());
+    let uid = pods.get(pod).await?.metadata.uid.context("no UID")?;
+    Ok(bed.lan().state_directory().join("nodes/n1/pods").join(uid).join("volumes/scratch"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root, iproute2, nftables and the control plane"]
 async fn a_panic_leaves_nothing_either() -> Result<()> {

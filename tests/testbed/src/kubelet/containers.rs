@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, Probe};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, Probe};
 use landfall_lan::{Host, Process};
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
@@ -42,7 +42,7 @@ pub(crate) struct Sandbox {
     /// What all containers do; the reporter watches it.
     pub(crate) board: watch::Sender<Vec<Run>>,
     /// Every process that was started and may still run.
-    pub(crate) processes: Mutex<Vec<Process>>,
+    processes: Mutex<Vec<Process>>,
     launches: AtomicU32,
 }
 
@@ -55,13 +55,20 @@ impl Sandbox {
         directory: PathBuf,
     ) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
+        let statuses =
+            pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default();
+        // A container that is known to have run belongs to a node that was dead in between.
+        let restarts = |name: &str| {
+            let ran = |known: &&ContainerStatus| known.name == name && known.container_id.is_some();
+            statuses.iter().find(ran).map_or(0, |known| known.restart_count + 1)
+        };
         let waiting = |container: &Container, init: bool| Run {
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
             init,
             state: State::Waiting { reason: "ContainerCreating", message: String::new() },
             last: None,
-            restarts: 0,
+            restarts: restarts(&container.name),
             started: false,
             ready: false,
         };
@@ -79,6 +86,13 @@ impl Sandbox {
             processes: Mutex::default(),
             launches: AtomicU32::new(0),
         }
+    }
+
+    /// The processes that may still run.
+    pub(crate) fn running(&self) -> Vec<Process> {
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        processes.retain(|known| matches!(known.try_wait(), Ok(None)));
+        processes.clone()
     }
 
     /// Runs a container for ever; returns only when its Pod's restart policy wants it to stay ended.
@@ -184,12 +198,12 @@ impl Sandbox {
             texts.into_iter().flatten().map(|text| expand(text, &environment)).collect::<Vec<_>>()
         };
         let image = settings.programs.of_image(container.image.as_deref().unwrap_or_default())?;
-        let program = image.program.display().to_string();
+        let program = image.entry().display().to_string();
         let argv = match (command, container.command.as_ref().filter(|command| !command.is_empty())) {
             (Some(command), _) => command.to_vec(),
             (None, Some(entry)) => {
                 let mut argv = expanded(Some(entry));
-                // `/landfall` in the image is wherever it was built on this machine.
+                // Wherever the real image has its program, here it is where the bed puts it.
                 if PathBuf::from(&argv[0]).file_name() == image.program.file_name() {
                     argv[0] = program;
                 }
@@ -205,11 +219,15 @@ impl Sandbox {
         let of_pod = self.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
         let user = security.and_then(|own| own.run_as_user).or(of_pod.and_then(|pod| pod.run_as_user));
         let group = security.and_then(|own| own.run_as_group).or(of_pod.and_then(|pod| pod.run_as_group));
+        let mut mounts = self.mounts(container)?;
+        if let Some(target) = image.installed {
+            mounts.insert(0, Mount { source: image.program, target, read_only: true });
+        }
         Ok(Launch {
             argv,
             environment,
             working_directory: container.working_dir.as_deref().unwrap_or("/").into(),
-            mounts: self.mounts(container)?,
+            mounts,
             scratch: self.directory.join("scratch"),
             user: user.map(u32::try_from).transpose().context("runAsUser")?,
             group: group.map(u32::try_from).transpose().context("runAsGroup")?,
@@ -264,10 +282,11 @@ impl Sandbox {
 
     /// Follows a container's probes; returns only when it must be ended, with the reason.
     async fn look_after(&self, container: &Container) -> String {
-        if let Some(probe) = &container.startup_probe
-            && let Err(reason) = self.until(container, probe, true).await
-        {
-            return reason;
+        if let Some(probe) = &container.startup_probe {
+            tokio::time::sleep(Rhythm::of(probe).delay).await;
+            if let Err(reason) = self.until(container, probe, true).await {
+                return reason;
+            }
         }
         self.change(container, |run| {
             run.started = true;
@@ -275,18 +294,18 @@ impl Sandbox {
         });
         let readiness = async {
             let Some(probe) = &container.readiness_probe else { return std::future::pending().await };
+            tokio::time::sleep(Rhythm::of(probe).delay).await;
             loop {
                 // Unready until enough answers were good, then ready until enough were bad.
-                drop(self.until(container, probe, true).await);
-                if self.good(container, probe).await {
-                    self.change(container, |run| run.ready = true);
-                    drop(self.until(container, probe, false).await);
-                    self.change(container, |run| run.ready = false);
-                }
+                while self.until(container, probe, true).await.is_err() {}
+                self.change(container, |run| run.ready = true);
+                drop(self.until(container, probe, false).await);
+                self.change(container, |run| run.ready = false);
             }
         };
         let liveness = async {
             let Some(probe) = &container.liveness_probe else { return std::future::pending().await };
+            tokio::time::sleep(Rhythm::of(probe).delay).await;
             match self.until(container, probe, false).await {
                 Ok(()) => "liveness probe failed".to_owned(),
                 Err(reason) => reason,
@@ -303,7 +322,6 @@ impl Sandbox {
     async fn until(&self, container: &Container, probe: &Probe, wanted: bool) -> Result<(), String> {
         let rhythm = Rhythm::of(probe);
         let (mut good, mut bad) = (0, 0);
-        tokio::time::sleep(rhythm.delay).await;
         loop {
             let answer = self.ask(container, probe).await;
             match &answer {
@@ -320,10 +338,6 @@ impl Sandbox {
             let pause = if wanted { rhythm.period.min(Duration::from_millis(250)) } else { rhythm.period };
             tokio::time::sleep(pause).await;
         }
-    }
-
-    async fn good(&self, container: &Container, probe: &Probe) -> bool {
-        self.ask(container, probe).await.is_ok()
     }
 
     async fn ask(&self, container: &Container, probe: &Probe) -> Result<()> {

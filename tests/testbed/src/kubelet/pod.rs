@@ -79,6 +79,8 @@ impl Worker {
                 return self.context.give_number_back(number);
             }
         };
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        self.context.enlist(uid, &sandbox);
         let mut newest = self.newest.clone();
         let ended = tokio::select! {
             biased;
@@ -96,6 +98,7 @@ impl Worker {
                 end_all(&sandbox, Duration::from_secs(seconds.unsigned_abs())).await;
             }
         }
+        self.context.strike(uid);
         self.remove(&sandbox).await;
         self.context.give_number_back(number);
         if matches!(ended, End::Deleting) {
@@ -270,7 +273,7 @@ async fn end_all(sandbox: &Sandbox, grace: Duration) {
     if let Some(pause) = pause {
         tokio::time::sleep(pause.min(grace)).await;
     }
-    let processes = sandbox.processes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let processes = sandbox.running();
     let all = processes.iter().map(|process| async move {
         if grace.is_zero() {
             process.signal(Signal::SIGKILL)?;

@@ -131,7 +131,7 @@ fn container(run: &Run) -> Value {
         "name": name,
         "image": image,
         "imageID": image,
-        "containerID": format!("landfall-testbed://{name}"),
+        "containerID": if *started || last.is_some() { json!(format!("landfall-testbed://{name}")) } else { Value::Null },
         "ready": ready,
         "started": started,
         "restartCount": restarts,

@@ -4,9 +4,9 @@
 //! that is swapped in one step when the content changes.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,7 +95,13 @@ async fn one(context: &Arc<Context>, pod: &Pod, volume: &Volume, at: &Path) -> R
     } else {
         bail!("the test bed does not know this kind of volume");
     };
-    write(at, &files)?;
+    let modes = [
+        volume.secret.as_ref().and_then(|source| source.default_mode),
+        volume.config_map.as_ref().and_then(|source| source.default_mode),
+        volume.downward_api.as_ref().and_then(|source| source.default_mode),
+        volume.projected.as_ref().and_then(|source| source.default_mode),
+    ];
+    write(at, &files, modes.into_iter().flatten().next().map_or(0o644, i32::unsigned_abs))?;
     Ok(at.to_owned())
 }
 
@@ -207,7 +213,7 @@ fn node_path(context: &Context, path: &str) -> Result<PathBuf> {
 }
 
 /// Replaces the content of a volume in one step, if it differs.
-fn write(at: &Path, files: &Files) -> Result<()> {
+fn write(at: &Path, files: &Files, mode: u32) -> Result<()> {
     let current = at.join("..data");
     make_directory(at, 0o755)?;
     if current.exists() && read_back(&current, files) {
@@ -223,7 +229,9 @@ fn write(at: &Path, files: &Files) -> Result<()> {
         ensure!(safe, "the path {path:?} leads out of the volume");
         let file = at.join(&fresh).join(relative);
         fs::create_dir_all(file.parent().unwrap_or(at))?;
-        fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
+        fs::write(&file, content)
+            .and_then(|()| fs::set_permissions(&file, Permissions::from_mode(mode)))
+            .with_context(|| format!("write {}", file.display()))?;
     }
     fs::create_dir_all(at.join(&fresh))?;
     let swap = at.join("..swap");
@@ -255,7 +263,7 @@ fn make_directory(path: &Path, mode: u32) -> Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .create(path)
-        .and_then(|()| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)))
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .with_context(|| format!("make {}", path.display()))
 }
 
@@ -283,23 +291,25 @@ mod tests {
     fn content_is_replaced_in_one_step_and_old_files_go() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().join("volume");
-        write(&at, &files(&[("key", "1"), ("sub/key", "2")])).unwrap();
+        write(&at, &files(&[("key", "1"), ("sub/key", "2")]), 0o644).unwrap();
         assert_eq!(fs::read_to_string(at.join("key")).unwrap(), "1");
         assert_eq!(fs::read_to_string(at.join("sub/key")).unwrap(), "2");
         let first = fs::read_link(at.join("..data")).unwrap();
-        write(&at, &files(&[("key", "1"), ("sub/key", "2")])).unwrap();
+        write(&at, &files(&[("key", "1"), ("sub/key", "2")]), 0o644).unwrap();
         assert_eq!(fs::read_link(at.join("..data")).unwrap(), first, "nothing changed");
-        write(&at, &files(&[("key", "3")])).unwrap();
+        write(&at, &files(&[("key", "3")]), 0o644).unwrap();
         assert_eq!(fs::read_to_string(at.join("key")).unwrap(), "3");
         assert!(!at.join("sub/key").exists() && !at.join(first).exists());
-        write(&at, &Files::new()).unwrap();
+        write(&at, &files(&[("key", "4")]), 0o400).unwrap();
+        assert_eq!(fs::metadata(at.join("key")).unwrap().permissions().mode() & 0o777, 0o400);
+        write(&at, &Files::new(), 0o644).unwrap();
         assert!(!at.join("key").exists());
     }
 
     #[test]
     fn paths_that_lead_out_are_refused() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(write(directory.path(), &files(&[("../key", "1")])).is_err());
+        assert!(write(directory.path(), &files(&[("../key", "1")]), 0o644).is_err());
     }
 
     #[test]

@@ -1,5 +1,4 @@
 //! Objects of a small cluster, for unit tests and for the simulation.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test target uses some of them")]
 
 use std::{collections::BTreeMap, net::IpAddr};
 

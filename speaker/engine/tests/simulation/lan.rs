@@ -63,6 +63,9 @@ pub(crate) struct Announcement {
     pub(crate) address: IpAddr,
 }
 
+/// Address, owner before, owner now, and why.
+pub(crate) type Move = (IpAddr, Option<Box<str>>, Option<Box<str>>, Reason);
+
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) name: &'static str,
@@ -79,7 +82,7 @@ pub(crate) struct Host {
     pub(crate) table: Option<ForwardingTable>,
     pub(crate) tables_seen: usize,
     pub(crate) told: Vec<Told>,
-    pub(crate) moves: Vec<(IpAddr, Option<Box<str>>, Option<Box<str>>, Reason)>,
+    pub(crate) moves: Vec<Move>,
     believes: BTreeMap<IpAddr, Option<Box<str>>>,
     pub(crate) finished: Option<Instant>,
     replies: Vec<IpAddr>,
@@ -139,11 +142,11 @@ impl Lan {
         }
         lan.see(see_pool(pool("lan", &["192.0.2.0/24", "2001:db8::/64"])));
         lan.see(see_advertisement(advertisement("all")));
-        for host in 0..names.len() {
+        for (host, name) in names.iter().enumerate() {
             let view = lan.node_view(host);
             lan.see(see_node(view));
-            let speaker = SpeakerView { node: names[host].into(), addresses: vec![host_address(host)] };
-            lan.see(Observation::Speaker(format!("speaker-{}", names[host]).into(), Some(speaker)));
+            let speaker = SpeakerView { node: (*name).into(), addresses: vec![host_address(host)] };
+            lan.see(Observation::Speaker(format!("speaker-{name}").into(), Some(speaker)));
         }
         for host in 0..names.len() {
             lan.start(host);
@@ -246,14 +249,7 @@ impl Lan {
 
     /// The API server holds this from now on; speakers see it some milliseconds later.
     pub(crate) fn see(&mut self, observation: Observation) {
-        let same = |other: &Observation| match (&observation, other) {
-            (Observation::Service(a, _), Observation::Service(b, _))
-            | (Observation::EndpointSlice(a, _), Observation::EndpointSlice(b, _)) => a == b,
-            (Observation::Node(a, _), Observation::Node(b, _))
-            | (Observation::L2Advertisement(a, _), Observation::L2Advertisement(b, _)) => a == b,
-            _ => false,
-        };
-        self.objects.retain(|other| !same(other));
+        self.objects.retain(|other| name_of(other) != name_of(&observation));
         self.objects.push(observation.clone());
         for to in 0..self.hosts.len() {
             if self.hosts[to].speaker.is_none() {
@@ -472,6 +468,21 @@ impl Lan {
 
 pub(crate) fn host_address(index: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 201 + u8::try_from(index).unwrap()))
+}
+
+/// Kind and name of the object that an observation is about.
+fn name_of(observation: &Observation) -> (u8, String) {
+    match observation {
+        Observation::Service(key, _) => (0, key.to_string()),
+        Observation::Pool(name, _) => (1, name.to_string()),
+        Observation::L2Advertisement(name, _) => (2, name.to_string()),
+        Observation::Node(name, _) => (3, name.to_string()),
+        Observation::EndpointSlice(key, _) => (4, key.to_string()),
+        Observation::Namespace(name, _) => (5, name.to_string()),
+        Observation::Speaker(pod, _) => (6, pod.to_string()),
+        Observation::Invalid(name, _) => (7, name.to_string()),
+        Observation::Synced => (8, String::new()),
+    }
 }
 
 fn arp_request(target: Ipv4Addr) -> Vec<u8> {

@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use landfall_engine::{links::LinkSummary, ownership};
-use landfall_model::{Ingress, IpMode, Observation, Reason, TrafficPolicy};
+use landfall_model::{Ingress, IpMode, NodePreference, Observation, Reason, TrafficPolicy};
 
 use crate::{
     lan::{Lan, Told},
-    objects::{advertisement, ip, key, see_advertisement, see_service, see_slice, service, slice},
+    objects::{advertisement, ip, key, see_advertisement, see_service, see_slice, selector, service, slice},
 };
 
 /// A segment with `oak`, `elm` and `fir`, and a Service for each of these addresses, named by them.
@@ -186,4 +186,21 @@ fn the_fleet_agrees_whatever_the_status_mode_is() {
     let told = &oak.membership().member("fir").unwrap().profile.unwrap().links;
     assert_eq!(told.len(), links.len());
     assert_eq!(told[0].prefixes, links[0].prefixes);
+}
+
+#[test]
+fn a_preference_decides_at_the_start_and_moves_nothing_later() {
+    let mut lan = lan_with(&["192.0.2.1"], 9);
+    let line = ranked(&["oak", "elm", "fir"], "192.0.2.1");
+    let prefer = |name: &str| {
+        let mut all = advertisement("all");
+        all.preferences = vec![NodePreference { weight: 10, nodes: selector(&[("name", name)]) }];
+        see_advertisement(all)
+    };
+    lan.see(prefer(line[2]));
+    lan.run_ms(3_000);
+    assert_eq!(lan.who_has("192.0.2.1"), [line[2]]);
+    lan.see(prefer(line[1]));
+    lan.run_ms(3_000);
+    assert_eq!(lan.who_has("192.0.2.1"), [line[2]]);
 }

@@ -2,7 +2,10 @@ use std::{env, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::{controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs, status::StatusArgs};
+use crate::{
+    cleanup::CleanupArgs, controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs, speaker::SpeakerArgs,
+    status::StatusArgs,
+};
 
 /// A load balancer for Kubernetes, on metal and in the cloud.
 ///
@@ -19,10 +22,14 @@ pub(crate) struct Args {
 enum Command {
     /// Assign addresses to Services (one Deployment in the cluster)
     Controller(ControllerArgs),
+    /// Announce addresses and forward to endpoints (one on each node)
+    Speaker(SpeakerArgs),
     /// Show who has which address, and why not
     Status(StatusArgs),
     /// Show the main job on this machine: real ARP and TCP, a node dies, another takes over (needs root)
     Demo(DemoArgs),
+    /// Remove the forwarding rules that a speaker left on this node
+    Cleanup(CleanupArgs),
     /// Print the custom resource definitions as YAML
     Crds(CrdsArgs),
 }
@@ -32,8 +39,10 @@ impl Args {
         let Self { command } = self;
         match command {
             Command::Controller(args) => args.run(),
+            Command::Speaker(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Demo(args) => args.run(),
+            Command::Cleanup(args) => args.run(),
             Command::Crds(args) => args.run(),
         }
     }

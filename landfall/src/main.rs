@@ -1,12 +1,14 @@
 //! The Landfall binary: a load balancer for Kubernetes, on metal and in the cloud.
 
 mod args;
+mod cleanup;
 mod connection;
 mod controller;
 mod crds;
 mod demo;
 mod logging;
 mod run;
+mod speaker;
 mod status;
 
 use std::process::ExitCode;

@@ -1,9 +1,25 @@
-use std::{net::IpAddr, path::PathBuf, process::ExitCode};
+mod identity;
 
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
 use clap::Args;
+use landfall_engine::{cluster, links::NamePattern, membership::Timing};
+use landfall_kubernetes::{
+    names,
+    source::{self, Interests, Source},
+    write::{FileWriter, OwnerPod, Store, Writer, WriterIdentity},
+};
+use landfall_speaker::{Settings, nftables::Nftables};
 
+use self::identity::{Identity, identity};
 use crate::{
     connection::ConnectionArgs,
+    controller::{addresses, own_namespace},
     logging::{self, LogLevel},
     run,
 };
@@ -34,7 +50,7 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
     lb_class: Option<String>,
 
-    /// Address for heartbeats between speakers [env: METALLB_ML_BIND_ADDR] [default: the node's own]
+    /// Address for heartbeats between speakers [env: METALLB_ML_BIND_ADDR] [default: that of the pod]
     #[arg(long, env = "LANDFALL_ML_BINDADDR", value_name = "IP")]
     ml_bindaddr: Option<IpAddr>,
 
@@ -43,12 +59,22 @@ pub(crate) struct SpeakerArgs {
     ml_bindport: u16,
 
     /// Label selector of the speakers' pods [env: METALLB_ML_LABELS]
-    #[arg(long, env = "LANDFALL_ML_LABELS", value_name = "SELECTOR", default_value = "app=landfall,component=speaker")]
+    #[arg(
+        long,
+        env = "LANDFALL_ML_LABELS",
+        value_name = "SELECTOR",
+        default_value = "app=landfall,component=speaker"
+    )]
     ml_labels: String,
 
     /// Directory or file with the shared key of the speakers [env: METALLB_ML_SECRET_KEY_PATH]
-    #[arg(long, env = "LANDFALL_ML_SECRET_KEY_PATH", value_name = "PATH")]
-    ml_secret_key_path: Option<PathBuf>,
+    #[arg(
+        long,
+        env = "LANDFALL_ML_SECRET_KEY_PATH",
+        value_name = "PATH",
+        default_value = "/etc/ml_secret_key"
+    )]
+    ml_secret_key_path: PathBuf,
 
     /// Let nodes own addresses although they carry the label node.kubernetes.io/exclude-from-external-load-balancers
     #[arg(long, env = "LANDFALL_IGNORE_EXCLUDE_LB")]
@@ -69,4 +95,103 @@ pub(crate) struct SpeakerArgs {
     /// How much to log
     #[arg(long, env = "LANDFALL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: LogLevel,
+}
+
+impl SpeakerArgs {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self {
+            connection,
+            files,
+            namespace,
+            node_name,
+            pod_name,
+            lb_class,
+            ml_bindaddr,
+            ml_bindport,
+            ml_labels,
+            ml_secret_key_path,
+            ignore_exclude_lb,
+            health_address,
+            health_probe_port,
+            port,
+            log_level,
+        } = self;
+        logging::start(log_level);
+        let namespace = own_namespace(namespace);
+        run::daemon(async |shutdown| {
+            let member = Member {
+                node: &node_name,
+                namespace: &namespace,
+                pod: pod_name.as_deref(),
+                labels: &ml_labels,
+            };
+            let place = match &files {
+                Some(directory) => member.in_files(directory)?,
+                None => tokio::select! {
+                    place = member.in_cluster(connection) => place?,
+                    () = shutdown.cancelled() => return Ok(()),
+                },
+            };
+            let address = ml_bindaddr
+                .or(place.address)
+                .context("the address for heartbeats is not known: set --ml-bindaddr to one of this node")?;
+            let settings = Settings {
+                node: node_name.as_str().into(),
+                cluster: cluster::Settings { class: lb_class.map(Into::into), ignore_exclude_lb },
+                membership: SocketAddr::new(address, ml_bindport),
+                timing: Timing::default(),
+                secret: ml_secret_key_path,
+                cluster_id: place.cluster_id,
+                exclude: NamePattern::defaults(),
+                nftables: Nftables::new("nft"),
+                addresses: addresses(health_address, health_probe_port, port),
+            };
+            Ok(landfall_speaker::run(settings, place.source, place.store, shutdown).await?)
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Which speaker this is.
+struct Member<'a> {
+    node: &'a str,
+    namespace: &'a str,
+    pod: Option<&'a str>,
+    labels: &'a str,
+}
+
+/// Where a speaker reads and writes, and what it learned there about itself.
+struct Place {
+    source: Source,
+    store: Store,
+    cluster_id: String,
+    address: Option<IpAddr>,
+}
+
+impl Member<'_> {
+    /// A speaker without a cluster. All that share the directory are of one cluster.
+    fn in_files(&self, directory: &Path) -> anyhow::Result<Place> {
+        let source = source::files(directory).context("the manifests cannot be read")?;
+        let store = Store::Files(FileWriter::new(directory));
+        Ok(Place { source, store, cluster_id: "files".to_owned(), address: None })
+    }
+
+    /// A speaker of a cluster. Waits for the API server, which alone knows the cluster's identity.
+    async fn in_cluster(&self, connection: ConnectionArgs) -> anyhow::Result<Place> {
+        let client = connection.connect().await?.client;
+        let Identity { cluster_id, pod } = identity(&client, self.namespace, self.pod).await;
+        let writer = WriterIdentity {
+            namespace: self.namespace.to_owned(),
+            manager: names::manager::SPEAKER,
+            component: names::event::SPEAKER,
+            instance: self.pod.unwrap_or(self.node).to_owned(),
+            owner: pod.as_ref().map(|pod| OwnerPod { name: pod.name.clone(), uid: pod.uid.clone() }),
+        };
+        Ok(Place {
+            source: source::watch(client.clone(), &Interests::speaker(self.namespace, self.labels)),
+            store: Store::Api(Writer::new(client, writer)),
+            cluster_id,
+            address: pod.and_then(|pod| pod.address),
+        })
+    }
 }

@@ -80,7 +80,7 @@ impl Site {
         let Ok(text) = fs::read(self.manifests.join("status/shop.web.json")) else { return Ok(None) };
         let status: serde_json::Value =
             serde_json::from_slice(&text).context("the Service's status is not JSON")?;
-        let address = status.pointer("/loadBalancer/ingress/0/ip").and_then(|ip| ip.as_str());
+        let address = status.pointer("/status/loadBalancer/ingress/0/ip").and_then(|ip| ip.as_str());
         address.map(|ip| ip.parse().with_context(|| format!("{ip:?} is not an address"))).transpose()
     }
 

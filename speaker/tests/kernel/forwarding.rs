@@ -16,9 +16,9 @@ use landfall_speaker::nftables::{Applied, NftError, Nftables};
 
 use super::{lan, on, run};
 
-const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 200));
-const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200));
-const NODE_PORT: u16 = 30_080;
+pub(super) const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 200));
+pub(super) const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200));
+pub(super) const NODE_PORT: u16 = 30_080;
 
 fn service(policy: TrafficPolicy) -> ServiceView {
     let port = |name: &str, protocol| PortSpec {
@@ -110,7 +110,7 @@ fn serve(host: &Host, address: IpAddr, port: u16) {
     });
 }
 
-fn serve_on_all(nodes: &[Host]) {
+pub(super) fn serve_on_all(nodes: &[Host]) {
     for node in nodes {
         serve(node, node.ipv4().unwrap().into(), NODE_PORT);
         serve(node, node.ipv6().unwrap().into(), NODE_PORT);
@@ -125,7 +125,7 @@ fn send_through(client: &Host, owner: &Host) {
 }
 
 /// Opens a connection and returns what the server says; `None` when there is no answer.
-fn ask(client: &Host, address: IpAddr) -> Option<String> {
+pub(super) fn ask(client: &Host, address: IpAddr) -> Option<String> {
     client
         .within(|| {
             let mut stream =
@@ -173,7 +173,7 @@ fn ask_udp(socket: &UdpSocket, question: &str) -> Option<String> {
     None
 }
 
-fn server(answer: &str) -> &str {
+pub(super) fn server(answer: &str) -> &str {
     answer.split(' ').next().unwrap()
 }
 

@@ -4,6 +4,7 @@
 
 mod forwarding;
 mod links;
+mod speakers;
 mod wire;
 
 use std::{future::Future, process::Output, time::Duration};

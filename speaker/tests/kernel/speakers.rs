@@ -1,0 +1,239 @@
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Read, Write},
+    net::{IpAddr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use landfall_engine::{cluster, links::NamePattern, membership::Timing};
+use landfall_kubernetes::{
+    source,
+    write::{FileWriter, Store},
+};
+use landfall_lan::Host;
+use landfall_probes::Addresses;
+use landfall_speaker::{Error, Settings, nftables::Nftables};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    forwarding::{NODE_PORT, V4, V6, ask, serve_on_all, server},
+    lan, run,
+};
+
+const POOL: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: { name: lan, namespace: landfall-system }
+spec: { addresses: [10.77.0.200-10.77.0.209, 'fd77::200-fd77::209'] }
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: { name: lan, namespace: landfall-system }
+spec: {}
+";
+
+/// A folder with manifests and the secret, removed at the end.
+struct Manifests(PathBuf);
+
+impl Manifests {
+    fn of(nodes: &[Host]) -> Self {
+        let directory = std::env::temp_dir().join(landfall_lan::Lan::unique_name("landfall-manifests"));
+        fs::create_dir_all(directory.join("key")).unwrap();
+        fs::write(directory.join("key/secretkey"), "a secret").unwrap();
+        fs::write(directory.join("pool.yaml"), POOL).unwrap();
+        let mut text = format!(
+            "\
+apiVersion: v1
+kind: Service
+metadata: {{ name: web, namespace: shop, uid: u1, annotations: {{ landfall.dev/forwarding: node-port }} }}
+spec:
+  type: LoadBalancer
+  clusterIPs: [10.96.0.80, 'fd96::80']
+  ipFamilies: [IPv4, IPv6]
+  ipFamilyPolicy: RequireDualStack
+  externalTrafficPolicy: Cluster
+  ports: [{{ name: http, protocol: TCP, port: 80, nodePort: {NODE_PORT} }}]
+status: {{ loadBalancer: {{ ingress: [{{ ip: {V4}, ipMode: Proxy }}, {{ ip: '{V6}', ipMode: Proxy }}] }} }}
+"
+        );
+        for (number, node) in nodes.iter().enumerate() {
+            let (name, v4, v6) = (node.name(), node.ipv4().unwrap(), node.ipv6().unwrap());
+            for (kind, address) in [("IPv4", IpAddr::from(v4)), ("IPv6", v6.into())] {
+                write!(
+                    text,
+                    "\
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{ name: web-{number}-{kind}, namespace: shop, labels: {{ kubernetes.io/service-name: web }} }}
+addressType: {kind}
+ports: [{{ name: http, protocol: TCP, port: {NODE_PORT} }}]
+endpoints: [{{ addresses: ['{address}'], nodeName: {name}, conditions: {{ ready: true }} }}]
+"
+                )
+                .unwrap();
+            }
+            write!(
+                text,
+                "\
+---
+apiVersion: v1
+kind: Node
+metadata: {{ name: {name} }}
+status:
+  addresses: [{{ type: InternalIP, address: {v4} }}, {{ type: InternalIP, address: '{v6}' }}]
+  conditions: [{{ type: Ready, status: 'True' }}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{ name: speaker-{name}, namespace: landfall-system, labels: {{ component: speaker }} }}
+spec: {{ nodeName: {name}, hostNetwork: true, containers: [{{ name: speaker }}] }}
+status: {{ phase: Running, podIP: {v4}, podIPs: [{{ ip: {v4} }}] }}
+"
+            )
+            .unwrap();
+        }
+        fs::write(directory.join("cluster.yaml"), text).unwrap();
+        Self(directory)
+    }
+}
+
+impl Drop for Manifests {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Running {
+    stop: CancellationToken,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+/// Runs a speaker on a host, on a thread of its own.
+fn start(node: &Host, manifests: &Path) -> Running {
+    let stop = CancellationToken::new();
+    let (node, directory, shutdown) = (node.clone(), manifests.to_owned(), stop.clone());
+    let speaker = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let settings = Settings {
+            node: node.name().into(),
+            cluster: cluster::Settings { class: None, ignore_exclude_lb: false },
+            membership: (node.ipv4().unwrap(), 7946).into(),
+            timing: Timing::default(),
+            secret: directory.join("key"),
+            cluster_id: "test".to_owned(),
+            exclude: NamePattern::defaults(),
+            nftables: Nftables::default(),
+            addresses: Addresses {
+                health: Some(([127, 0, 0, 1], 17_472).into()),
+                metrics: Some(([127, 0, 0, 1], 9120).into()),
+            },
+        };
+        node.within(|| {
+            runtime.block_on(async {
+                let source = source::files(&directory).unwrap();
+                let store = Store::Files(FileWriter::new(&directory));
+                landfall_speaker::run(settings, source, store, shutdown).await
+            })
+        })
+        .unwrap()
+    };
+    Running { stop, thread: thread::spawn(speaker) }
+}
+
+/// Who has the address, by the neighbour table of the client.
+fn owner<'a>(client: &Host, nodes: &'a [Host], address: IpAddr) -> Option<&'a Host> {
+    let line = run(client, &format!("ip neigh show {address}"));
+    nodes.iter().find(|node| line.contains(&node.mac().unwrap().to_string()))
+}
+
+/// Asks the Service until it answers, at most `limit`, and says how long that took.
+fn answered_within(client: &Host, address: IpAddr, limit: Duration) -> Duration {
+    let start = Instant::now();
+    while start.elapsed() < limit {
+        if ask(client, address).is_some() {
+            return start.elapsed();
+        }
+    }
+    panic!("{address} did not answer within {limit:?}");
+}
+
+fn get(host: &Host, port: u16, path: &str) -> String {
+    host.within(|| {
+        let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    })
+    .unwrap()
+}
+
+#[test]
+#[ignore = "needs root and nft"]
+fn a_service_is_answered_and_survives_the_loss_of_its_owner() {
+    // Shown with --nocapture, or after a failure.
+    tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::DEBUG).init();
+    let (_lan, [n1, n2, n3, client]) = lan(["n1", "n2", "n3", "c1"]);
+    let nodes = [n1, n2, n3];
+    serve_on_all(&nodes);
+    let manifests = Manifests::of(&nodes);
+    let mut speakers: Vec<Option<Running>> =
+        nodes.iter().map(|node| Some(start(node, &manifests.0))).collect();
+    for address in [V4, V6] {
+        answered_within(&client, address, Duration::from_secs(15));
+    }
+    let first = owner(&client, &nodes, V4).expect("the client knows who answers");
+    assert_eq!(
+        owner(&client, &nodes, V6).map(Host::name),
+        Some(first.name()),
+        "both families have one owner"
+    );
+    let answers: std::collections::BTreeSet<String> =
+        (0..60).map(|_| server(&ask(&client, V4).unwrap()).to_owned()).collect();
+    assert_eq!(answers.len(), 3, "{answers:?}");
+
+    assert!(get(first, 17_472, "/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = get(first, 9120, "/metrics");
+    for line in [
+        format!(
+            "metallb_speaker_announced{{ip=\"{V4}\",node=\"{}\",protocol=\"layer2\",service=\"shop/web\"}} 1",
+            first.name()
+        ),
+        "landfall_speaker_members{state=\"alive\"} 2".to_owned(),
+        "metallb_k8s_client_config_loaded_bool 1".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line} is missing in\n{metrics}");
+    }
+    assert!(metrics.contains("metallb_layer2_gratuitous_sent{ip="), "{metrics}");
+
+    // The owner dies without a word.
+    first.cut().unwrap();
+    for address in [V4, V6] {
+        answered_within(&client, address, Duration::from_secs(5));
+    }
+    let second = owner(&client, &nodes, V4).expect("the client knows who answers");
+    assert_ne!(second.name(), first.name());
+
+    // It comes back and takes nothing back; the one that has it leaves in order.
+    first.heal().unwrap();
+    let place = nodes.iter().position(|node| node.name() == second.name()).unwrap();
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(owner(&client, &nodes, V4).map(Host::name), Some(second.name()));
+    let Running { stop, thread } = speakers[place].take().unwrap();
+    stop.cancel();
+    thread.join().unwrap().unwrap();
+    let gap = answered_within(&client, V4, Duration::from_secs(5));
+    assert!(gap < Duration::from_secs(1), "the hand-over cost {gap:?}");
+    let third = owner(&client, &nodes, V4).expect("the client knows who answers");
+    assert_ne!(third.name(), second.name());
+    assert!(run(second, "nft list tables").contains("inet landfall"), "the rules outlive the process");
+
+    for Running { stop, thread } in speakers.into_iter().flatten() {
+        stop.cancel();
+        thread.join().unwrap().unwrap();
+    }
+}

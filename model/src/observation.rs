@@ -9,7 +9,8 @@ use crate::{EndpointSlice, L2Advertisement, Labels, NodeView, Pool, ServiceKey, 
 /// is sent as [`Observation::Invalid`], and its last valid version stays in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// A Service. All of them are sent, whatever their type, so that a change of type is seen.
+    /// A Service that is of type LoadBalancer or carries what a load balancer left on it. Once sent, all its later
+    /// versions are, whatever their type, so that a change of type is seen.
     Service(ServiceKey, Option<Box<ServiceView>>),
     /// An `IPAddressPool`, by name.
     Pool(Box<str>, Option<Box<Pool>>),

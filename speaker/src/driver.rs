@@ -14,9 +14,10 @@
 //! socket buffers are full, and counted there.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant as Clock},
 };
 
@@ -44,7 +45,9 @@ const BATCH: usize = 64;
 /// Batches of frames and datagrams in a row before everything else has its turn: a flood delays, and starves nothing.
 const ROWS: u32 = 8;
 /// After the first lists were complete, statuses of an earlier process stay this long, for addresses that come back.
-const TIDY_AFTER: Duration = Duration::from_secs(10);
+const TIDY_OWN_AFTER: Duration = Duration::from_secs(10);
+/// Statuses that another node could not take back, because it died, stay this long.
+const TIDY_OTHER_AFTER: Duration = Duration::from_secs(3);
 /// Writes that are under way at the end are waited for this long.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
@@ -54,8 +57,8 @@ pub(crate) struct Driver {
     pub(crate) metrics: Metrics,
     pub(crate) node: Box<str>,
     pub(crate) peers: PeerSocket,
-    pub(crate) arp: FrameSocket,
-    pub(crate) neighbors: FrameSocket,
+    pub(crate) arp: Arc<FrameSocket>,
+    pub(crate) neighbors: Arc<FrameSocket>,
     pub(crate) groups: Groups,
     pub(crate) links: mpsc::Receiver<(IfIndex, Option<Link>)>,
     pub(crate) keys: mpsc::Receiver<Vec<Key>>,
@@ -65,6 +68,8 @@ pub(crate) struct Driver {
     pub(crate) outbox: Outbox,
     pub(crate) synced: Gate,
     pub(crate) invalid: BTreeSet<ObjectName>,
+    /// Nodes whose statuses are to be looked at, and when.
+    pub(crate) tidy: BTreeMap<Box<str>, Instant>,
     pub(crate) clock: Clock,
     pub(crate) finished: bool,
 }
@@ -72,7 +77,6 @@ pub(crate) struct Driver {
 impl Driver {
     /// Runs until the machine has handed everything over after `shutdown`.
     pub(crate) async fn run(mut self, shutdown: &CancellationToken) {
-        let mut tidy = None;
         let mut leaving = false;
         let mut row = 0;
         while !self.finished {
@@ -109,10 +113,7 @@ impl Driver {
                 Some(keys) = self.keys.recv() => self.hand_in(Input::Keys(keys)),
                 // 6. What became of writes.
                 Some(done) = self.outbox.next(), if !self.outbox.is_idle() => self.settle(&done),
-                () = until(tidy, now) => {
-                    tidy = None;
-                    self.outbox.tidy(&self.node.clone());
-                }
+                () = until(self.tidy.values().min().copied(), now) => self.start_tidying(),
                 // 7. The cluster.
                 Some(observation) = self.source.next() => {
                     let mut synced = self.observe(observation);
@@ -121,7 +122,7 @@ impl Driver {
                         synced |= self.observe(observation);
                     }
                     if synced {
-                        tidy = Some(self.now() + TIDY_AFTER);
+                        self.tidy.insert(self.node.clone(), self.now() + TIDY_OWN_AFTER);
                     }
                 }
                 // 8. Everything above had its turn.
@@ -241,7 +242,7 @@ impl Driver {
                 // A node that died cannot take its own statuses back.
                 if let Some(from) = from.filter(|from| *from != self.node && to.as_ref() == Some(&self.node))
                 {
-                    self.outbox.tidy(&from);
+                    self.tidy.insert(from, self.now() + TIDY_OTHER_AFTER);
                 }
             }
             Command::Finished => self.finished = true,
@@ -255,6 +256,13 @@ impl Driver {
         if let Err(error) = socket.send(interface, bytes) {
             tracing::debug!(op = "send", interface = interface.0, %error, "a frame was not sent");
             self.metrics.frame_unsent(kind.as_str());
+        }
+    }
+
+    fn start_tidying(&mut self) {
+        let now = self.now();
+        for (node, _) in self.tidy.extract_if(.., |_, at| *at <= now) {
+            self.outbox.tidy(&node);
         }
     }
 

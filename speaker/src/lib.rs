@@ -11,9 +11,10 @@ pub mod secret;
 pub mod sockets;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH},
 };
 
@@ -32,13 +33,16 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use self::{
     driver::Driver,
     forwarder::{describe, forward},
-    metrics::{Metrics, Shared},
+    metrics::{Metrics, Read, Shared},
     netlink::{LinkError, Links},
     nftables::Nftables,
     outbox::Outbox,
     secret::{Secret, SecretError},
     sockets::{FrameKind, FrameSocket, Groups, OpenError, PeerSocket},
 };
+
+/// Says whether packets are forwarded between interfaces.
+const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// What a speaker needs to know.
 #[derive(Clone, Debug)]
@@ -102,8 +106,8 @@ pub async fn run(
         settings;
     let probes = Probes::bind(addresses).await?;
     let peers = PeerSocket::open(membership)?;
-    let arp = FrameSocket::open(FrameKind::Arp)?;
-    let neighbors = FrameSocket::open(FrameKind::Neighbor)?;
+    let arp = Arc::new(FrameSocket::open(FrameKind::Arp)?);
+    let neighbors = Arc::new(FrameSocket::open(FrameKind::Neighbor)?);
     let groups = Groups::open()?;
     let links = Links::open()?;
     let secret = Secret::follow(&secret, &cluster_id)?;
@@ -115,6 +119,11 @@ pub async fn run(
             false
         }
     };
+    if node_port && std::fs::read_to_string(IP_FORWARD).is_ok_and(|value| value.trim() == "0") {
+        let setting = IP_FORWARD;
+        tracing::warn!(op = "forward", node = %node, setting, "this node forwards no packets, so mode node-port reaches \
+            nothing but itself; set net.ipv4.ip_forward=1");
+    }
     let (boot, seed) = entropy().map_err(Error::Entropy)?;
     let machine = Shared::new(Speaker::new(speaker::Settings {
         node: node.clone(),
@@ -128,7 +137,8 @@ pub async fn run(
         version: env!("CARGO_PKG_VERSION").into(),
     }));
     let registry = Registry::new();
-    let metrics = Metrics::new(&registry, &node, machine.clone())?;
+    let sockets = [(FrameKind::Arp, Arc::clone(&arp)), (FrameKind::Neighbor, Arc::clone(&neighbors))];
+    let metrics = Metrics::new(&registry, &node, Read { machine: machine.clone(), sockets })?;
 
     let (link_sender, link_receiver) = mpsc::channel(64);
     let (key_sender, key_receiver) = mpsc::channel(1);
@@ -160,6 +170,7 @@ pub async fn run(
         source,
         synced,
         invalid: BTreeSet::new(),
+        tidy: BTreeMap::new(),
         clock: Clock::now(),
         finished: false,
     }

@@ -16,6 +16,8 @@ use prometheus::{
     proto::MetricFamily,
 };
 
+use crate::sockets::{FrameKind, FrameSocket};
+
 /// The machine, and what it last said that it announces. The driver holds the lock while it hands something in, never
 /// while it waits; the collector while it reads.
 pub(crate) struct Machine {
@@ -56,8 +58,8 @@ impl Metrics {
     ///
     /// # Errors
     /// When a name is registered already.
-    pub(crate) fn new(registry: &Registry, node: &str, machine: Shared) -> prometheus::Result<Self> {
-        registry.register(Box::new(MachineMetrics::new(node, machine)?))?;
+    pub(crate) fn new(registry: &Registry, node: &str, read: Read) -> prometheus::Result<Self> {
+        registry.register(Box::new(Now { node: node.into(), read, families: Families::new()? }))?;
         let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
         let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help)?);
         let counters = |name: &str, help: &str, labels: &[&str]| {
@@ -124,10 +126,15 @@ fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C)
     Ok(collector)
 }
 
-/// Read from the machine when somebody asks, so that nothing stale can stay.
-struct MachineMetrics {
+/// What is read when somebody asks, so that nothing stale can stay.
+pub(crate) struct Read {
+    pub(crate) machine: Shared,
+    pub(crate) sockets: [(FrameKind, Arc<FrameSocket>); 2],
+}
+
+struct Now {
     node: Box<str>,
-    machine: Shared,
+    read: Read,
     families: Families,
 }
 
@@ -137,6 +144,7 @@ struct Families {
     layer2: [IntCounterVec; 3],
     members: IntGaugeVec,
     ignored: IntCounterVec,
+    unread: IntCounterVec,
     dropped: IntCounterVec,
     stalls: IntCounter,
 }
@@ -164,6 +172,13 @@ impl Families {
                 Opts::new("landfall_speaker_frames_ignored_total", "Frames not answered, by reason"),
                 &["reason"],
             )?,
+            unread: IntCounterVec::new(
+                Opts::new(
+                    "landfall_speaker_frames_unread_total",
+                    "Frames that the kernel dropped before this process read them, by kind",
+                ),
+                &["kind"],
+            )?,
             dropped: IntCounterVec::new(
                 Opts::new("landfall_speaker_datagrams_dropped_total", "Datagrams thrown away, by reason"),
                 &["reason"],
@@ -176,19 +191,22 @@ impl Families {
     }
 
     fn all(&self) -> Vec<&dyn Collector> {
-        let Self { announced, layer2: [received, responses, gratuitous], members, ignored, dropped, stalls } =
-            self;
-        vec![announced, received, responses, gratuitous, members, ignored, dropped, stalls]
+        let Self {
+            announced,
+            layer2: [received, responses, gratuitous],
+            members,
+            ignored,
+            unread,
+            dropped,
+            stalls,
+        } = self;
+        vec![announced, received, responses, gratuitous, members, ignored, unread, dropped, stalls]
     }
 }
 
-impl MachineMetrics {
-    fn new(node: &str, machine: Shared) -> prometheus::Result<Self> {
-        Ok(Self { node: node.into(), machine, families: Families::new()? })
-    }
-
+impl Now {
     fn fill(&self, families: &Families) {
-        let machine = self.machine.lock();
+        let machine = self.read.machine.lock();
         let Machine { speaker, announced } = &*machine;
         for service in announced {
             for address in speaker.addresses(service) {
@@ -217,10 +235,13 @@ impl MachineMetrics {
             families.dropped.with_label_values(&[reason.as_str()]).inc_by(counters.dropped(reason));
         }
         families.stalls.inc_by(counters.stalls);
+        for (kind, socket) in &self.read.sockets {
+            families.unread.with_label_values(&[kind.as_str()]).inc_by(socket.dropped());
+        }
     }
 }
 
-impl Collector for MachineMetrics {
+impl Collector for Now {
     fn desc(&self) -> Vec<&Desc> {
         self.families.all().into_iter().flat_map(Collector::desc).collect()
     }

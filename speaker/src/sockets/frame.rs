@@ -1,4 +1,9 @@
-use std::{io, mem::MaybeUninit};
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::AsRawFd as _,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use landfall_engine::{IfIndex, Mac};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -56,6 +61,7 @@ impl FrameKind {
 pub struct FrameSocket {
     socket: AsyncFd<Socket>,
     ether_type: u16,
+    dropped: AtomicU64,
 }
 
 impl FrameSocket {
@@ -81,7 +87,7 @@ impl FrameSocket {
         // SAFETY: the socket goes into the `AsyncFd`, which hands out shared references only, so its descriptor stays
         // open and the same until it is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? };
-        Ok(Self { socket, ether_type: kind.ether_type() })
+        Ok(Self { socket, ether_type: kind.ether_type(), dropped: AtomicU64::new(0) })
     }
 
     /// Waits for frames and returns those that are there, at most `limit`, each with its interface. Nothing is lost
@@ -108,6 +114,13 @@ impl FrameSocket {
         }
     }
 
+    /// How many frames the kernel has dropped because nobody read them in time.
+    pub fn dropped(&self) -> u64 {
+        // Reading them sets the kernel's counters back.
+        let new = u64::from(statistics(self.socket.get_ref()).map_or(0, |statistics| statistics.tp_drops));
+        self.dropped.fetch_add(new, Ordering::Relaxed) + new
+    }
+
     /// Puts a whole frame on the wire, at once or not at all.
     ///
     /// # Errors
@@ -117,6 +130,23 @@ impl FrameSocket {
         let address = link_address(self.ether_type, interface, Some(Mac(*destination)))?;
         self.socket.get_ref().send_to(frame, &address).map(|_| ())
     }
+}
+
+fn statistics(socket: &Socket) -> io::Result<libc::tpacket_stats> {
+    let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut length = size_of_val(&statistics) as libc::socklen_t;
+    // SAFETY: the socket is open, and pointer and length describe one `tpacket_stats`, which is what the kernel writes
+    // for this option, and nothing beyond `length`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut statistics).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(statistics) } else { Err(io::Error::last_os_error()) }
 }
 
 fn frame(bytes: &[MaybeUninit<u8>], from: &SockAddr) -> Option<(IfIndex, Vec<u8>)> {

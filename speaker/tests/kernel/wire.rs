@@ -134,6 +134,7 @@ fn the_kernel_drops_what_the_engine_would_ignore() {
                 sender.send(interface, &frame).unwrap();
             }
         });
+        assert_eq!(socket.dropped(), 0);
         let frames = socket.receive(16).await.unwrap();
         let operations: Vec<u8> = frames.iter().map(|(_, frame)| frame[21]).collect();
         assert_eq!(operations, [1]);
@@ -143,4 +144,29 @@ fn the_kernel_drops_what_the_engine_would_ignore() {
 fn interface_number(host: &Host) -> IfIndex {
     let line = run(host, "ip -o link show dev eth0");
     IfIndex(line.split(':').next().unwrap().parse().unwrap())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn frames_that_nobody_reads_are_counted() {
+    let (_lan, [node, client]) = lan(["n1", "c1"]);
+    on(&node, async || {
+        let socket = FrameSocket::open(FrameKind::Arp).unwrap();
+        let interface = interface_number(&client);
+        let sent = 20_000;
+        on(&client, async || {
+            let sender = FrameSocket::open(FrameKind::Arp).unwrap();
+            let mut frame = [node.mac().unwrap().0, client.mac().unwrap().0].concat();
+            frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+            frame.extend([0; 32]);
+            for _ in 0..sent {
+                while sender.send(interface, &frame).is_err() {}
+            }
+        });
+        let first = socket.dropped();
+        assert!(first > 0, "the receive buffer holds fewer than {sent} frames");
+        assert_eq!(socket.dropped(), first, "nothing is counted twice");
+        let read = socket.receive(sent).await.unwrap().len() as u64;
+        assert_eq!(first + read, sent as u64);
+    });
 }

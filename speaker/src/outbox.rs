@@ -192,3 +192,131 @@ async fn paused<T>(result: Result<T, WriteError>) -> Result<T, WriteError> {
     sleep(pause).await;
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use landfall_kubernetes::write::FileWriter;
+
+    use super::*;
+
+    /// A store in a folder of its own, removed at the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("landfall-outbox-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(path.join("status")).unwrap();
+            Self(path)
+        }
+
+        fn store(&self) -> Store {
+            Store::Files(FileWriter::new(&self.0))
+        }
+
+        async fn services(&self, node: &str) -> Vec<String> {
+            let found = self.store().l2_statuses(node).await.unwrap();
+            let mut names: Vec<String> = found.into_iter().map(|found| found.service.name.into()).collect();
+            names.sort_unstable();
+            names
+        }
+
+        async fn write(&self, node: &str, service: &str) {
+            let interfaces = Some(BTreeSet::new());
+            let write = L2StatusWrite { service: key(service), node: node.into(), interfaces };
+            self.store().l2_status(&write).await.unwrap();
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn key(service: &str) -> ServiceKey {
+        ServiceKey::new("shop", service)
+    }
+
+    async fn drain(outbox: &mut Outbox) -> Vec<&'static str> {
+        let mut kinds = Vec::new();
+        while let Some(done) = outbox.next().await {
+            let (kind, error) = done.outcome();
+            assert!(error.is_none(), "{kind}: {error:?}");
+            kinds.push(kind);
+        }
+        kinds
+    }
+
+    #[tokio::test]
+    async fn the_latest_status_of_a_service_stays() {
+        let place = Place::new("latest");
+        let mut outbox = Outbox::new(place.store(), "n1");
+        for (service, announced) in [
+            ("a", true),
+            ("b", true),
+            ("a", false),
+            ("b", false),
+            ("b", true),
+            ("c", false),
+            ("a", true),
+            ("a", false),
+        ] {
+            outbox.status(key(service), announced.then(BTreeSet::new));
+        }
+        let writes = drain(&mut outbox).await.len();
+        assert_eq!(place.services("n1").await, ["b"]);
+        assert!(writes <= 5, "what was replaced while it waited was not written: {writes}");
+        assert!(outbox.is_idle());
+    }
+
+    #[tokio::test]
+    async fn statuses_that_an_earlier_process_left_go() {
+        let place = Place::new("own");
+        for service in ["kept", "left", "back"] {
+            place.write("n1", service).await;
+        }
+        place.write("n2", "left").await;
+        let mut outbox = Outbox::new(place.store(), "n1");
+        outbox.status(key("kept"), Some(BTreeSet::new()));
+        outbox.status(key("back"), None);
+        outbox.status(key("back"), Some(BTreeSet::new()));
+        outbox.tidy("n1");
+        drain(&mut outbox).await;
+        assert_eq!(place.services("n1").await, ["back", "kept"]);
+        assert_eq!(place.services("n2").await, ["left"], "not ours to judge");
+    }
+
+    #[tokio::test]
+    async fn statuses_of_a_dead_node_go_where_this_node_took_over() {
+        let place = Place::new("dead");
+        for service in ["taken", "elsewhere"] {
+            place.write("n2", service).await;
+        }
+        let mut outbox = Outbox::new(place.store(), "n1");
+        outbox.status(key("taken"), Some(BTreeSet::new()));
+        drain(&mut outbox).await;
+        outbox.tidy("n2");
+        drain(&mut outbox).await;
+        assert_eq!(place.services("n2").await, ["elsewhere"]);
+        assert_eq!(place.services("n1").await, ["taken"]);
+    }
+
+    #[tokio::test]
+    async fn events_are_bounded() {
+        let place = Place::new("events");
+        let mut outbox = Outbox::new(place.store(), "n1");
+        let event = EventWrite {
+            service: key("a"),
+            uid: "u".into(),
+            severity: landfall_kubernetes::write::Severity::Normal,
+            reason: "nodeAssigned",
+            action: "Announce",
+            message: String::new(),
+        };
+        let taken = (0..EVENTS_WAITING * 2).filter(|_| outbox.event(event.clone())).count();
+        assert_eq!(taken, EVENTS_WAITING + IN_FLIGHT);
+        assert_eq!(drain(&mut outbox).await.len(), taken);
+    }
+}

@@ -64,6 +64,7 @@ fn every_situation_has_its_decision() {
         ((Me, false, none, false, zero, zero), Release),
         ((Other, true, none, true, zero, zero), Leave),
         ((Other, true, none, true, ms(9_000), zero), Leave),
+        ((Other, true, best, true, ms(9_000), zero), Leave),
         ((Other, false, none, true, ms(9_000), zero), Leave),
         ((Other, false, none, false, zero, zero), Leave),
         ((Other, false, best, true, zero, zero), Take),

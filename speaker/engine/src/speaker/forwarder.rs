@@ -28,7 +28,6 @@ pub(super) struct Forwarder {
     /// The settings say that this node can.
     wanted: bool,
     failed: bool,
-    frozen: bool,
     /// Addresses in mode `node-port` that we own, with the Services to forward for.
     needed: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     /// The same of addresses that we owned a moment ago.
@@ -50,7 +49,6 @@ impl Forwarder {
             node: node.into(),
             wanted: able,
             failed: false,
-            frozen: false,
             needed: BTreeMap::new(),
             lingering: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -66,11 +64,6 @@ impl Forwarder {
     /// Whether this node can forward, as far as it knows.
     pub(super) const fn is_able(&self) -> bool {
         self.wanted && !self.failed
-    }
-
-    /// From now on the rules stay as they are.
-    pub(super) const fn freeze(&mut self) {
-        self.frozen = true;
     }
 
     /// This node may decide now. Rules of an earlier run for addresses that it does not get back linger too.
@@ -129,7 +122,7 @@ impl Forwarder {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        if self.frozen || !self.wanted || self.under_way.is_some() {
+        if !self.wanted || self.under_way.is_some() {
             return None;
         }
         if self.retry.is_some() {
@@ -142,7 +135,7 @@ impl Forwarder {
     /// The next change, if one is due.
     pub(super) fn step(&mut self, cluster: &Cluster, now: Instant) -> Option<Command> {
         let first = self.first?;
-        if self.frozen || !self.wanted || self.under_way.is_some() {
+        if !self.wanted || self.under_way.is_some() {
             return None;
         }
         let before = self.lingering.len();

@@ -76,6 +76,8 @@ pub struct Speaker {
     port: u16,
     version: Box<str>,
     interval: Duration,
+    /// A timer that is this late means that this process stood still.
+    stall: Duration,
     cluster: Cluster,
     links: Links,
     membership: Membership,
@@ -101,6 +103,8 @@ pub struct Speaker {
     /// When shutdown ends at the latest.
     leaving: Option<Instant>,
     finished: bool,
+    /// How many groups were evaluated so far.
+    evaluations: u64,
     last: Instant,
     commands: VecDeque<Command>,
 }
@@ -115,6 +119,7 @@ impl Speaker {
             port,
             version,
             interval: timing.interval,
+            stall: timing.detection() / 2,
             cluster: Cluster::new(cluster),
             links: Links::new(exclude),
             membership: Membership::new(membership),
@@ -132,6 +137,7 @@ impl Speaker {
             mute_until: None,
             leaving: None,
             finished: false,
+            evaluations: 0,
             last: Instant::ZERO,
             commands: VecDeque::new(),
             node,
@@ -155,6 +161,9 @@ impl Speaker {
                 }
             }
             Input::Frame { interface, bytes } => {
+                if self.overslept(now) {
+                    self.handle_timeout(now);
+                }
                 self.responder.handle_frame(interface, &bytes, now);
                 self.drain_responder();
                 return;
@@ -210,6 +219,12 @@ impl Speaker {
         self.commands.pop_front()
     }
 
+    /// How many times a group of addresses was decided about. It rises with what changes, not with what there is.
+    #[must_use]
+    pub const fn evaluations(&self) -> u64 {
+        self.evaluations
+    }
+
     /// Its membership, to read.
     #[must_use]
     pub const fn membership(&self) -> &Membership {
@@ -226,6 +241,11 @@ impl Speaker {
     #[must_use]
     pub const fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// This process stood still, and does not know it yet. Others may own what it would answer for.
+    fn overslept(&self, now: Instant) -> bool {
+        self.membership.poll_timeout().is_some_and(|due| now.since(due) > self.stall)
     }
 
     fn observe(&mut self, observation: Observation) {
@@ -256,7 +276,6 @@ impl Speaker {
             return;
         }
         self.leaving = Some(now + SHUTDOWN);
-        self.forwarder.freeze();
         self.membership.leave(now);
         self.present(now);
     }

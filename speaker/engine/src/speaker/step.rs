@@ -151,6 +151,7 @@ impl Speaker {
 
     fn evaluate_group(&mut self, id: GroupId, now: Instant) {
         let Some(appraisal) = self.cluster.appraise(id) else { return };
+        self.evaluations += 1;
         let role = self.ownership.evaluate(id, &appraisal, now);
         let mut changes = Vec::new();
         let mut announcements = match role {

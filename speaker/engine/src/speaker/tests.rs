@@ -1,1 +1,242 @@
+use landfall_model::{EXCLUDE_LABEL, NodeView, Reason};
 
+use super::*;
+use crate::{
+    IfIndex, Link, Mac,
+    objects::{
+        advertisement, ip, key, node, pool, proxied, see_advertisement, see_node, see_pool, see_service,
+        see_slice, service, slice,
+    },
+};
+
+fn settings() -> Settings {
+    Settings {
+        node: "a".into(),
+        cluster: cluster::Settings::default(),
+        boot: BootId { seconds: 1, random: 1 },
+        seed: 1,
+        timing: Timing::default(),
+        port: 7_946,
+        exclude: NamePattern::defaults(),
+        node_port: true,
+        version: "0".into(),
+    }
+}
+
+fn link() -> Link {
+    Link {
+        index: IfIndex(2),
+        name: "eth0".into(),
+        mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+        running: true,
+        broadcast: true,
+        arp: true,
+        enslaved: false,
+        loopback: false,
+        addresses: vec!["10.0.0.1/8".parse().unwrap()],
+        default_v4: true,
+        default_v6: false,
+    }
+}
+
+/// When a speaker without peers has settled.
+const START: Instant = Instant::from_micros(1_100_000);
+
+/// The only speaker of a cluster of some nodes, which sees what `observations` give and then all there is, at [`START`].
+fn alone(nodes: usize, observations: impl IntoIterator<Item = Observation>) -> Speaker {
+    let mut speaker = Speaker::new(settings());
+    let now = Instant::from_micros(1);
+    speaker.handle(Input::Link(IfIndex(2), Some(link())), now);
+    speaker.handle(Input::Observed(see_node(node("a"))), now);
+    for number in 1..nodes {
+        speaker.handle(Input::Observed(see_node(node(&format!("n{number}")))), now);
+    }
+    speaker.handle(Input::Observed(see_pool(pool("lan", &["10.0.0.0/8"]))), now);
+    speaker.handle(Input::Observed(see_advertisement(advertisement("all"))), now);
+    for observation in observations {
+        speaker.handle(Input::Observed(observation), now);
+    }
+    speaker.handle(Input::Observed(Observation::Synced), now);
+    assert!(!speaker.snapshot().ready);
+    speaker.handle_timeout(START);
+    speaker
+}
+
+fn many(services: usize) -> impl Iterator<Item = Observation> {
+    (0..services).flat_map(|number| {
+        let (name, address) = (format!("s{number}"), format!("10.1.{}.{}", number / 256, number % 256));
+        [see_slice(slice(&name, &["a"])), see_service(service(&name, &[&address]))]
+    })
+}
+
+fn drain(speaker: &mut Speaker) -> Vec<Command> {
+    std::iter::from_fn(|| speaker.next_command()).collect()
+}
+
+fn settle(speaker: &mut Speaker, now: Instant) {
+    while speaker.poll_timeout().is_some_and(|due| due <= now) {
+        speaker.handle_timeout(now);
+        drain(speaker);
+    }
+}
+
+#[test]
+fn cost_follows_change() {
+    let mut speaker = alone(50, many(500));
+    let mut now = START;
+    settle(&mut speaker, now);
+    assert_eq!(speaker.snapshot().owners.len(), 500);
+    let mut evaluated = |observation: Observation| {
+        now += Duration::from_secs(1);
+        let before = speaker.evaluations();
+        speaker.handle(Input::Observed(observation), now);
+        settle(&mut speaker, now);
+        speaker.evaluations() - before
+    };
+    assert_eq!(evaluated(see_slice(slice("s7", &["a", "n1"]))), 1, "endpoints of one Service");
+    let mut labelled = service("s7", &["10.1.0.7"]);
+    labelled.labels.clear();
+    assert_eq!(evaluated(see_service(labelled)), 1, "one Service");
+    let bystander = NodeView { ready: false, ..node("n7") };
+    assert_eq!(evaluated(see_node(bystander)), 0, "a node that owns nothing");
+    assert_eq!(evaluated(see_pool(pool("other", &["192.0.2.0/24"]))), 0, "a pool without a Service");
+    let mut elsewhere = advertisement("elsewhere");
+    elsewhere.pools = BTreeSet::from(["other".into()]);
+    assert_eq!(evaluated(see_advertisement(elsewhere)), 0, "an advertisement of that pool");
+    assert_eq!(evaluated(see_slice(slice("unknown", &["a"]))), 0, "endpoints of no Service of ours");
+}
+
+#[test]
+fn a_large_cluster_is_worked_through_in_steps() {
+    let mut speaker = alone(1, many(200));
+    // Many members that are candidates for everything make each decision dear.
+    for number in 0..2_000 {
+        let node = format!("m{number}");
+        speaker.cluster.observe(see_node(self::node(&node)));
+        let links = Some(speaker.links.summary().to_vec());
+        let member = Member { state: MemberState::Alive { settled: true }, links, node_port: true };
+        speaker.cluster.set_member(&node, Some(member));
+    }
+    let now = START + Duration::from_secs(1);
+    settle(&mut speaker, now);
+    speaker.cluster.observe(see_advertisement({
+        let mut all = advertisement("all");
+        all.interfaces = BTreeSet::from(["eth0".into()]);
+        all
+    }));
+    let before = speaker.evaluations();
+    speaker.handle_timeout(now);
+    let first = speaker.evaluations() - before;
+    assert!((1..200).contains(&first), "{first} groups in one step");
+    assert_eq!(speaker.poll_timeout(), Some(now), "more at once");
+    settle(&mut speaker, now);
+    assert_eq!(speaker.evaluations() - before, 200);
+}
+
+#[test]
+fn it_owns_answers_and_reports() {
+    let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
+    let commands = drain(&mut speaker);
+    let place = |wanted: &dyn Fn(&Command) -> bool| commands.iter().position(wanted).unwrap();
+    place(&|command| matches!(command, Command::Ownership { to: Some(to), .. } if **to == *"a"));
+    place(&|command| matches!(command, Command::SendFrame { .. }));
+    place(&|command| matches!(command, Command::Status { interfaces: Some(_), .. }));
+    place(&|command| matches!(command, Command::Event { reason: "nodeAssigned", warning: false, .. }));
+    assert!(
+        !commands.iter().any(|command| matches!(command, Command::Forward(_))),
+        "mode announce needs no rules"
+    );
+    assert_eq!(speaker.reason(&key("web")), Reason::Owner);
+}
+
+#[test]
+fn it_claims_then_programs_then_answers() {
+    let web = proxied(service("web", &["10.1.0.1"]));
+    let mut with_address = node("a");
+    with_address.addresses = vec![ip("10.0.0.1")];
+    let mut speaker = alone(1, [see_node(with_address), see_slice(slice("web", &["a"])), see_service(web)]);
+    let now = START + Duration::from_millis(2);
+    let commands = drain(&mut speaker);
+    assert!(commands.iter().any(|command| matches!(command, Command::Forward(_))));
+    assert!(
+        !commands.iter().any(|command| matches!(command, Command::SendFrame { .. } | Command::Status { .. }))
+    );
+    assert_eq!(speaker.reason(&key("web")), Reason::ForwardingUnavailable);
+    speaker.handle(Input::Forwarding(Ok(())), now);
+    let commands = drain(&mut speaker);
+    assert!(commands.iter().any(|command| matches!(command, Command::SendFrame { .. })));
+    assert!(commands.iter().any(|command| matches!(command, Command::Status { .. })));
+    assert_eq!(speaker.reason(&key("web")), Reason::Owner);
+
+    speaker.handle(Input::Forwarding(Err("late, and nobody asked".into())), now);
+    assert_eq!(speaker.reason(&key("web")), Reason::Owner);
+}
+
+#[test]
+fn services_that_are_not_announced_have_a_reason() {
+    let mut speaker = alone(
+        2,
+        [
+            see_service(service("no-address", &[])),
+            see_service(service("elsewhere", &["192.0.2.1"])),
+            see_service(service("no-endpoints", &["10.1.0.1"])),
+        ],
+    );
+    drain(&mut speaker);
+    let reason = |name: &str| speaker.reason(&key(name));
+    assert_eq!(reason("no-address"), Reason::NoAddress);
+    assert_eq!(reason("elsewhere"), Reason::AddressNotInPools);
+    assert_eq!(reason("no-endpoints"), Reason::NoEndpoints);
+    let snapshot = speaker.snapshot();
+    assert!(snapshot.ready);
+    assert_eq!(snapshot.services.len(), 3);
+    assert!(snapshot.owners.is_empty());
+
+    let now = START + Duration::from_millis(2);
+    speaker.handle(Input::Observed(see_slice(slice("no-endpoints", &["a"]))), now);
+    let mut excluded = node("a");
+    excluded.labels.insert(EXCLUDE_LABEL.to_owned(), String::new());
+    speaker.handle(Input::Observed(see_node(excluded)), now);
+    assert_eq!(speaker.reason(&key("no-endpoints")), Reason::NodeExcluded);
+    let reasons = speaker.reasons(&key("no-endpoints"));
+    assert_eq!(reasons["a"], Some(Reason::NodeExcluded));
+    assert_eq!(reasons["n1"], Some(Reason::SpeakerNotAlive));
+}
+
+#[test]
+fn links_that_change_move_the_answers() {
+    let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
+    let now = START + Duration::from_millis(2);
+    drain(&mut speaker);
+    let on = |speaker: &Speaker| speaker.responder().interfaces(ip("10.1.0.1")).cloned();
+    assert_eq!(on(&speaker), Some(BTreeSet::from([IfIndex(2)])));
+    // The interface is made anew under the same name.
+    speaker.handle(Input::Link(IfIndex(9), Some(Link { index: IfIndex(9), ..link() })), now);
+    speaker.handle(Input::Link(IfIndex(2), None), now);
+    assert_eq!(on(&speaker), Some(BTreeSet::from([IfIndex(9)])));
+    speaker.handle(Input::Link(IfIndex(9), None), now);
+    assert_eq!(on(&speaker), None, "no link, no candidate, no answer");
+    assert_eq!(speaker.reason(&key("web")), Reason::NoUsableLink);
+    speaker.handle(Input::Link(IfIndex(2), Some(link())), now);
+    assert_eq!(on(&speaker), Some(BTreeSet::from([IfIndex(2)])));
+}
+
+#[test]
+fn nothing_happens_before_everything_was_listed() {
+    let mut speaker = Speaker::new(settings());
+    let now = Instant::from_micros(1);
+    speaker.handle(Input::Link(IfIndex(2), Some(link())), now);
+    speaker.handle(Input::Observed(see_node(node("a"))), now);
+    speaker.handle(Input::Observed(see_pool(pool("lan", &["10.0.0.0/8"]))), now);
+    speaker.handle(Input::Observed(see_advertisement(advertisement("all"))), now);
+    speaker.handle(Input::Observed(see_slice(slice("web", &["a"]))), now);
+    speaker.handle(Input::Observed(see_service(service("web", &["10.1.0.1"]))), now);
+    speaker.handle_timeout(now + Duration::from_secs(60));
+    assert_eq!(drain(&mut speaker), []);
+    assert!(!speaker.snapshot().ready);
+    speaker.handle(Input::Shutdown, now + Duration::from_secs(61));
+    assert_eq!(drain(&mut speaker), [Command::Finished]);
+    assert_eq!(speaker.poll_timeout(), None);
+    speaker.handle(Input::Observed(Observation::Synced), now + Duration::from_secs(62));
+    assert_eq!(drain(&mut speaker), [], "it is over");
+}

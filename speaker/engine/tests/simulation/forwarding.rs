@@ -89,6 +89,26 @@ fn a_dead_node_gets_no_more_packets() {
 }
 
 #[test]
+fn endpoints_of_a_dead_node_get_no_more_packets() {
+    let mut lan = lan_with(&[], 7);
+    lan.run_ms(3_000);
+    let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+    lan.see(see_slice(slice("web", &[line[1], line[2]])));
+    lan.see(see_service(proxied(service("web", &[ADDRESS]))));
+    lan.run_ms(500);
+    let (owner, dead) = (lan.index(line[0]), lan.index(line[2]));
+    let endpoint =
+        |number: u8| Backend::Endpoint(std::net::SocketAddr::new(ip(&format!("10.244.0.{number}")), 8_080));
+    // No endpoint runs on the owner, so its own share goes straight to all of them.
+    assert!(backends(&lan, owner).contains(&endpoint(1)));
+    assert!(backends(&lan, owner).contains(&endpoint(2)));
+    lan.kill(dead);
+    lan.run_ms(700);
+    assert!(backends(&lan, owner).contains(&endpoint(1)));
+    assert!(!backends(&lan, owner).contains(&endpoint(2)));
+}
+
+#[test]
 fn the_heir_forwards_and_the_loser_lingers() {
     let mut lan = lan_with(&[], 4);
     expose(&mut lan);

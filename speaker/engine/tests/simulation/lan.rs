@@ -225,6 +225,16 @@ impl Lan {
         }
     }
 
+    /// The whole machine stood still: what was sent to it meanwhile is lost.
+    pub(crate) fn wake(&mut self, index: usize) {
+        let (facts, lost): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.hosts[index].backlog)
+            .into_iter()
+            .partition(|delivery| matches!(delivery, Delivery::Observed { .. } | Delivery::Forwarded { .. }));
+        drop(lost);
+        self.hosts[index].backlog = facts;
+        self.resume(index);
+    }
+
     /// Puts these hosts on the other side of a cut.
     pub(crate) fn cut(&mut self, away: &[usize]) {
         for (index, host) in self.hosts.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! The text of the forwarding rules, against a committed one. `LANDFALL_OVERWRITE_GOLDEN=1` writes it anew.
+//! The text of the forwarding rules, against a committed one. `LANDFALL_BLESS=1` writes it anew.
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -103,7 +103,7 @@ fn shortened(text: &str) -> String {
 fn the_rules_are_those_that_were_reviewed() {
     let text = shortened(Ruleset::of(&example()).text());
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ruleset.nft");
-    if std::env::var_os("LANDFALL_OVERWRITE_GOLDEN").is_some() {
+    if std::env::var_os("LANDFALL_BLESS").is_some() {
         fs::write(&file, &text).unwrap();
     }
     let golden = fs::read_to_string(&file).unwrap();

@@ -43,6 +43,8 @@ reasons! {
     FamilyMissing,
     /// Every address of the pool is in use.
     PoolExhausted,
+    /// The pool exists, and no version of it is in force: it cannot be read, or overlaps another.
+    PoolNotInForce,
     /// The requested address is in no pool.
     AddressNotInPools,
     /// The requested addresses lie in different pools.

@@ -17,6 +17,8 @@ pub(crate) struct Case<'a> {
     pub(crate) our_class: bool,
     /// Since this process plans, it had addresses of ours.
     pub(crate) was_ours: bool,
+    /// The pool that its addresses come from exists and is not in force: it cannot be read, or overlaps another.
+    pub(crate) pool_suspended: bool,
     /// The addresses in its status are not those that the last decision saw or wrote.
     pub(crate) edited: bool,
 }
@@ -60,12 +62,14 @@ pub(crate) fn decide(allocator: &mut Allocator, case: &Case<'_>) -> Decision {
     if view.deleting {
         return deleted(allocator, case, ownership);
     }
+    let request = Request::of(view, case.namespace_labels);
     let moved = match ownership {
         Ownership::Foreign => return foreign(allocator, view),
+        Ownership::Marked if suspended(allocator, case, &request) => return suspend(allocator, view),
         Ownership::Empty => None,
         Ownership::Marked | Ownership::Recognised => take_over(allocator, case),
     };
-    match Request::of(view, case.namespace_labels) {
+    match request {
         Ok(request) => serve(allocator, case, &request, moved),
         Err(rejection) => unreadable(allocator, case, rejection, moved),
     }
@@ -79,11 +83,13 @@ fn not_load_balancer(allocator: &mut Allocator, case: &Case<'_>) -> Decision {
 
 /// Never touched, unless this process gave it what it has.
 fn other_class(allocator: &mut Allocator, case: &Case<'_>) -> Decision {
-    allocator.release(&case.view.key);
-    if case.was_ours {
+    let view = case.view;
+    allocator.release(&view.key);
+    let unchanged = !case.edited && view.addresses().count() == view.ingress.len();
+    if case.was_ours && (view.ingress.is_empty() || unchanged) {
         Decision::bare(Target::Release, Vec::new())
     } else {
-        Decision::bare(Target::Leave, case.view.conditions.clone())
+        Decision::bare(Target::Leave, view.conditions.clone())
     }
 }
 
@@ -106,6 +112,42 @@ fn foreign(allocator: &mut Allocator, view: &ServiceView) -> Decision {
     Decision {
         waiting: Some((Reason::ForeignStatus, message.to_owned())),
         ..Decision::bare(Target::Leave, vec![allocated(view, false, Reason::ForeignStatus, message)])
+    }
+}
+
+/// A pool that became invalid, or overlaps another, while no controller looked must not take the addresses away that
+/// come from it: nobody else can get them as long as they lie in no other pool.
+fn suspended(allocator: &Allocator, case: &Case<'_>, request: &Result<Request<'_>, Rejection>) -> bool {
+    let view = case.view;
+    let wanted = match request {
+        Ok(request) => {
+            let mut observed: Vec<IpAddr> = view.addresses().collect();
+            observed.sort_unstable();
+            let fits = observed.iter().all(|a| request.demand.families().contains(&Family::of(*a)));
+            let of_pool = request.pool.is_none() || request.pool == view.requests.allocated_from.as_deref();
+            fits && of_pool && (request.addresses.is_empty() || request.addresses == observed)
+        }
+        Err(rejection) => rejection.reason == Reason::InvalidRequest,
+    };
+    case.pool_suspended && wanted && view.addresses().all(|address| allocator.pool_of(address).is_none())
+}
+
+fn suspend(allocator: &mut Allocator, view: &ServiceView) -> Decision {
+    allocator.release(&view.key);
+    let pool = view.requests.allocated_from.clone();
+    let message = format!(
+        "pool {} is not in force, since it cannot be read or overlaps another pool; its addresses stay as they are \
+         until the pool is mended or deleted",
+        pool.as_deref().unwrap_or_default()
+    );
+    let (mode, _) = forwarding(view);
+    let ingress = view.addresses().map(|address| (address, mode)).collect();
+    Decision {
+        waiting: Some((Reason::PoolNotInForce, message.clone())),
+        ..Decision::bare(
+            Target::Set { ingress, pool },
+            vec![allocated(view, false, Reason::PoolNotInForce, &message)],
+        )
     }
 }
 
@@ -275,19 +317,28 @@ fn queues_for(allocator: &mut Allocator, request: &Request<'_>, rejection: &Reje
     if !request.addresses.is_empty() {
         queues.extend(request.addresses.iter().copied().map(Queue::Address));
     } else if let Some(pool) = request.pool {
-        let full: Vec<Family> =
-            families.iter().copied().filter(|family| !allocator.has_free(pool, *family)).collect();
-        queues.extend(full.into_iter().map(|family| Queue::Pool(pool.into(), family)));
+        queues.extend(full(allocator, pool, families));
     } else {
-        queues.extend(families.iter().copied().map(Queue::General));
+        // Who must have both families from one pool and shares no address has no use for one that is free alone.
+        if request.demand == Demand::Both && queues.is_empty() {
+            queues.push(Queue::GeneralBoth);
+        } else {
+            queues.extend(families.iter().copied().map(Queue::General));
+        }
         for (name, reason) in &rejection.rejected {
             let pinned = allocator.pool(name).is_some_and(|pool| pool.allocation.is_some());
             if pinned && *reason == Reason::PoolExhausted {
-                queues.extend(families.iter().map(|family| Queue::Pool(name.clone(), *family)));
+                queues.extend(full(allocator, name, families));
             }
         }
     }
     queues
+}
+
+/// The families of which the pool has nothing free.
+fn full(allocator: &mut Allocator, pool: &str, families: &[Family]) -> Vec<Queue> {
+    let full = families.iter().filter(|family| !allocator.has_free(pool, **family));
+    full.map(|family| Queue::Pool(pool.into(), *family)).collect()
 }
 
 /// The mode for kube-proxy, and what is wrong with the one asked for.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use landfall_model::{Ingress, Reason, ServiceView};
 use landfall_pool::Allocator;
 
@@ -45,4 +47,12 @@ pub(crate) fn marked(view: &ServiceView) -> bool {
 /// Whether the status says that we left somebody else's alone.
 pub(crate) fn marked_foreign(view: &ServiceView) -> bool {
     view.conditions.iter().any(|c| c.reason == Reason::ForeignStatus)
+}
+
+/// Whether the pool that the Service's addresses come from exists, and no version of it could be brought into force
+/// since this process started.
+pub(crate) fn suspended(view: &ServiceView, unreadable: &BTreeSet<Box<str>>, allocator: &Allocator) -> bool {
+    view.requests.allocated_from.as_deref().is_some_and(|pool| {
+        allocator.pool(pool).is_none() && (unreadable.contains(pool) || allocator.is_refused(pool))
+    })
 }

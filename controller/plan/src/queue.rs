@@ -14,6 +14,8 @@ pub(crate) type Age = (i64, ServiceKey);
 pub(crate) enum Queue {
     /// A free address of this family in any pool that is not pinned.
     General(Family),
+    /// Free addresses of both families in one pool that is not pinned.
+    GeneralBoth,
     /// A free address of this family in this pool.
     Pool(Box<str>, Family),
     /// A place on an address with this sharing key.

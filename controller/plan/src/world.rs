@@ -9,10 +9,13 @@ use crate::{
     Effect, Outcome, Plan, ServiceWrite,
     decide::{Case, decide},
     entry::{Decided, Entry},
-    ownership::Ownership,
+    ownership::{Ownership, suspended},
     queue::{Age, Queue, Queues},
     report::{Due, Reports},
 };
+
+/// The kind of pools in [`ObjectName::kind`].
+const POOL_KIND: &str = "IPAddressPool";
 
 /// What the operator chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,9 +37,13 @@ pub struct World {
     offered: BTreeMap<Box<str>, Pool>,
     allocator: Allocator,
     invalid: BTreeMap<ObjectName, Invalid>,
+    /// Pools whose newest version cannot be read.
+    unreadable: BTreeSet<Box<str>>,
     dirty: BTreeSet<Age>,
     queues: Queues,
     waiting: BTreeSet<ServiceKey>,
+    /// All that wait are to be looked at again.
+    reconsider: bool,
     waiting_by_reason: BTreeMap<Reason, usize>,
     /// Pools and families with something free to offer, and who was asked last.
     offers: BTreeMap<(Box<str>, Family), Option<Age>>,
@@ -59,8 +66,7 @@ impl World {
             Observation::Service(key, None) => self.remove_service(&key),
             Observation::Pool(name, pool) => self.observe_pool(name, pool),
             Observation::Namespace(name, labels) => self.observe_namespace(name, labels),
-            Observation::Invalid(object, Some(invalid)) => drop(self.invalid.insert(object, *invalid)),
-            Observation::Invalid(object, None) => drop(self.invalid.remove(&object)),
+            Observation::Invalid(object, invalid) => self.observe_invalid(object, invalid),
             Observation::Synced => self.begin(),
             Observation::L2Advertisement(..)
             | Observation::Node(..)
@@ -106,6 +112,12 @@ impl World {
             }
         }
         self.absorb_changes();
+        if std::mem::take(&mut self.reconsider) {
+            self.dirty.extend(self.waiting.iter().filter_map(|key| Some(self.services.get(key)?.age())));
+        }
+        for (_, key) in self.with_addresses() {
+            self.examine(&key, now, &mut effects);
+        }
         loop {
             while let Some((_, key)) = self.dirty.pop_first() {
                 self.examine(&key, now, &mut effects);
@@ -131,6 +143,7 @@ impl World {
         self.dirty.clear();
         self.queues = Queues::default();
         self.waiting.clear();
+        self.reconsider = false;
         self.waiting_by_reason.clear();
         self.offers.clear();
         self.retries.clear();
@@ -218,7 +231,11 @@ impl World {
         }
         let update = match pool {
             Some(pool) => self.allocator.set_pool(*pool),
-            None => self.allocator.remove_pool(&name),
+            None => {
+                // Those whose addresses come from it wait for just this.
+                self.reconsider |= self.deciding && self.allocator.is_refused(&name);
+                self.allocator.remove_pool(&name)
+            }
         };
         self.pools_changed(update);
     }
@@ -232,9 +249,25 @@ impl World {
             self.reports.touch(pool);
         }
         if self.deciding {
-            let concerned: Vec<ServiceKey> =
-                update.holders.into_iter().chain(self.waiting.iter().cloned()).collect();
-            self.mark(&concerned);
+            let holders = update.holders.iter().filter_map(|key| self.services.get(key));
+            self.dirty.extend(holders.map(Entry::age));
+            self.reconsider = true;
+        }
+    }
+
+    fn observe_invalid(&mut self, object: ObjectName, invalid: Option<Box<Invalid>>) {
+        let pool = object.kind == POOL_KIND;
+        match invalid {
+            Some(invalid) => {
+                if pool {
+                    self.unreadable.insert(object.name.clone());
+                }
+                self.invalid.insert(object, *invalid);
+            }
+            None => {
+                self.reconsider |= pool && self.unreadable.remove(&object.name) && self.deciding;
+                self.invalid.remove(&object);
+            }
         }
     }
 
@@ -308,12 +341,14 @@ impl World {
         }
         self.examined += 1;
         let none = Labels::new();
+        let pool_suspended = suspended(&entry.view, &self.unreadable, &self.allocator);
         let mut decision = decide(
             &mut self.allocator,
             &Case {
                 view: &entry.view,
                 namespace_labels: self.namespaces.get(&key.namespace).unwrap_or(&none),
                 our_class: entry.view.class == self.settings.class,
+                pool_suspended,
                 was_ours: entry.decided.ours,
                 edited: entry.edited(),
             },
@@ -366,8 +401,10 @@ impl World {
                 let asked = offer.get().as_ref();
                 let named = self.queues.next(&Queue::Pool(pool.clone(), *family), asked);
                 let open = self.allocator.pool(pool).is_some_and(|p| p.auto_assign && p.allocation.is_none());
+                let both = open && [Family::V4, Family::V6].iter().all(|f| self.allocator.has_free(pool, *f));
                 let general = if open { self.queues.next(&Queue::General(*family), asked) } else { None };
-                if let Some(age) = named.into_iter().chain(general).min().cloned() {
+                let both = if both { self.queues.next(&Queue::GeneralBoth, asked) } else { None };
+                if let Some(age) = named.into_iter().chain(general).chain(both).min().cloned() {
                     offer.insert(Some(age.clone()));
                     return Some(age);
                 }
@@ -377,9 +414,13 @@ impl World {
         None
     }
 
-    fn mark(&mut self, services: &[ServiceKey]) {
-        let ages = services.iter().filter_map(|key| self.services.get(key)).map(Entry::age);
-        self.dirty.extend(ages);
+    /// Takes those out of `dirty` that have something in their status. They come before those that have nothing:
+    /// what they lose is there for the others in the same plan, and what they may keep nobody else gets first.
+    fn with_addresses(&mut self) -> BTreeSet<Age> {
+        let shows = |(_, key): &Age| self.services.get(key).is_some_and(|e| !e.view.ingress.is_empty());
+        let (first, rest) = std::mem::take(&mut self.dirty).into_iter().partition(shows);
+        self.dirty = rest;
+        first
     }
 }
 

@@ -54,7 +54,7 @@ pub enum Change {
     Users {
         /// The address.
         address: IpAddr,
-        /// Its sharing key now.
+        /// Its sharing key, if there may be room for others with that key now that was not there before.
         key: Option<Box<str>>,
     },
 }
@@ -164,8 +164,8 @@ impl Allocator {
         if holding.sharing != request.claimant.sharing || !dropped.is_empty() {
             self.release_silently(service);
             self.hold(&request.claimant, kept.clone());
-            for address in &dropped {
-                self.announce_change(*address);
+            for address in held {
+                self.announce_change(address);
             }
         }
         let missing = match request.demand {
@@ -327,6 +327,8 @@ impl Allocator {
             let first = !self.addresses.contains_key(address);
             let occupancy = self.addresses.entry(*address).or_default();
             occupancy.join(claimant.service, &claimant.sharing);
+            // One more on an address that is shared already leaves less room to others, not more.
+            let key = if first { occupancy.key.clone() } else { None };
             if let Some((pool, position)) = place
                 && let Some(state) = self.pools.get_mut(&pool)
             {
@@ -335,7 +337,7 @@ impl Allocator {
                 }
                 state.join_group(position, family, occupancy);
             }
-            self.changes.push(Change::Users { address: *address, key: occupancy.key.clone() });
+            self.changes.push(Change::Users { address: *address, key });
         }
         let holding = Holding { addresses, sharing: claimant.sharing.clone() };
         self.holdings.insert(claimant.service.clone(), holding);

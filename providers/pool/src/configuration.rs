@@ -80,6 +80,12 @@ impl Allocator {
         self.refused.iter().map(|(name, refused)| (&**name, refused))
     }
 
+    /// Whether the pool's newest version is not in force.
+    #[must_use]
+    pub fn is_refused(&self, name: &str) -> bool {
+        self.refused.contains_key(name)
+    }
+
     fn retry_refused(&mut self, update: &mut PoolUpdate) {
         if update.pools.is_empty() {
             return;

@@ -1,6 +1,6 @@
 //! The first plan of a leader, and restarts.
 
-use landfall_model::{Observation, Reason};
+use landfall_model::{Invalid, ObjectName, Observation, Reason};
 use landfall_plan::{Plan, Settings, World};
 
 use crate::cluster::*;
@@ -110,4 +110,64 @@ fn of_two_pools_that_overlap_at_start_the_used_one_wins() {
         Some("b-used"),
         "else by name"
     );
+}
+
+/// A mistake in a pool that was made while no controller looked moves nobody.
+#[test]
+fn addresses_of_a_pool_that_is_not_in_force_stay() {
+    let invalid = |why: Option<&str>| {
+        let name =
+            ObjectName { kind: "IPAddressPool", namespace: "landfall-system".into(), name: "a".into() };
+        let invalid =
+            |text: &str| Box::new(Invalid { field: "spec.addresses[0]".into(), message: text.into() });
+        Observation::Invalid(name, why.map(invalid))
+    };
+    let start = |overlaps: bool| {
+        let mut cluster = Cluster::new(&[pool("a", &["192.0.2.0/29"])]);
+        cluster.set(service("web"));
+        let mut next = Cluster::new(&[]);
+        next.world = World::new(Settings::default());
+        next.apply(cluster.stored[&key("web")].clone());
+        next.apply(service("other"));
+        if overlaps {
+            next.set_pool(pool("0", &["192.0.2.4/30"]));
+            next.set_pool(pool("a", &["192.0.2.0/29"]));
+        } else {
+            next.world.observe(invalid(Some("no")));
+        }
+        (next, overlaps)
+    };
+    for (mut cluster, overlaps) in [start(false), start(true)] {
+        // Of two pools that overlap the first by name wins where both are in use.
+        if overlaps {
+            cluster.apply(service("user").status(&["192.0.2.7"]).marked("0"));
+        }
+        cluster.world.observe(Observation::Synced);
+        cluster.settle();
+        assert_eq!(cluster.status("web"), ["192.0.2.0"], "{overlaps}");
+        assert_eq!(cluster.allocated("web"), Some((false, Reason::PoolNotInForce)));
+        assert!(cluster.world.waiting().any(|(_, reason, _)| reason == Reason::PoolNotInForce));
+        cluster.take_events();
+        cluster.take_writes();
+        cluster.set(service("web").with(|s| drop(s.labels.insert("x".into(), "y".into()))));
+        assert_eq!((cluster.take_events(), cluster.take_writes()), (vec![], vec![]));
+        // Mended: it is as if nothing had been.
+        let mut mended = cluster.clone();
+        if overlaps {
+            mended.set_pool(pool("0", &["192.0.2.6/31"]));
+            mended.set_pool(pool("a", &["192.0.2.0/30"]));
+        } else {
+            mended.world.observe(invalid(None));
+            mended.set_pool(pool("a", &["192.0.2.0/29"]));
+        }
+        mended.settle();
+        assert_eq!(mended.status("web"), ["192.0.2.0"], "{overlaps}");
+        assert_eq!(mended.allocated("web"), Some((true, Reason::Allocated)));
+        assert_ne!(mended.status("other"), ["192.0.2.0"]);
+        // Deleted: what was of it goes.
+        cluster.world.observe(invalid(None));
+        cluster.remove_pool("a");
+        cluster.settle();
+        assert_ne!(cluster.status("web"), ["192.0.2.0"], "{overlaps}");
+    }
 }

@@ -79,6 +79,14 @@ pub enum Error {
         /// The process, which was killed.
         pid: u32,
     },
+    /// A process did not stop running although it was told to.
+    #[error("{name:?} ({pid}) got SIGSTOP and still runs")]
+    Unpaused {
+        /// The program.
+        name: String,
+        /// The process.
+        pid: u32,
+    },
     /// Processes did not go away although they were killed.
     #[error("processes {pids:?} inside {namespaces} were killed and are still there")]
     Survivors {

@@ -227,12 +227,13 @@ impl Host {
         self.port_command("down")
     }
 
-    /// Plugs the cable in again after [`Host::link_down`].
+    /// Plugs the cable in again after [`Host::link_down`]; it can be used at once.
     ///
     /// # Errors
     /// When `ip` fails or this is a pod.
     pub fn link_up(&self) -> Result<()> {
-        self.port_command("up")
+        self.port_command("up")?;
+        self.wait_until_up()
     }
 
     /// Loses this share of the frames from and to the host, at random, in per mille per direction; 0 ends it.
@@ -251,7 +252,8 @@ impl Host {
     pub fn heal(&self) -> Result<()> {
         let port = self.port()?.to_owned();
         self.lan()?.change_faults(|faults| faults.heal(&port))?;
-        self.port_command(&format!("master {} up", crate::lan::BRIDGE))
+        self.port_command(&format!("master {} up", crate::lan::BRIDGE))?;
+        self.wait_until_up()
     }
 
     /// Kills every process inside the host (not those in pods behind it), whoever started it, and waits until all are gone.
@@ -306,6 +308,11 @@ impl Host {
     fn port_command(&self, what: &str) -> Result<()> {
         let port = self.port()?;
         tool::ip(Some(&self.lan()?.switch), &[format!("link set {port} {what}")])
+    }
+
+    fn wait_until_up(&self) -> Result<()> {
+        tool::wait_until_up(self.namespace(), Self::INTERFACE)?;
+        tool::wait_until_up(&self.lan()?.switch, self.port()?)
     }
 
     fn processes(&self) -> MutexGuard<'_, Vec<Process>> {

@@ -119,6 +119,8 @@ impl Lan {
         }
         tool::ip(Some(&reserved.namespace), &lines)?;
         tool::ip(Some(&lan.switch), &[format!("link set {name} master {BRIDGE} up")])?;
+        tool::wait_until_up(&reserved.namespace, Host::INTERFACE)?;
+        tool::wait_until_up(&lan.switch, &name)?;
         let host = Host {
             inner: Arc::new(HostInner {
                 name: name.clone(),

@@ -64,6 +64,8 @@ impl Host {
         self.ip(&[format!("{add} {}", reserved.namespace)])?;
         tool::ip(Some(&reserved.namespace), &pod_side(&addresses))?;
         self.ip(&self.node_side(&interface, &addresses))?;
+        tool::wait_until_up(&reserved.namespace, Self::INTERFACE)?;
+        tool::wait_until_up(self.namespace(), &interface)?;
         reserved.keep(pod.clone());
         Ok(pod)
     }

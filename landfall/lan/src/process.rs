@@ -3,7 +3,8 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
-use std::{io, thread};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
@@ -58,6 +59,34 @@ impl Process {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(source) => Err(Error::io(format!("send {signal} to {:?} ({})", self.name, self.pid), source)),
         }
+    }
+
+    /// Stops the process and its group from running (SIGSTOP), and returns when every thread of the process has stopped: the
+    /// signal alone leaves threads running until the scheduler comes to them. [`Process::signal`] with SIGCONT ends it.
+    ///
+    /// # Errors
+    /// When the kernel refuses the signal, or a thread has not stopped after 5 seconds.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.is_paused() {
+            if Instant::now() > deadline {
+                return Err(Error::Unpaused { name: self.name.clone(), pid: self.pid });
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Whether every thread is stopped, or the process has ended.
+    fn is_paused(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return true };
+        threads.flatten().all(|thread| {
+            let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else { return true };
+            // The state follows the name, which is in parentheses and may itself contain some (proc_pid_stat(5)).
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            matches!(state, Some('T' | 't' | 'Z' | 'X'))
+        })
     }
 
     /// Kills the process and its group and waits for its end.

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
@@ -13,6 +15,27 @@ pub(crate) fn ip(namespace: Option<&str>, lines: &[String]) -> Result<()> {
 /// As [`ip`], but goes on after a line that fails; the error then holds the complaints of all lines.
 pub(crate) fn ip_each(namespace: Option<&str>, lines: &[String]) -> Result<()> {
     run_ip(namespace, &["-force"], lines)
+}
+
+/// Waits until the kernel uses an interface. It takes note of a new carrier a little later, on a work queue, and loses
+/// everything that is sent before.
+pub(crate) fn wait_until_up(namespace: &str, interface: &str) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut command = Command::new("ip");
+        command.args(["-n", namespace, "-brief", "link", "show", "dev", interface]);
+        let line = format!("{command:?}").replace('"', "'");
+        let output = command.output().map_err(|source| Error::io(format!("run {line}"), source))?;
+        let state = String::from_utf8_lossy(&output.stdout).into_owned();
+        if state.split_whitespace().nth(1) == Some("UP") {
+            return Ok(());
+        }
+        if !output.status.success() || Instant::now() > deadline {
+            let stderr = format!("{}{state}", String::from_utf8_lossy(&output.stderr)).trim().to_owned();
+            return Err(Error::Command { command: line, status: output.status.to_string(), stderr });
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Loads a rule set inside a namespace, all of it or nothing.

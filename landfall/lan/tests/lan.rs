@@ -82,7 +82,7 @@ fn hosts_hear_each_other_and_faults_do_what_they_say() {
     two.link_down().unwrap();
     assert!(!hears(&one, &two));
     two.link_up().unwrap();
-    until("n2 has carrier", || hears(&one, &two));
+    assert!(hears(&one, &two), "at once");
 
     lan.cut_between(&one, &two).unwrap();
     assert!(!hears(&one, &two) && !hears(&two, &one), "cut apart");
@@ -157,6 +157,28 @@ fn processes_run_inside_and_end_with_the_lan() {
     assert!(is_gone(&name));
     assert!(process.try_wait().unwrap().is_some());
     assert!(matches!(host.spawn(host.command("true")), Err(Error::Gone(_))));
+}
+
+#[test]
+#[ignore = "needs root and iproute2"]
+fn a_paused_process_does_nothing() {
+    let lan = Lan::create(&Lan::unique_name("pause"), Subnets::default()).unwrap();
+    let host = lan.add_host(HostSpec::new("n1", 11)).unwrap();
+    let file = lan.state_directory().join("count");
+    let mut counter = host.command("sh");
+    counter.args(["-c", "while true; do echo >> \"$0\"; done"]).arg(&file);
+    let process = host.spawn(counter).unwrap();
+    let size = || fs::metadata(&file).map_or(0, |file| file.len());
+    until("it counts", || size() > 0);
+    process.pause().unwrap();
+    let paused = size();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(size(), paused);
+    process.signal(nix::sys::signal::Signal::SIGCONT).unwrap();
+    until("it counts again", || size() > paused);
+    assert!(!process.kill().unwrap().success());
+    process.pause().unwrap();
+    lan.teardown().unwrap();
 }
 
 #[test]

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
+use landfall_lan::Lan;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::ask::until;
 use crate::backend::{self, BackendSpec};
 use crate::bed::TestBed;
 use crate::container;
@@ -199,7 +201,16 @@ impl Cli {
             Self::StopApi => Verb::StopApi,
             Self::StartApi => Verb::StartApi,
         };
-        server::call(name, &verb).await.map(drop)
+        server::call(name, &verb).await?;
+        if verb == Verb::Down {
+            let state = Lan::state_directory_of(name);
+            until("the bed is gone", Duration::from_secs(60), || async {
+                ensure!(!state.exists(), "{} is there", state.display());
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 }
 

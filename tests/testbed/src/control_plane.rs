@@ -148,7 +148,9 @@ impl ControlPlane {
     /// # Errors
     /// When it is not running.
     pub async fn pause_api(&self) -> Result<()> {
-        self.signal_api(Signal::SIGSTOP).await
+        let processes = self.processes.lock().await;
+        processes.api.as_ref().context("the API server is not running")?.pause()?;
+        Ok(())
     }
 
     /// Ends a pause.
@@ -156,7 +158,9 @@ impl ControlPlane {
     /// # Errors
     /// When it is not running, or does not become ready again.
     pub async fn resume_api(&self) -> Result<()> {
-        self.signal_api(Signal::SIGCONT).await?;
+        let processes = self.processes.lock().await;
+        processes.api.as_ref().context("the API server is not running")?.signal(Signal::SIGCONT)?;
+        drop(processes);
         self.wait_until_ready().await
     }
 
@@ -268,12 +272,6 @@ impl ControlPlane {
         let log = open_log(&self.logs, name)?;
         command.args(flags).stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(self.host.spawn(command)?)
-    }
-
-    async fn signal_api(&self, signal: Signal) -> Result<()> {
-        let processes = self.processes.lock().await;
-        processes.api.as_ref().context("the API server is not running")?.signal(signal)?;
-        Ok(())
     }
 
     async fn wait_until_ready(&self) -> Result<()> {

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use futures::{StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -33,17 +33,24 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use landfall_lan::{Host, Process};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::ask::until;
 use crate::programs::Programs;
 use containers::Sandbox;
 
 const LEASES: &str = "kube-node-lease";
+
+/// How long a node tries to register.
+const REGISTRATION: Duration = Duration::from_secs(30);
+
+/// How long to leave the API server alone after it broke a watch.
+const WATCH_RETRY: Duration = Duration::from_millis(300);
 
 /// The machine's architecture, as Kubernetes spells it.
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
@@ -90,7 +97,9 @@ impl Kubelet {
             sandboxes: Mutex::default(),
             numbers: Mutex::default(),
         });
-        context.register().await.with_context(|| format!("register the node {}", context.name()))?;
+        // As a kubelet does, which may boot before its API server can be reached.
+        let what = format!("the node {} is registered", context.name());
+        until(&what, REGISTRATION, || context.register()).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&context).heartbeats());
         tasks.spawn(Arc::clone(&context).watch_pods());
@@ -273,7 +282,7 @@ impl Context {
     async fn watch_pods(self: Arc<Self>) {
         let pods: Api<Pod> = Api::all(self.client.clone());
         let selection = watcher::Config::default().fields(&format!("spec.nodeName={}", self.name()));
-        let mut events = watcher(pods, selection).default_backoff().boxed();
+        let mut events = watcher(pods, selection).boxed();
         let mut workers = Workers::default();
         loop {
             let event = tokio::select! {
@@ -290,7 +299,11 @@ impl Context {
                     workers.remove(pod.metadata.uid.as_deref().unwrap_or_default())
                 }
                 Ok(None) => break,
-                Err(error) => tracing::debug!(op = "watch pods", node = self.name(), %error, "again"),
+                Err(error) => {
+                    tracing::debug!(op = "watch pods", node = self.name(), %error, "again");
+                    // The stream recovers when it is asked again.
+                    tokio::time::sleep(WATCH_RETRY).await;
+                }
             }
             workers.collect();
         }

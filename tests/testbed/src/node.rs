@@ -194,14 +194,6 @@ impl Node {
     /// The power comes back.
     pub(crate) async fn revive(&self, authority: &Authority) -> Result<()> {
         self.host.heal()?;
-        ask::until(&format!("{} has carrier", self.host.name()), Duration::from_secs(5), || async {
-            let state =
-                self.host.command("ip").args(["-brief", "link", "show", "up", Host::INTERFACE]).output()?;
-            let text = String::from_utf8_lossy(&state.stdout).into_owned();
-            ensure!(text.contains("LOWER_UP"), "eth0 is {text}");
-            Ok(())
-        })
-        .await?;
         self.start(authority).await
     }
 

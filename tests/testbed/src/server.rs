@@ -139,7 +139,7 @@ async fn perform(bed: &TestBed, verb: &Verb) -> Result<String> {
             let signal: Signal =
                 signal.parse().ok().with_context(|| format!("{signal:?} is not a signal: try SIGKILL"))?;
             for process in bed.pod_processes(namespace, pod).await? {
-                process.signal(signal)?;
+                if signal == Signal::SIGSTOP { process.pause()? } else { process.signal(signal)? }
             }
         }
         Verb::PauseApi => plane.pause_api().await?,

@@ -90,9 +90,13 @@ async fn a_deployment_lives_through_the_death_of_a_node_and_nothing_is_left() ->
     let before = Machine::look();
     let begun = Instant::now();
     let bed = TestBed::builder().nodes(2).clients(1).node_grace(Duration::from_secs(5)).start().await?;
-    println!("up after {:?}", begun.elapsed());
     let name = bed.lan().name().to_owned();
-    assert!(Machine::look().namespaces.len() > before.namespaces.len());
+    println!("up after {:?}", begun.elapsed());
+    assert_eq!(
+        Machine::look().namespaces_of(&name).len(),
+        6,
+        "switch, router, control plane, two nodes, client"
+    );
 
     bed.apply(WORKLOAD).await?;
     let services: Api<Service> = Api::default_namespaced(bed.client());
@@ -198,7 +202,7 @@ async fn a_daemon_has_its_rights_and_volumes_and_is_told_to_stop() -> Result<()>
     };
     bed.apply(DAEMON).await?;
     until("it has started", PATIENCE, told("started\n")).await?;
-    let (name, status, log) = only().await?;
+    let (name, status, log) = until("its status is there", PATIENCE, only).await?;
     assert!(!status.ready, "it waits for its key: {log}");
     bed.kubectl(["create", "secret", "generic", "key", "--from-literal=word=x"]).await?;
     until("it is ready", PATIENCE, || async {
@@ -374,6 +378,10 @@ impl Machine {
             links: names("/sys/class/net"),
             rules: String::from_utf8_lossy(&rules.stdout).into_owned(),
         }
+    }
+
+    fn namespaces_of(&self, bed: &str) -> Vec<&String> {
+        self.namespaces.iter().filter(|name| name.starts_with(&format!("lf-{bed}."))).collect()
     }
 
     /// Nothing of this bed is left. Other beds may come and go meanwhile, but none of them touches links or rules.

@@ -272,6 +272,7 @@ fn a_name_is_free_again_and_a_sweep_removes_what_even_the_guard_left() {
     victim.kill().unwrap();
     victim.wait().unwrap();
     until("the process inside died with its parent", || !is_running(inside));
+    until("the guard, which holds the name too, is dead", || !is_running(guard.cast_unsigned()));
     assert_eq!(namespaces(&name).len(), 2, "nobody has cleaned up");
     assert_eq!(Lan::sweep(&name).unwrap(), vec![name.clone()]);
     assert!(is_gone(&name));

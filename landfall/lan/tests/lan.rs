@@ -235,6 +235,16 @@ fn victim() {
     }
 }
 
+/// Removes what is left of a LAN whose guard a test has killed, also when that test fails.
+struct Sweeper(String);
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        let guard_is_dead = || Lan::sweep(&self.0).is_ok_and(|_| is_gone(&self.0));
+        until("the leftovers are gone", guard_is_dead);
+    }
+}
+
 /// Starts the victim and returns it with the process id of what runs inside its LAN.
 fn start_victim(name: &str) -> (std::process::Child, u32) {
     let mut victim = Command::new(std::env::current_exe().unwrap())
@@ -266,6 +276,7 @@ fn the_guard_removes_what_a_killed_process_left() {
 #[ignore = "needs root and iproute2"]
 fn a_name_is_free_again_and_a_sweep_removes_what_even_the_guard_left() {
     let name = Lan::unique_name("sweep");
+    let _sweeper = Sweeper(name.clone());
     let (mut victim, inside) = start_victim(&name);
     let guard = guard_of(victim.id());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(guard), nix::sys::signal::Signal::SIGKILL).unwrap();

@@ -42,6 +42,8 @@ enum Cli {
     Up(Up),
     /// Takes the bed down.
     Down,
+    /// Removes what killed beds and demos left on this machine; those that are up stay.
+    Sweep,
     /// Shows hosts, Pods, addresses and where the kubeconfig is.
     Status,
     /// Opens a shell, or runs a command, inside a host or Pod. The beginning of a name is enough.
@@ -180,6 +182,12 @@ impl Cli {
             }
             Self::RunContainer { file } => return container::run(&file).map(|never| match never {}),
             Self::Status => return print_status(&status(name).await?),
+            Self::Sweep => {
+                for swept in Lan::sweep("")? {
+                    println!("removed {swept}");
+                }
+                return Ok(());
+            }
             Self::Logs { part } => return print_logs(&status(name).await?, &part),
             Self::Shell { host, command } => return shell(&status(name).await?, &host, &command),
             Self::Kubectl { arguments } => {

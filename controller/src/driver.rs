@@ -1,4 +1,4 @@
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use landfall_kubernetes::{
     lease::Leadership,
@@ -6,13 +6,13 @@ use landfall_kubernetes::{
     write::{Store, WriteError},
 };
 use landfall_model::{Instant, Observation};
-use landfall_plan::{Effect, Plan, Settings, World};
+use landfall_plan::{Effect, Outcome, Plan, Settings, World};
 use landfall_probes::Gate;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     metrics::Metrics,
-    outbox::{Done, Outbox, outcome},
+    outbox::{Done, Outbox, failure},
 };
 
 /// Observations taken at once before the plan is asked again.
@@ -37,6 +37,7 @@ impl Driver<'_> {
         let mut world = World::new(world);
         let mut outbox = Outbox::new(store);
         let mut synced = false;
+        let mut answered = true;
         metrics.leader.set(1);
         loop {
             let Plan { effects, recheck } = if synced { world.plan(now()) } else { Plan::default() };
@@ -45,20 +46,25 @@ impl Driver<'_> {
                 show(metrics, &world, &effects);
                 metrics.events_dropped.inc_by(outbox.add(effects));
             }
-            if outbox.may_start() {
+            if outbox.may_start(now()) {
                 // The one place where writes begin: a leader that slept through its lease stops here.
                 if !leadership.as_ref().is_none_or(Leadership::is_current) {
                     break;
                 }
                 outbox.start();
             }
+            let wake = recheck.into_iter().chain(outbox.resume(now())).min();
             tokio::select! {
                 biased;
                 // 1. The end.
                 () = shutdown.cancelled() => break,
                 lost = lost(&mut leadership) => if lost { break },
                 // 2. What became of writes, so that the next ones start.
-                Some(done) = outbox.next(), if !outbox.is_idle() => settle(metrics, &mut world, done, now()),
+                Some(done) = outbox.next(), if !outbox.is_idle() => {
+                    if let Some(pause) = settle(metrics, &mut world, done, now(), &mut answered) {
+                        outbox.pause(now() + pause);
+                    }
+                }
                 // 3. What changed, many changes at once.
                 observation = source.next() => {
                     let Some(observation) = observation else { break };
@@ -71,11 +77,11 @@ impl Driver<'_> {
                     metrics.config_stale.set(i64::from(world.invalid().next().is_some()));
                 }
                 // 4. What waits for its time.
-                () = until(recheck, now()) => {}
+                () = until(wake, now()) => {}
             }
         }
         while outbox.next().await.is_some() {}
-        metrics.leader.set(0);
+        metrics.leads_no_longer();
         gate.set(false);
     }
 }
@@ -133,40 +139,56 @@ fn show(metrics: &Metrics, world: &World, effects: &[Effect]) {
     metrics.waiting(world.waiting_by_reason());
 }
 
-/// Reports the outcome of a write back.
-fn settle(metrics: &Metrics, world: &mut World, done: Done, now: Instant) {
-    let kind = |result: &Result<(), WriteError>| result.as_ref().map_or_else(WriteError::kind, |()| "ok");
-    match done {
-        Done::Service(write, result) => {
-            metrics.written("service", kind(&result));
-            if let Err(error) = &result {
-                log_failure("service", &write.key.to_string(), error);
-            }
-            world.written(&write, outcome(&result), now);
+/// Reports the outcome of a write back. Returns for how long no other should begin.
+fn settle(
+    metrics: &Metrics,
+    world: &mut World,
+    done: Done,
+    now: Instant,
+    answered: &mut bool,
+) -> Option<Duration> {
+    let (op, object, error) = match done {
+        Done::Service(write, Ok(version)) => {
+            let resource_version = Some(version).filter(|version| !version.is_empty());
+            world.written(&write, Outcome::Applied { resource_version }, now);
+            ("service", String::new(), None)
         }
-        Done::Pool(pool, result) => {
-            metrics.written("pool", kind(&result));
-            if let Err(error) = &result {
-                log_failure("pool", &pool, error);
-            }
-            world.pool_written(&pool, &outcome(&result), now);
+        Done::Service(write, Err(error)) => {
+            world.written(&write, failure(&error), now);
+            ("service", write.key.to_string(), Some(error))
         }
-        Done::Event(result) => {
-            metrics.written("event", kind(&result));
-            if let Err(error) = &result {
-                log_failure("event", "", error);
-            }
+        Done::Pool(pool, Ok(())) => {
+            world.pool_written(&pool, &Outcome::Applied { resource_version: None }, now);
+            ("pool", String::new(), None)
         }
-    }
-}
-
-fn log_failure(op: &str, object: &str, error: &WriteError) {
+        Done::Pool(pool, Err(error)) => {
+            world.pool_written(&pool, &failure(&error), now);
+            ("pool", pool.into(), Some(error))
+        }
+        Done::Event(result) => ("event", String::new(), result.err()),
+    };
+    metrics.written(op, error.as_ref().map_or("ok", WriteError::kind));
+    let Some(error) = error else {
+        *answered = true;
+        return None;
+    };
     match error {
         WriteError::Conflict { .. } | WriteError::Gone { .. } => {
             tracing::debug!(op, object, %error, "not written; its next version decides");
+            None
         }
-        WriteError::Throttled { .. } | WriteError::Unavailable { .. } | WriteError::Rejected { .. } => {
+        WriteError::Rejected { .. } => {
             tracing::warn!(op, object, %error, "not written");
+            None
+        }
+        // One line for all that fail while the server is away.
+        WriteError::Throttled { .. } | WriteError::Unavailable { .. } if !std::mem::take(answered) => {
+            tracing::debug!(op, object, %error, "still not written");
+            error.retry_after()
+        }
+        WriteError::Throttled { .. } | WriteError::Unavailable { .. } => {
+            tracing::warn!(op, object, %error, "not written; writes pause");
+            error.retry_after()
         }
     }
 }

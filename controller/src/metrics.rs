@@ -88,6 +88,15 @@ impl Metrics {
         }
     }
 
+    /// Forgets what only the leader knows.
+    pub(crate) fn leads_no_longer(&self) {
+        self.leader.set(0);
+        self.waiting.reset();
+        for gauge in self.in_use.iter().chain(&self.capacity) {
+            gauge.reset();
+        }
+    }
+
     /// Counts a write by its kind and its result (`ok`, or the kind of the error).
     pub(crate) fn written(&self, kind: &str, result: &str) {
         self.writes.with_label_values(&[kind, result]).inc();

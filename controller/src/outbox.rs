@@ -1,13 +1,14 @@
 //! Writes on their way: what waits, what is in flight, and in which order they go.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::IpAddr};
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use landfall_kubernetes::{
     api::IPAddressPoolStatus,
-    write::{self, EventWrite, ServiceStatusWrite, Severity, Store, WriteError},
+    write::{EventWrite, Severity, Store, WriteError},
 };
-use landfall_plan::{Assignment, Effect, Outcome, ServiceWrite};
+use landfall_model::{Instant, ServiceStatusWrite};
+use landfall_plan::{Effect, Outcome};
 use landfall_pool::Counts;
 
 /// Statuses in flight at once: enough to hide the latency of an API server, few enough not to crowd it.
@@ -19,8 +20,8 @@ const EVENTS_WAITING: usize = 20_000;
 
 /// What became of a write.
 pub(crate) enum Done {
-    /// Of a Service's status.
-    Service(Box<ServiceWrite>, Result<(), WriteError>),
+    /// Of a Service's status, with the version that it made.
+    Service(Box<ServiceStatusWrite>, Result<Box<str>, WriteError>),
     /// Of a pool's status.
     Pool(Box<str>, Result<(), WriteError>),
     /// Of an event.
@@ -28,18 +29,22 @@ pub(crate) enum Done {
 }
 
 enum Status {
-    Service(Box<ServiceWrite>),
+    Service(Box<ServiceStatusWrite>),
     Pool { pool: Box<str>, counts: Counts },
 }
 
 /// The writes that a plan asked for. Statuses go in the plan's order, each starting after the one before it has
-/// started; events go beside them.
+/// started, and none that gives an address away before the one that takes it back has ended; events go beside them.
 pub(crate) struct Outbox {
     store: Store,
     statuses: VecDeque<Status>,
     events: VecDeque<EventWrite>,
     statuses_in_flight: usize,
     events_in_flight: usize,
+    /// What the writes in flight take back.
+    taking_back: Vec<IpAddr>,
+    /// Nothing starts before.
+    paused_until: Instant,
     flying: FuturesUnordered<BoxFuture<'static, Done>>,
 }
 
@@ -51,6 +56,8 @@ impl Outbox {
             events: VecDeque::new(),
             statuses_in_flight: 0,
             events_in_flight: 0,
+            taking_back: Vec::new(),
+            paused_until: Instant::ZERO,
             flying: FuturesUnordered::new(),
         }
     }
@@ -79,18 +86,34 @@ impl Outbox {
         dropped
     }
 
-    /// Whether [`Outbox::start`] would start something.
-    pub(crate) fn may_start(&self) -> bool {
-        (!self.statuses.is_empty() && self.statuses_in_flight < STATUSES_IN_FLIGHT)
-            || (!self.events.is_empty() && self.events_in_flight < EVENTS_IN_FLIGHT)
+    /// Starts nothing before `until`: the server is away or busy, and what waits is better kept than failed.
+    pub(crate) fn pause(&mut self, until: Instant) {
+        self.paused_until = self.paused_until.max(until);
     }
 
-    /// Starts as many writes as may be in flight. To be called only while this replica leads.
+    /// When [`Outbox::start`] is to be called again although nothing has ended until then.
+    pub(crate) fn resume(&self, now: Instant) -> Option<Instant> {
+        let waits = !self.statuses.is_empty() || !self.events.is_empty();
+        (waits && self.paused_until > now).then_some(self.paused_until)
+    }
+
+    /// Whether [`Outbox::start`] would start something.
+    pub(crate) fn may_start(&self, now: Instant) -> bool {
+        let status = self.statuses.front().is_some_and(|status| self.fits(status));
+        let event = !self.events.is_empty() && self.events_in_flight < EVENTS_IN_FLIGHT;
+        self.paused_until <= now && (status || event)
+    }
+
+    /// Starts as many writes as may be in flight. To be called only while this replica leads, and
+    /// [`Outbox::may_start`].
     pub(crate) fn start(&mut self) {
-        while self.statuses_in_flight < STATUSES_IN_FLIGHT
+        while self.statuses.front().is_some_and(|status| self.fits(status))
             && let Some(status) = self.statuses.pop_front()
         {
             self.statuses_in_flight += 1;
+            if let Status::Service(write) = &status {
+                self.taking_back.extend(write.taken_back());
+            }
             self.flying.push(carry_out(self.store.clone(), status));
         }
         while self.events_in_flight < EVENTS_IN_FLIGHT
@@ -110,11 +133,28 @@ impl Outbox {
     /// The next write that ends. Only to be called while one is in flight.
     pub(crate) async fn next(&mut self) -> Option<Done> {
         let done = self.flying.next().await?;
-        match done {
-            Done::Service(..) | Done::Pool(..) => self.statuses_in_flight -= 1,
+        match &done {
+            Done::Service(write, _) => {
+                self.statuses_in_flight -= 1;
+                for address in write.taken_back() {
+                    if let Some(index) = self.taking_back.iter().position(|taken| *taken == address) {
+                        self.taking_back.swap_remove(index);
+                    }
+                }
+            }
+            Done::Pool(..) => self.statuses_in_flight -= 1,
             Done::Event(_) => self.events_in_flight -= 1,
         }
         Some(done)
+    }
+
+    /// Whether the status may go beside those in flight.
+    fn fits(&self, status: &Status) -> bool {
+        let free = match status {
+            Status::Service(write) => write.given().all(|address| !self.taking_back.contains(&address)),
+            Status::Pool { .. } => true,
+        };
+        free && self.statuses_in_flight < STATUSES_IN_FLIGHT
     }
 }
 
@@ -122,7 +162,7 @@ fn carry_out(store: Store, status: Status) -> BoxFuture<'static, Done> {
     Box::pin(async move {
         match status {
             Status::Service(write) => {
-                let result = store.service_status(&service_write((*write).clone())).await;
+                let result = store.service_status(&write).await;
                 Done::Service(write, result)
             }
             Status::Pool { pool, counts } => {
@@ -143,26 +183,17 @@ fn pool_status(counts: Counts) -> IPAddressPoolStatus {
     }
 }
 
-fn service_write(write: ServiceWrite) -> ServiceStatusWrite {
-    let ServiceWrite { key, uid, resource_version, assignment, conditions, observed_conditions } = write;
-    let assignment = match assignment {
-        Assignment::Leave => write::Assignment::Leave,
-        Assignment::Release => write::Assignment::Release,
-        Assignment::Set { ingress, pool } => write::Assignment::Set { ingress, pool },
-    };
-    ServiceStatusWrite { key, uid, resource_version, assignment, conditions, observed_conditions }
-}
-
 /// What the plan makes of a failed write.
-pub(crate) fn outcome(result: &Result<(), WriteError>) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Applied { resource_version: None },
-        Err(WriteError::Conflict { .. }) => Outcome::Conflict,
-        Err(WriteError::Gone { .. }) => Outcome::Gone,
-        Err(
-            error @ (WriteError::Throttled { .. }
-            | WriteError::Rejected { .. }
-            | WriteError::Unavailable { .. }),
-        ) => Outcome::Failed { retry_after: error.retry_after() },
+pub(crate) fn failure(error: &WriteError) -> Outcome {
+    match error {
+        WriteError::Conflict { .. } => Outcome::Conflict,
+        WriteError::Gone { .. } => Outcome::Gone,
+        WriteError::Rejected { .. } => Outcome::Refused,
+        WriteError::Throttled { .. } | WriteError::Unavailable { .. } => {
+            Outcome::Failed { retry_after: error.retry_after() }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,12 +23,11 @@ use landfall_kubernetes::{
     names,
     secret::ensure_secret,
     source::{Interests, Source, watch},
-    write::{
-        Assignment, EventWrite, L2StatusWrite, ServiceStatusWrite, Severity, Store, WriteError, Writer,
-        WriterIdentity,
-    },
+    write::{EventWrite, L2StatusWrite, Severity, Store, WriteError, Writer, WriterIdentity},
 };
-use landfall_model::{Condition, Ingress, IpMode, Observation, Reason, ServiceKey, ServiceView};
+use landfall_model::{
+    Assignment, Condition, Ingress, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -118,6 +117,7 @@ fn write(view: &ServiceView, assignment: Assignment, condition: Condition) -> Se
         uid: view.uid.clone(),
         resource_version: view.resource_version.clone(),
         assignment,
+        observed_addresses: view.addresses().collect(),
         conditions: vec![condition],
         observed_conditions: view.conditions.clone(),
     }

@@ -14,6 +14,7 @@ mod pool;
 mod reason;
 mod selector;
 mod service;
+mod service_write;
 mod time;
 
 pub use address::{AddressRange, Family, RangeError};
@@ -28,4 +29,5 @@ pub use service::{
     Condition, FamilyPolicy, Forwarding, Ingress, IpMode, NodePort, PortSpec, Protocol, Requests, ServiceKey,
     ServiceView, TrafficPolicy,
 };
+pub use service_write::{Assignment, ServiceStatusWrite};
 pub use time::Instant;

@@ -1,6 +1,6 @@
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use landfall_model::{Condition, Instant, IpMode, ServiceKey};
+use landfall_model::{Instant, ServiceKey, ServiceStatusWrite};
 use landfall_pool::Counts;
 
 /// Types of the conditions that are written on Services.
@@ -33,7 +33,8 @@ pub mod event {
 /// What is to be done, and when to plan again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// To be carried out in this order: what is taken back stands before what is given away.
+    /// To be carried out in this order: what is taken back stands before what is given away, and should be done
+    /// before that begins; see [`ServiceStatusWrite::taken_back`].
     pub effects: Vec<Effect>,
     /// Plan again at this time even if nothing is observed until then.
     pub recheck: Option<Instant>,
@@ -43,7 +44,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Write the status of a Service; report back by [`crate::World::written`].
-    Service(Box<ServiceWrite>),
+    Service(Box<ServiceStatusWrite>),
     /// Emit an event about a Service.
     Event {
         /// The Service.
@@ -66,39 +67,6 @@ pub enum Effect {
     },
 }
 
-/// A new status of one Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceWrite {
-    /// The Service.
-    pub key: ServiceKey,
-    /// Its `metadata.uid`; a successor of the same name must not be written to.
-    pub uid: Box<str>,
-    /// The version that the decision is based on; on a newer one the outcome is [`Outcome::Conflict`].
-    pub resource_version: Box<str>,
-    /// The addresses.
-    pub assignment: Assignment,
-    /// All our conditions; one that is missing here is to be removed.
-    pub conditions: Vec<Condition>,
-    /// Our conditions as they were observed, so that times of transition can be kept.
-    pub observed_conditions: Vec<Condition>,
-}
-
-/// What becomes of `status.loadBalancer` and of the annotation `metallb.io/ip-allocated-from-pool`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assignment {
-    /// Neither is touched: the status is somebody else's, or empty and stays so.
-    Leave,
-    /// Empty the status and remove the annotation.
-    Release,
-    /// Exactly these addresses, IPv4 first.
-    Set {
-        /// The entries of `status.loadBalancer.ingress`.
-        ingress: Vec<(IpAddr, IpMode)>,
-        /// The annotation's value.
-        pool: Option<Box<str>>,
-    },
-}
-
 /// What came of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -112,7 +80,10 @@ pub enum Outcome {
     Conflict,
     /// The object is gone, or another one of its name is there.
     Gone,
-    /// It failed; it is tried again after 100 ms, doubling up to 60 s, or after `retry_after` if that is longer.
+    /// The server refuses it, which somebody has to mend; it is tried again after 100 ms, doubling up to 60 s.
+    Refused,
+    /// There was no answer; it is tried again after 100 ms, doubling up to 5 s, so that little time is lost when the
+    /// server is back, or after `retry_after` if that is longer.
     Failed {
         /// What the server asked for.
         retry_after: Option<Duration>,

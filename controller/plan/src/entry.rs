@@ -1,9 +1,9 @@
 use std::{net::IpAddr, time::Duration};
 
-use landfall_model::{Condition, Ingress, Instant, Reason, ServiceView};
+use landfall_model::{Assignment, Condition, Ingress, Instant, Reason, ServiceStatusWrite, ServiceView};
 
 use crate::{
-    Assignment, Effect, Outcome, ServiceWrite,
+    Effect, Outcome,
     decide::{Decision, Event, Target},
     queue::{Age, Queue},
 };
@@ -11,16 +11,27 @@ use crate::{
 /// How long to wait for the watch to show a write whose version the writer did not learn.
 const ECHO: Duration = Duration::from_secs(1);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_WITHOUT_ANSWER: Duration = Duration::from_secs(5);
+const LONGEST_REFUSED: Duration = Duration::from_secs(60);
 
 /// A delay that doubles with every failure in a row.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backoff(Duration);
 
 impl Backoff {
-    pub(crate) fn next(&mut self, at_least: Option<Duration>) -> Duration {
-        self.0 = (self.0 * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
-        self.0.max(at_least.unwrap_or_default())
+    /// How long to wait after a write that was refused.
+    pub(crate) fn refused(&mut self) -> Duration {
+        self.next(LONGEST_REFUSED)
+    }
+
+    /// How long to wait after a write without an answer.
+    pub(crate) fn failed(&mut self, at_least: Option<Duration>) -> Duration {
+        self.next(LONGEST_WITHOUT_ANSWER).max(at_least.unwrap_or_default())
+    }
+
+    fn next(&mut self, longest: Duration) -> Duration {
+        self.0 = (self.0 * 2).clamp(FIRST_DELAY, longest);
+        self.0
     }
 }
 
@@ -137,7 +148,7 @@ impl Entry {
     /// which it is at the latest.
     pub(crate) fn written(
         &mut self,
-        write: &ServiceWrite,
+        write: &ServiceStatusWrite,
         outcome: Outcome,
         now: Instant,
     ) -> (bool, Option<Instant>) {
@@ -182,10 +193,9 @@ impl Entry {
                 decided.flight = Flight::Conflicted;
                 (false, None)
             }
+            Outcome::Refused => (false, Some(decided.retry(now, Backoff::refused))),
             Outcome::Failed { retry_after } => {
-                let at = now + decided.backoff.next(retry_after);
-                decided.retry_at = Some(at);
-                (false, Some(at))
+                (false, Some(decided.retry(now, |backoff| backoff.failed(retry_after))))
             }
         }
     }
@@ -213,11 +223,12 @@ impl Entry {
             effects.extend(events);
             return;
         }
-        let write = ServiceWrite {
+        let write = ServiceStatusWrite {
             key: view.key.clone(),
             uid: view.uid.clone(),
             resource_version: view.resource_version.clone(),
             assignment,
+            observed_addresses: view.addresses().collect(),
             conditions: decision.conditions,
             observed_conditions: view.conditions.clone(),
         };
@@ -270,6 +281,14 @@ impl Entry {
     }
 }
 
+impl Decided {
+    fn retry(&mut self, now: Instant, delay: impl FnOnce(&mut Backoff) -> Duration) -> Instant {
+        let at = now + delay(&mut self.backoff);
+        self.retry_at = Some(at);
+        at
+    }
+}
+
 fn sorted(view: &ServiceView) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = view.addresses().collect();
     addresses.sort_unstable();
@@ -297,7 +316,7 @@ fn same_conditions(observed: &[Condition], wanted: &[Condition]) -> bool {
 }
 
 /// The view after a write.
-fn after(view: &ServiceView, write: &ServiceWrite) -> ServiceView {
+fn after(view: &ServiceView, write: &ServiceStatusWrite) -> ServiceView {
     let mut view = view.clone();
     view.conditions.clone_from(&write.conditions);
     match &write.assignment {

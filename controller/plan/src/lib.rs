@@ -27,5 +27,5 @@ mod queue;
 mod report;
 mod world;
 
-pub use effect::{Assignment, Effect, Outcome, Plan, ServiceWrite, condition, event};
+pub use effect::{Effect, Outcome, Plan, condition, event};
 pub use world::{Settings, World};

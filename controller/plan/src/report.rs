@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use landfall_model::Instant;
 use landfall_pool::{Allocator, Counts};
@@ -75,8 +78,9 @@ impl Reports {
                 self.touch(pool);
             }
             Outcome::Gone => {}
-            Outcome::Conflict => self.retry(pool, None, now),
-            Outcome::Failed { retry_after } => self.retry(pool, *retry_after, now),
+            Outcome::Conflict => self.retry(pool, now, |backoff| backoff.failed(None)),
+            Outcome::Refused => self.retry(pool, now, Backoff::refused),
+            Outcome::Failed { retry_after } => self.retry(pool, now, |backoff| backoff.failed(*retry_after)),
         }
     }
 
@@ -84,8 +88,8 @@ impl Reports {
         self.retries.first().map(|(at, _)| *at)
     }
 
-    fn retry(&mut self, pool: &str, at_least: Option<std::time::Duration>, now: Instant) {
-        let delay = self.backoff.entry(pool.into()).or_default().next(at_least);
+    fn retry(&mut self, pool: &str, now: Instant, delay: impl FnOnce(&mut Backoff) -> Duration) {
+        let delay = delay(self.backoff.entry(pool.into()).or_default());
         self.retries.insert((now + delay, pool.into()));
     }
 }

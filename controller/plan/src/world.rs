@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_model::{
-    Family, Instant, Invalid, Labels, ObjectName, Observation, Pool, Reason, ServiceKey, ServiceView,
+    Family, Instant, Invalid, Labels, ObjectName, Observation, Pool, Reason, ServiceKey, ServiceStatusWrite,
+    ServiceView,
 };
 use landfall_pool::{Allocator, Change, Claimant, Counts, PoolUpdate};
 
 use crate::{
-    Effect, Outcome, Plan, ServiceWrite,
+    Effect, Outcome, Plan,
     decide::{Case, decide},
     entry::{Decided, Entry},
     ownership::{Ownership, suspended},
@@ -81,7 +82,7 @@ impl World {
     }
 
     /// Takes over what came of an [`Effect::Service`]. A report that nobody waits for is ignored.
-    pub fn written(&mut self, write: &ServiceWrite, outcome: Outcome, now: Instant) {
+    pub fn written(&mut self, write: &ServiceStatusWrite, outcome: Outcome, now: Instant) {
         let Some(entry) = self.services.get_mut(&write.key) else { return };
         let (again, at) = entry.written(write, outcome, now);
         if again {

@@ -10,9 +10,10 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
+use landfall_model::ServiceStatusWrite;
 use serde_json::json;
 
-use super::{EventWrite, L2StatusFound, L2StatusWrite, ServiceStatusWrite, WriteError};
+use super::{EventWrite, L2StatusFound, L2StatusWrite, WriteError};
 use crate::api::{IPAddressPool, IPAddressPoolStatus};
 
 /// How long one request may take before it counts as unanswered.
@@ -66,7 +67,7 @@ impl Writer {
         Self { client, identity: Arc::new(identity), events: Arc::default(), owned: Arc::default() }
     }
 
-    pub(super) async fn service_status(&self, write: &ServiceStatusWrite) -> Result<(), WriteError> {
+    pub(super) async fn service_status(&self, write: &ServiceStatusWrite) -> Result<Box<str>, WriteError> {
         super::service::write(self, write).await
     }
 

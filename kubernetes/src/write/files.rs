@@ -6,14 +6,11 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceStatus;
-use landfall_model::ServiceKey;
+use landfall_model::{Assignment, ServiceKey, ServiceStatusWrite};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    Assignment, EventWrite, L2StatusFound, L2StatusWrite, ServiceStatusWrite, Severity, WriteError,
-    l2_status, service,
-};
+use super::{EventWrite, L2StatusFound, L2StatusWrite, Severity, WriteError, l2_status, service};
 use crate::{
     api::IPAddressPoolStatus,
     names::annotation::ALLOCATED_FROM,
@@ -44,7 +41,7 @@ impl FileWriter {
         Self { directory: directory.to_owned() }
     }
 
-    pub(super) async fn service_status(&self, write: &ServiceStatusWrite) -> Result<(), WriteError> {
+    pub(super) async fn service_status(&self, write: &ServiceStatusWrite) -> Result<Box<str>, WriteError> {
         let (directory, write) = (self.directory.clone(), write.clone());
         blocking(move || write_overlay(&directory, &write)).await
     }
@@ -116,7 +113,7 @@ impl FileWriter {
     }
 }
 
-fn write_overlay(directory: &Path, write: &ServiceStatusWrite) -> Result<(), WriteError> {
+fn write_overlay(directory: &Path, write: &ServiceStatusWrite) -> Result<Box<str>, WriteError> {
     let path = Overlay::path(directory, &write.key);
     let mut overlay = Overlay::read(&path)?
         .unwrap_or_else(|| Overlay { resource_version: FIRST_VERSION.to_owned(), ..Overlay::default() });
@@ -152,7 +149,8 @@ fn write_overlay(directory: &Path, write: &ServiceStatusWrite) -> Result<(), Wri
     overlay.status.conditions = status.conditions;
     let version: u64 = overlay.resource_version.parse().unwrap_or(0);
     overlay.resource_version = version.saturating_add(1).to_string();
-    Ok(replace(&path, &pretty(&json!(overlay)))?)
+    replace(&path, &pretty(&json!(overlay)))?;
+    Ok(overlay.resource_version.into())
 }
 
 fn l2_files(folder: &Path) -> io::Result<Vec<(String, L2File)>> {

@@ -9,9 +9,9 @@ mod files;
 mod l2_status;
 mod service;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
-use landfall_model::{Condition, IpMode, ServiceKey};
+use landfall_model::{ServiceKey, ServiceStatusWrite};
 
 pub use api::{OwnerPod, Writer, WriterIdentity};
 pub use error::WriteError;
@@ -27,41 +27,6 @@ pub enum Store {
     Api(Writer),
     /// To files, for a store fed by [`crate::source::files`].
     Files(FileWriter),
-}
-
-/// A new status of one Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceStatusWrite {
-    /// The Service.
-    pub key: ServiceKey,
-    /// Its `metadata.uid`: a successor of the same name is never written to.
-    pub uid: Box<str>,
-    /// The version that the decision is based on. A newer one on the server is a [`WriteError::Conflict`].
-    pub resource_version: Box<str>,
-    /// The addresses.
-    pub assignment: Assignment,
-    /// All our conditions, complete: one that is missing here is removed.
-    pub conditions: Vec<Condition>,
-    /// Our conditions as they were observed ([`landfall_model::ServiceView::conditions`]): the time of the last
-    /// transition is kept where the status is the same.
-    pub observed_conditions: Vec<Condition>,
-}
-
-/// What becomes of `status.loadBalancer` and of the annotation `metallb.io/ip-allocated-from-pool`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Assignment {
-    /// Neither is touched: the status belongs to somebody else, or the Service has none and gets none. Only for
-    /// Services without addresses of ours: with server-side apply, leaving out what one owns removes it.
-    Leave,
-    /// The addresses are taken back: an explicit empty list, and no annotation, whoever wrote it.
-    Release,
-    /// The Service has exactly these addresses. Replaces entries of anybody else.
-    Set {
-        /// Addresses in the order in which they are shown.
-        ingress: Vec<(IpAddr, IpMode)>,
-        /// The pool for the annotation; `None` removes it.
-        pool: Option<Box<str>>,
-    },
 }
 
 /// One event about an object.
@@ -125,11 +90,11 @@ pub struct L2StatusFound {
 }
 
 impl Store {
-    /// Writes the status of a Service.
+    /// Writes the status of a Service, and returns the version that it has now.
     ///
     /// # Errors
     /// See [`WriteError`]. After [`WriteError::Conflict`] wait for the next version of the Service.
-    pub async fn service_status(&self, write: &ServiceStatusWrite) -> Result<(), WriteError> {
+    pub async fn service_status(&self, write: &ServiceStatusWrite) -> Result<Box<str>, WriteError> {
         match self {
             Self::Api(writer) => writer.service_status(write).await,
             Self::Files(writer) => writer.service_status(write).await,

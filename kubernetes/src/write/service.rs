@@ -12,13 +12,13 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use landfall_model::{Condition, IpMode};
+use landfall_model::{Assignment, Condition, IpMode, ServiceStatusWrite};
 use serde_json::{Value, json};
 
-use super::{Assignment, ServiceStatusWrite, WriteError, Writer, api::answered};
+use super::{WriteError, Writer, api::answered};
 use crate::names::annotation::ALLOCATED_FROM;
 
-pub(super) async fn write(writer: &Writer, write: &ServiceStatusWrite) -> Result<(), WriteError> {
+pub(super) async fn write(writer: &Writer, write: &ServiceStatusWrite) -> Result<Box<str>, WriteError> {
     let api: Api<Service> = Api::namespaced(writer.client.clone(), &write.key.namespace);
     let earlier = if needs_transition_times(write) {
         transition_times(&answered(api.get(&write.key.name)).await?)
@@ -26,14 +26,14 @@ pub(super) async fn write(writer: &Writer, write: &ServiceStatusWrite) -> Result
         BTreeMap::new()
     };
     let document = document(write, &earlier, Timestamp::now());
-    let written =
+    let mut written =
         answered(api.patch_status(&write.key.name, &writer.apply(), &Patch::Apply(document))).await?;
     if wants_no_annotation(&write.assignment)
         && written.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ALLOCATED_FROM))
     {
-        remove_annotation(writer, &api, &written, write).await?;
+        written = remove_annotation(writer, &api, &written, write).await?;
     }
-    Ok(())
+    Ok(written.metadata.resource_version.unwrap_or_default().into())
 }
 
 /// Whether a condition stays as it was, so that the time of its last transition must be kept.
@@ -116,7 +116,7 @@ async fn remove_annotation(
     api: &Api<Service>,
     written: &Service,
     write: &ServiceStatusWrite,
-) -> Result<(), WriteError> {
+) -> Result<Service, WriteError> {
     let path = format!("/metadata/annotations/{}", ALLOCATED_FROM.replace('~', "~0").replace('/', "~1"));
     let operations = json!([
         { "op": "test", "path": "/metadata/uid", "value": write.uid },
@@ -126,5 +126,5 @@ async fn remove_annotation(
     let patch = serde_json::from_value(operations).expect("invariant: the operations are a JSON patch");
     let parameters =
         PatchParams { field_manager: Some(writer.identity.manager.to_owned()), ..PatchParams::default() };
-    answered(api.patch_status(&write.key.name, &parameters, &Patch::Json::<()>(patch))).await.map(drop)
+    answered(api.patch_status(&write.key.name, &parameters, &Patch::Json::<()>(patch))).await
 }

@@ -1,7 +1,7 @@
 //! What happens to a Service when it, or the configuration, changes.
 
-use landfall_model::{Forwarding, Ingress, IpMode, Pool, Reason};
-use landfall_plan::{Assignment, condition};
+use landfall_model::{Assignment, Forwarding, Ingress, IpMode, Pool, Reason};
+use landfall_plan::condition;
 
 use crate::cluster::*;
 

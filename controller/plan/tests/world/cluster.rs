@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use landfall_model::{
-    Condition, Family, FamilyPolicy, Ingress, Instant, IpMode, Labels, NodePort, Observation, Pool, PortSpec,
-    Protocol, Reason, Requests, Selector, ServiceAllocation, ServiceKey, ServiceView, TrafficPolicy,
+    Assignment, Condition, Family, FamilyPolicy, Ingress, Instant, IpMode, Labels, NodePort, Observation,
+    Pool, PortSpec, Protocol, Reason, Requests, Selector, ServiceAllocation, ServiceKey, ServiceStatusWrite,
+    ServiceView, TrafficPolicy,
 };
-use landfall_plan::{Assignment, Effect, Outcome, Plan, ServiceWrite, Settings, World};
+use landfall_plan::{Effect, Outcome, Plan, Settings, World};
 
 pub(crate) fn pool(name: &str, ranges: &[&str]) -> Pool {
     Pool {
@@ -129,7 +130,7 @@ pub(crate) struct Cluster {
     version: u64,
     /// Since the last look: `reason: message`.
     pub(crate) events: Vec<String>,
-    pub(crate) writes: Vec<ServiceWrite>,
+    pub(crate) writes: Vec<ServiceStatusWrite>,
     pub(crate) pool_writes: usize,
 }
 
@@ -252,7 +253,7 @@ impl Cluster {
     }
 
     /// Carries out a write as an API server does.
-    pub(crate) fn write(&mut self, write: &ServiceWrite) -> Outcome {
+    pub(crate) fn write(&mut self, write: &ServiceStatusWrite) -> Outcome {
         let Some(view) = self.stored.get_mut(&write.key).filter(|view| view.uid == write.uid) else {
             return Outcome::Gone;
         };
@@ -305,7 +306,7 @@ impl Cluster {
         std::mem::take(&mut self.events)
     }
 
-    pub(crate) fn take_writes(&mut self) -> Vec<ServiceWrite> {
+    pub(crate) fn take_writes(&mut self) -> Vec<ServiceStatusWrite> {
         std::mem::take(&mut self.writes)
     }
 

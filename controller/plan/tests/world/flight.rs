@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use landfall_model::{Instant, Observation};
-use landfall_plan::{Effect, Outcome, ServiceWrite};
+use landfall_model::{Instant, Observation, ServiceStatusWrite};
+use landfall_plan::{Effect, Outcome};
 
 use crate::cluster::*;
 
@@ -12,7 +12,7 @@ fn cluster() -> Cluster {
 }
 
 /// Plans, and returns the only Service write and the time of the next look.
-fn one_write(cluster: &mut Cluster) -> (ServiceWrite, Option<Instant>) {
+fn one_write(cluster: &mut Cluster) -> (ServiceStatusWrite, Option<Instant>) {
     let plan = cluster.world.plan(cluster.now);
     let mut writes = Vec::new();
     for effect in plan.effects {
@@ -65,18 +65,21 @@ fn after_a_conflict_the_next_version_is_waited_for() {
 fn failures_are_repeated_with_growing_delays() {
     let mut cluster = cluster();
     cluster.apply(service("web"));
-    let mut delays = Vec::new();
-    for _ in 0..12 {
-        let (write, _) = one_write(&mut cluster);
-        cluster.world.written(&write, Outcome::Failed { retry_after: None }, cluster.now);
-        let recheck = cluster.world.plan(cluster.now).recheck.unwrap();
-        delays.push(recheck.since(cluster.now).as_millis());
-        cluster.now = recheck - Duration::from_micros(1);
-        assert_eq!(writes(&mut cluster), 0, "not before its time");
-        cluster.now = recheck;
+    for (outcome, longest) in [(Outcome::Failed { retry_after: None }, 5_000), (Outcome::Refused, 60_000)] {
+        let mut cluster = cluster.clone();
+        let mut delays = Vec::new();
+        for _ in 0..12 {
+            let (write, _) = one_write(&mut cluster);
+            cluster.world.written(&write, outcome.clone(), cluster.now);
+            let recheck = cluster.world.plan(cluster.now).recheck.unwrap();
+            delays.push(recheck.since(cluster.now).as_millis());
+            cluster.now = recheck - Duration::from_micros(1);
+            assert_eq!(writes(&mut cluster), 0, "not before its time");
+            cluster.now = recheck;
+        }
+        assert_eq!(&delays[..4], [100, 200, 400, 800]);
+        assert_eq!(delays.last(), Some(&longest));
     }
-    assert_eq!(&delays[..4], [100, 200, 400, 800]);
-    assert_eq!(delays.last(), Some(&60_000));
     let (write, _) = one_write(&mut cluster);
     cluster.world.written(
         &write,

@@ -2,14 +2,16 @@
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
-use landfall_model::{Condition, Family, IpMode, Observation, Reason, ServiceKey, ServiceView};
+use landfall_model::{
+    Assignment, Condition, Family, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView,
+};
 use tempfile::TempDir;
 
 use super::{super::Source, *};
 use crate::{
     api::IPAddressPoolStatus,
     names::condition,
-    write::{Assignment, FileWriter, L2StatusWrite, ServiceStatusWrite, Store, WriteError},
+    write::{FileWriter, L2StatusWrite, Store, WriteError},
 };
 
 const WEB: &str = "
@@ -157,6 +159,7 @@ fn write(view: &ServiceView, assignment: Assignment, status: bool) -> ServiceSta
         uid: view.uid.clone(),
         resource_version: view.resource_version.clone(),
         assignment,
+        observed_addresses: view.addresses().collect(),
         conditions: vec![allocated(status)],
         observed_conditions: view.conditions.clone(),
     }

@@ -249,7 +249,7 @@ async fn report(sandbox: &Sandbox, mut newest: watch::Receiver<Arc<Pod>>) {
         let runs = board.borrow_and_update().clone();
         let pod = Arc::clone(&newest.borrow_and_update());
         let value = status(&pod, &place, &runs, &mut transitions, Timestamp::now());
-        if written.as_ref() != Some(&value) {
+        if written.as_ref() != Some(&value) || overruled(&pod, &value) {
             let patch = Patch::Strategic(json!({"metadata": {"uid": meta.uid}, "status": value}));
             match api.patch_status(name, &PatchParams::default(), &patch).await {
                 Ok(_) => written = Some(value),
@@ -265,6 +265,19 @@ async fn report(sandbox: &Sandbox, mut newest: watch::Receiver<Arc<Pod>>) {
             changed = newest.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Whether the API server's object has another condition than ours: the node lifecycle controller writes `Ready` to be false
+/// when it has not heard of the node, and the kubelet sets that right when it is heard again. (An object that is older than
+/// what we wrote looks the same; then the same is written once more.)
+fn overruled(pod: &Pod, ours: &serde_json::Value) -> bool {
+    let theirs = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ours = ours["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    ours.iter().any(|own| {
+        theirs
+            .iter()
+            .any(|other| own["type"] == other.type_.as_str() && own["status"] != other.status.as_str())
+    })
 }
 
 /// Ends every process of a Pod. A grace period of zero is SIGKILL at once.

@@ -79,15 +79,19 @@ impl Driver {
     pub(crate) async fn run(mut self, shutdown: &CancellationToken) {
         let mut leaving = false;
         let mut row = 0;
+        let mut timed = false;
         while !self.finished {
             let now = self.now();
             let timer = until(self.machine.lock().speaker.poll_timeout(), now);
             let flooded = row >= ROWS;
             row = if flooded { 0 } else { row + 1 };
+            // A machine with much to do asks for its next turn at once; others have theirs in between.
+            let again = std::mem::take(&mut timed);
             tokio::select! {
                 biased;
                 // 1. Time. What peers said before must be heard first, or they would seem to be late.
-                () = timer => {
+                () = timer, if !again => {
+                    timed = true;
                     let waiting = self.peers.receive(BATCH).now_or_never();
                     self.hear(waiting.unwrap_or_default());
                     self.with(|machine, now| machine.handle_timeout(now));
@@ -126,7 +130,7 @@ impl Driver {
                     }
                 }
                 // 8. Everything above had its turn.
-                () = tokio::task::yield_now(), if flooded => {}
+                () = tokio::task::yield_now(), if flooded || again => {}
             }
         }
         drop(tokio::time::timeout(LAST_WRITES, self.last_writes()).await);

@@ -141,7 +141,7 @@ fn the_kernel_drops_what_the_engine_would_ignore() {
     });
 }
 
-fn interface_number(host: &Host) -> IfIndex {
+pub(super) fn interface_number(host: &Host) -> IfIndex {
     let line = run(host, "ip -o link show dev eth0");
     IfIndex(line.split(':').next().unwrap().parse().unwrap())
 }

@@ -189,7 +189,7 @@ fn serve(
             assigned(allocator, case, completion, moved)
         }
         Err(rejection) => {
-            let queues = queues_for(allocator, request, &rejection);
+            let queues = queues_for(allocator, request);
             pending(case, rejection, moved, queues)
         }
     }
@@ -311,7 +311,7 @@ fn pending(case: &Case<'_>, rejection: Rejection, moved: Option<Rejection>, queu
     Decision { target: Target::Release, conditions: vec![condition], events, queues, waiting }
 }
 
-fn queues_for(allocator: &mut Allocator, request: &Request<'_>, rejection: &Rejection) -> Vec<Queue> {
+fn queues_for(allocator: &mut Allocator, request: &Request<'_>) -> Vec<Queue> {
     let families = request.demand.families();
     let mut queues: Vec<Queue> = request.claimant.sharing.key.clone().map(Queue::Key).into_iter().collect();
     if !request.addresses.is_empty() {
@@ -325,11 +325,8 @@ fn queues_for(allocator: &mut Allocator, request: &Request<'_>, rejection: &Reje
         } else {
             queues.extend(families.iter().copied().map(Queue::General));
         }
-        for (name, reason) in &rejection.rejected {
-            let pinned = allocator.pool(name).is_some_and(|pool| pool.allocation.is_some());
-            if pinned && *reason == Reason::PoolExhausted {
-                queues.extend(full(allocator, name, families));
-            }
+        for pool in allocator.full_pinned(request) {
+            queues.extend(full(allocator, &pool, families));
         }
     }
     queues

@@ -7,7 +7,8 @@ use landfall_model::{Family, Pool, Reason, ServiceKey};
 
 use crate::{
     Claimant, Counts, Demand, Refused, Rejection, Request, Sharing,
-    configuration::Slot,
+    choice::{none_in_pool, pick, refusal},
+    configuration::{Slot, Turn},
     pool_state::PoolState,
     sharing::{Occupancy, Position},
 };
@@ -22,10 +23,10 @@ pub struct Allocator {
     pub(crate) refused: BTreeMap<Box<str>, Refused>,
     /// The ranges in force by first address; they are disjoint.
     pub(crate) ranges: BTreeMap<IpAddr, Slot>,
-    /// Pools with a `serviceAllocation`, in the order in which they are tried.
-    pub(crate) pinned: BTreeSet<(i64, Box<str>)>,
-    /// Pools without one, in the order in which they are tried.
-    pub(crate) general: BTreeSet<Box<str>>,
+    /// All pools in force, in the order in which they are tried.
+    pub(crate) order: BTreeSet<Turn>,
+    /// Those of them that may have an address of a family for a Service that names no pool.
+    pub(crate) open: BTreeMap<Family, BTreeSet<Turn>>,
     pub(crate) addresses: BTreeMap<IpAddr, Occupancy>,
     holdings: BTreeMap<ServiceKey, Holding>,
     changes: Vec<Change>,
@@ -255,45 +256,6 @@ impl Allocator {
         Ok(request.addresses.clone())
     }
 
-    fn choose(&mut self, request: &Request<'_>) -> Result<Vec<IpAddr>, Rejection> {
-        let Self { pools, pinned, general, addresses, .. } = self;
-        let passes = request.demand.passes();
-        if let Some(name) = request.pool {
-            let Some(state) = pools.get(name) else {
-                return Err(Rejection::of_pool(
-                    name,
-                    Reason::UnknownPool,
-                    format!("unknown pool \"{name}\""),
-                ));
-            };
-            if let Some(reason) = refusal(&state.pool, &request.claimant) {
-                return Err(Rejection::incompatible(name, reason));
-            }
-            let mut last = Reason::PoolExhausted;
-            for families in passes {
-                match pick(pools, addresses, name, families, &request.claimant) {
-                    Ok(picked) => return Ok(picked),
-                    Err(reason) => last = telling(last, reason, passes),
-                }
-            }
-            return Err(none_in_pool(name, last, request.demand.families()));
-        }
-        let mut rejected: Vec<(Box<str>, Reason)> = Vec::new();
-        for (turn, families) in passes.iter().enumerate() {
-            let order = pinned.iter().map(|(_, name)| name).chain(general.iter());
-            for (index, name) in order.enumerate() {
-                match automatic(pools, addresses, name, families, &request.claimant) {
-                    Ok(picked) => return Ok(picked),
-                    Err(reason) if turn == 0 => rejected.push((name.clone(), reason)),
-                    Err(Reason::PoolExhausted) => rejected[index].1 = Reason::PoolExhausted,
-                    Err(_) => {}
-                }
-            }
-        }
-        let reason = if rejected.is_empty() { Reason::NoPools } else { Reason::NoAvailableAddresses };
-        Err(Rejection { reason, cause: "no available IPs".to_owned(), rejected })
-    }
-
     /// Checks that the addresses lie in one pool that may serve the claimant, and that their users agree; returns the
     /// pool's name.
     fn permit(&self, claimant: &Claimant<'_>, addresses: &[IpAddr]) -> Result<Box<str>, Rejection> {
@@ -336,6 +298,7 @@ impl Allocator {
                     state.take(position, family);
                 }
                 state.join_group(position, family, occupancy);
+                self.list(&pool);
             }
             self.changes.push(Change::Users { address: *address, key });
         }
@@ -360,6 +323,7 @@ impl Allocator {
                 } else {
                     state.join_group(position, family, occupancy);
                 }
+                self.list(&pool);
             }
             if empty {
                 self.addresses.remove(address);
@@ -386,63 +350,4 @@ impl Allocator {
         let position = self.pools.get(pool)?.position(span, address)?;
         Some((pool.into(), position))
     }
-}
-
-fn refusal(pool: &Pool, claimant: &Claimant<'_>) -> Option<Reason> {
-    pool.refusal(&claimant.service.namespace, claimant.namespace_labels, claimant.labels)
-}
-
-fn automatic(
-    pools: &mut BTreeMap<Box<str>, PoolState>,
-    addresses: &BTreeMap<IpAddr, Occupancy>,
-    name: &str,
-    families: &[Family],
-    claimant: &Claimant<'_>,
-) -> Result<Vec<IpAddr>, Reason> {
-    let Some(state) = pools.get(name) else { return Err(Reason::UnknownPool) };
-    if let Some(reason) = refusal(&state.pool, claimant) {
-        return Err(reason);
-    }
-    if !state.pool.auto_assign {
-        return Err(Reason::NotAutoAssigned);
-    }
-    pick(pools, addresses, name, families, claimant)
-}
-
-/// The first address of each family, or why there is none.
-fn pick(
-    pools: &mut BTreeMap<Box<str>, PoolState>,
-    addresses: &BTreeMap<IpAddr, Occupancy>,
-    name: &str,
-    families: &[Family],
-    claimant: &Claimant<'_>,
-) -> Result<Vec<IpAddr>, Reason> {
-    let Some(state) = pools.get_mut(name) else { return Err(Reason::UnknownPool) };
-    if families.iter().any(|family| !state.has_family(*family)) {
-        return Err(Reason::FamilyMissing);
-    }
-    let admits = |address: IpAddr| {
-        let occupancy = addresses.get(&address);
-        occupancy.is_none_or(|o| o.admits(address, claimant.service, &claimant.sharing).is_ok())
-    };
-    let mut picked = Vec::with_capacity(families.len());
-    for family in families {
-        picked.push(state.pick(*family, &claimant.sharing, admits).ok_or(Reason::PoolExhausted)?);
-    }
-    Ok(picked)
-}
-
-/// Of the reasons of several passes, the one that says most: a full pool may become free.
-fn telling(known: Reason, new: Reason, passes: &[&[Family]]) -> Reason {
-    if passes.len() == 1 || new == Reason::PoolExhausted { new } else { known }
-}
-
-fn none_in_pool(pool: &str, reason: Reason, families: &[Family]) -> Rejection {
-    let cause = if reason == Reason::FamilyMissing {
-        let names: Vec<&str> = families.iter().map(|family| family.as_str()).collect();
-        format!("no available IPs in pool {pool}: it has no {} addresses", names.join(" and "))
-    } else {
-        format!("no available IPs in pool {pool}")
-    };
-    Rejection::of_pool(pool, reason, cause)
 }

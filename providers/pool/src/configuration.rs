@@ -139,19 +139,18 @@ impl Allocator {
             for range in &old.pool.ranges {
                 self.ranges.remove(&range.first());
             }
-            self.general.remove(name);
-            self.pinned.remove(&(rank(&old.pool), name.into()));
+            let turn = turn(&old.pool);
+            self.order.remove(&turn);
+            for open in self.open.values_mut() {
+                open.remove(&turn);
+            }
             touched.extend(old.pool.ranges);
         }
         if let Some(pool) = pool {
             for (span, range) in pool.ranges.iter().enumerate() {
                 self.ranges.insert(range.first(), Slot { last: range.last(), pool: name.into(), span });
             }
-            if pool.allocation.is_some() {
-                self.pinned.insert((rank(&pool), name.into()));
-            } else {
-                self.general.insert(name.into());
-            }
+            self.order.insert(turn(&pool));
             touched.extend(pool.ranges.iter().copied());
             self.pools.insert(name.into(), PoolState::new(pool));
         }
@@ -172,15 +171,35 @@ impl Allocator {
                 state.join_group(position, Family::of(address), occupancy);
             }
         }
+        self.list(name);
         update.pools.insert(name.into());
+    }
+
+    /// Keeps the place of a pool in `open` in step with what it has.
+    pub(crate) fn list(&mut self, name: &str) {
+        let Some(state) = self.pools.get_mut(name) else { return };
+        for family in [Family::V4, Family::V6] {
+            if let Some(listed) = state.relist(family) {
+                let open = self.open.entry(family).or_default();
+                if listed {
+                    open.insert(turn(&state.pool));
+                } else {
+                    open.remove(&turn(&state.pool));
+                }
+            }
+        }
     }
 }
 
-/// The order of pinned pools: by priority, lower first, and 0 after all others. MetalLB leaves the place of negative
-/// priorities to chance; here they come first, as their value says.
-fn rank(pool: &Pool) -> i64 {
-    match pool.allocation.as_ref().map_or(0, |allocation| allocation.priority) {
+/// When a pool has its turn: pools with a `serviceAllocation` before those without, by priority, then by name.
+pub(crate) type Turn = (bool, i64, Box<str>);
+
+/// Of priorities, lower ones come first, and 0 after all others. MetalLB leaves the place of negative priorities to
+/// chance; here they come first, as their value says.
+fn turn(pool: &Pool) -> Turn {
+    let priority = match pool.allocation.as_ref().map_or(0, |allocation| allocation.priority) {
         0 => i64::MAX,
         priority => i64::from(priority),
-    }
+    };
+    (pool.allocation.is_none(), priority, pool.name.clone())
 }

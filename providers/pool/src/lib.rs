@@ -8,11 +8,13 @@
 //! # Cost
 //!
 //! With `n` addresses in use and `r` ranges in force, one allocation from a given pool costs O(log n), also when
-//! the pool has no free address left; a pool's size never matters, so a /64 costs as little as a /28. A pool that
+//! the pool has no free address left; a pool's size never matters, so a /64 costs as little as a /28. Pools that
+//! are full or only for requests are not tried; those for other Services are, in vain, at O(1) each. A pool that
 //! appears or changes costs O(log r) per range for the overlap check, plus the addresses in use inside it.
 //! Which pool an address lies in costs O(log r).
 
 mod allocator;
+mod choice;
 mod configuration;
 mod pool_state;
 mod rejection;

@@ -40,6 +40,8 @@ struct FamilyState {
     /// Ranges that may have a free address.
     open: BTreeSet<usize>,
     groups: BTreeMap<Box<str>, Group>,
+    /// Whether it is listed as one to try; see [`PoolState::relist`].
+    listed: bool,
 }
 
 impl PoolState {
@@ -109,6 +111,15 @@ impl PoolState {
             })
         });
         shared.or(free).and_then(|position| self.address(position))
+    }
+
+    /// Whether the pool is to be tried for Services that name none and need this family, if that is not what the
+    /// last call said. A pool is tried in vain once before it is known to be full.
+    pub(crate) fn relist(&mut self, family: Family) -> Option<bool> {
+        let automatic = self.pool.auto_assign;
+        let state = self.family_mut(family);
+        let listed = automatic && !(state.open.is_empty() && state.groups.is_empty());
+        (std::mem::replace(&mut state.listed, listed) != listed).then_some(listed)
     }
 
     pub(crate) fn take(&mut self, position: Position, family: Family) {

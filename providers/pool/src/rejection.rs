@@ -10,7 +10,8 @@ pub struct Rejection {
     pub reason: Reason,
     /// The sentence for people and scripts; MetalLB's own words where it has some.
     pub cause: String,
-    /// Every pool that was looked at, in the order of the attempt, and why it does not serve.
+    /// The pool that was asked for, or that the requested address lies in, and why it does not serve. For requests
+    /// that name none see [`crate::Allocator::why_not`].
     pub rejected: Vec<(Box<str>, Reason)>,
 }
 

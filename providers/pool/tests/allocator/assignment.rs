@@ -3,6 +3,7 @@
 
 use crate::cluster::*;
 use landfall_model::{Family, FamilyPolicy, Labels, Pool, Reason, ServiceAllocation, ServiceView};
+use landfall_pool::Request;
 
 struct Case {
     row: &'static str,
@@ -270,8 +271,10 @@ fn pools_are_tried_by_priority_then_name() {
         (rejection.reason, rejection.cause.as_str()),
         (Reason::NoAvailableAddresses, "no available IPs")
     );
-    let reasons: Vec<(&str, Reason)> =
-        rejection.rejected.iter().map(|(name, reason)| (&**name, *reason)).collect();
+    let late = service("late");
+    let labels = Labels::new();
+    let why_not = allocator.why_not(&Request::of(&late, &labels).unwrap());
+    let reasons: Vec<(&str, Reason)> = why_not.iter().map(|(name, reason)| (&**name, *reason)).collect();
     assert_eq!(
         reasons,
         [
@@ -336,7 +339,7 @@ fn service_allocation_shapes() {
     let teams = ServiceAllocation { namespace_selectors: vec![selector("team", "x")], ..Default::default() };
     let labels = Labels::from([("team".to_owned(), "x".to_owned())]);
     let service = service("s");
-    let request = landfall_pool::Request::of(&service, &labels).unwrap();
+    let request = Request::of(&service, &labels).unwrap();
     assert!(allocator(&[by(teams)]).allocate(&request).is_ok(), "namespace labels count");
 }
 

@@ -18,6 +18,9 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
                 version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
             {
                 forbid_null(schema);
+                if crd.spec.names.kind == "L2Advertisement" {
+                    spec_is_optional(schema);
+                }
             }
         }
     }
@@ -45,6 +48,14 @@ pub fn crds_yaml() -> String {
         write!(stream, "---\n{text}").expect("invariant: writing to a string does not fail");
         stream
     })
+}
+
+/// Makes `spec` optional: without it an advertisement is for everything.
+fn spec_is_optional(schema: &mut JSONSchemaProps) {
+    if let Some(required) = &mut schema.required {
+        required.retain(|field| field != "spec");
+    }
+    schema.required.take_if(|required| required.is_empty());
 }
 
 /// Removes `nullable`, which the derived schema puts on every optional field. Without it the API server drops a

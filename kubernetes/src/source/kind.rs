@@ -21,6 +21,8 @@ pub(super) trait Kind: Send + Sync + 'static {
     type Model: Clone + fmt::Debug + Hash + Send + Sync + 'static;
     /// `kind` of the object.
     const KIND: &'static str;
+    /// A missing `spec` stands for an empty one.
+    const SPEC_OPTIONAL: bool = false;
 
     /// Converts an object; `None` when it says nothing.
     fn convert(object: &Self::Object) -> Result<Option<Self::Model>, Invalid>;
@@ -83,6 +85,7 @@ impl Kind for L2Advertisements {
     type Object = L2Advertisement;
     type Model = landfall_model::L2Advertisement;
     const KIND: &'static str = "L2Advertisement";
+    const SPEC_OPTIONAL: bool = true;
 
     fn convert(object: &L2Advertisement) -> Result<Option<Self::Model>, Invalid> {
         convert::l2_advertisement(object).map(Some)

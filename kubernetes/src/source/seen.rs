@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use landfall_model::{Invalid, ServiceKey};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::kind::Kind;
 
@@ -23,6 +23,12 @@ impl<K: Kind> Seen<K> {
     pub(super) fn from_value(mut value: Value) -> Self {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
+        }
+        if K::SPEC_OPTIONAL
+            && let Some(object) = value.as_object_mut()
+        {
+            object.retain(|field, value| field != "spec" || !value.is_null());
+            object.entry("spec").or_insert_with(|| json!({}));
         }
         let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
         let meta = ObjectMeta {

@@ -47,12 +47,14 @@ impl<K: Kind> Tracker<K> {
                 }
                 let known = self.known.entry(key.clone()).or_default();
                 known.list = self.list;
-                if known.invalid.take().is_some() {
-                    said.push(Observation::Invalid(object_name::<K>(&key), None));
-                }
+                let mended = known.invalid.take().is_some();
                 let fingerprint = fingerprint(&model);
                 if known.value.replace(fingerprint) != Some(fingerprint) {
                     said.push(K::observation(&key, Some(model)));
+                }
+                // Last, so that nobody sees an object that is neither in force nor invalid.
+                if mended {
+                    said.push(Observation::Invalid(object_name::<K>(&key), None));
                 }
             }
             Ok(None) => said = self.delete(&key),

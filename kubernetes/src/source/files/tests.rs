@@ -250,3 +250,19 @@ fn hostile_documents_are_refused_without_panic() {
         assert!(said.iter().any(|one| matches!(one, Observation::Invalid(_, Some(_)))), "{text}: {said:?}");
     }
 }
+
+#[tokio::test]
+async fn an_advertisement_without_a_spec_is_for_everything() {
+    for spec in ["", "spec: null\n", "spec: {}\n"] {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{ name: all }}\n{spec}"
+        );
+        put(directory.path(), "advertisement.yaml", &text);
+        let mut source = files(directory.path()).unwrap();
+        let seen = until_synced(&mut source).await;
+        let everything = landfall_model::L2Advertisement { name: "all".into(), ..Default::default() };
+        let expected = Observation::L2Advertisement("all".into(), Some(Box::new(everything)));
+        assert!(seen.contains(&expected), "{spec:?}: {seen:?}");
+    }
+}

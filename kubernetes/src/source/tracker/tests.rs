@@ -72,3 +72,13 @@ fn an_object_that_was_never_valid_leaves_without_a_deletion() {
     assert_eq!(tracker.apply(key("a"), Err(broken("no"))), [invalid("a", Some("no"))]);
     assert_eq!(tracker.delete(&key("a")), [invalid("a", None)]);
 }
+
+#[test]
+fn a_mended_object_is_in_force_before_it_is_no_longer_invalid() {
+    let mut tracker = Tracker::<Namespaces>::new();
+    tracker.apply(key("a"), Err(broken("no")));
+    assert_eq!(
+        tracker.apply(key("a"), Ok(Some(labels("x")))),
+        [namespace("a", Some("x")), invalid("a", None)]
+    );
+}

@@ -187,7 +187,7 @@ impl Shared {
 }
 
 /// A raw socket on `eth0` of the calling thread's namespace.
-fn open() -> io::Result<Socket> {
+pub fn open() -> io::Result<Socket> {
     let index = fs::read_to_string("/proc/thread-self/net/dev_mcast")
         .ok()
         .and_then(|text| index_of(&text, Host::INTERFACE));

@@ -34,9 +34,6 @@ pub const ASSIGNED: Duration = Duration::from_secs(10);
 /// How long until the first answer, on a busy machine: announcement, kube-proxy and, for IPv6, the neighbour table.
 pub const ANSWERED: Duration = Duration::from_secs(10);
 
-/// How long a node may be silent before Kubernetes calls it unready.
-const NODE_GRACE: Duration = Duration::from_secs(8);
-
 /// A bed with three nodes and two clients: `c1` is the client, `c2` watches the LAN.
 pub struct Cluster {
     runtime: Runtime,
@@ -62,11 +59,7 @@ impl Cluster {
         let begun = Instant::now();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let audit = Audit::prepare()?;
-        let mut builder = TestBed::builder()
-            .name(landfall_lan::Lan::unique_name("e2e"))
-            .nodes(3)
-            .clients(2)
-            .node_grace(NODE_GRACE);
+        let mut builder = TestBed::builder().name(landfall_lan::Lan::unique_name("e2e")).nodes(3).clients(2);
         for flag in audit.flags() {
             builder = builder.api_flag(flag);
         }

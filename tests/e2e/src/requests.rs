@@ -62,6 +62,17 @@ pub fn first_answer(from: &Host, target: SocketAddr, patience: Duration) -> Resu
     until(format!("an answer of {target} to {}", from.name()), patience, || http(from, target, TIMEOUT))
 }
 
+/// Waits until twenty requests in a row are answered: kube-proxy on every node needs a moment to know a new Service, and refuses
+/// connections to it until then.
+///
+/// # Errors
+/// When that takes longer than `patience`.
+pub fn settled(from: &Host, target: SocketAddr, patience: Duration) -> Result<()> {
+    until(format!("{target} to answer every request of {}", from.name()), patience, || {
+        counted(20, || http(from, target, TIMEOUT)).map(drop)
+    })
+}
+
 /// Asks `count` times with `ask` and counts the answers of each backend.
 ///
 /// # Errors

@@ -19,9 +19,16 @@ pub struct Sections {
 }
 
 impl Sections {
-    /// On this cluster.
+    /// On a new cluster, after `prepare`, without which no scenario makes sense.
+    ///
+    /// # Panics
+    /// When the cluster does not come up or cannot be prepared; with the state of the cluster.
     #[must_use]
-    pub fn on(cluster: Cluster) -> Self {
+    pub fn on_new_cluster(prepare: impl FnOnce(&Cluster) -> Result<()>) -> Self {
+        let cluster = Cluster::start().unwrap_or_else(|error| panic!("no bed: {error:#}"));
+        if let Err(error) = prepare(&cluster) {
+            panic!("the cluster is not ready for the test: {error:#}\n{}", cluster.diagnosis());
+        }
         Self { cluster, failed: Vec::new(), only: std::env::var("LANDFALL_E2E_ONLY").ok() }
     }
 

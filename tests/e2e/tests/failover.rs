@@ -1,0 +1,193 @@
+//! The node that answers dies: another one answers, quickly, every time, with and without the API server, and the one that
+//! comes back takes nothing.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use landfall_e2e::cluster::ANSWERED;
+use landfall_e2e::manifests::{SHOP, advertisement, list, pool, service};
+use landfall_e2e::requests::{Traffic, first_answer};
+use landfall_e2e::wait::{throughout, until};
+use landfall_e2e::{Asker, Cluster, Sections};
+use serde_json::json;
+
+/// From the death of the owner to an answered request.
+const TAKE_OVER: Duration = Duration::from_secs(5);
+
+/// Kills in a row.
+const RUNS: u32 = 10;
+
+/// How long the returned owner is watched for taking its address back.
+const CALM: Duration = Duration::from_secs(3);
+
+#[test]
+#[ignore = "needs root and the control plane; make test runs it"]
+fn addresses_survive_their_owners() {
+    let mut sections = Sections::on_new_cluster(prepare);
+    sections.run("a dead owner is replaced within 5 s, ten times of ten", ten_kills);
+    sections.run("the API server is paused: still answering, and fail-over works", without_api_server);
+    sections.run("a killed speaker process moves nothing for good", killed_speaker);
+    sections.finish();
+}
+
+fn prepare(cluster: &Cluster) -> Result<()> {
+    cluster.deploy_backends("web", 6)?;
+    cluster.install()?;
+    let addresses = ["10.77.0.200-10.77.0.239", "fd77::c8:0/120"];
+    cluster.apply(&list([pool("lan", &addresses, json!({})), advertisement("lan", &["lan"])]))?;
+    cluster.apply(&service("web", "web", json!({"spec": {"ipFamilyPolicy": "RequireDualStack"}})))
+}
+
+/// The Service under test, the client that uses it and the machine that watches its owners.
+struct Scene<'a> {
+    cluster: &'a Cluster,
+    /// IPv4, which the client uses, then IPv6.
+    addresses: Vec<IpAddr>,
+    asker: Asker,
+    traffic: Traffic,
+}
+
+impl<'a> Scene<'a> {
+    fn set(cluster: &'a Cluster) -> Result<Self> {
+        let addresses = cluster.addresses("web", 2)?;
+        let target = SocketAddr::new(addresses[0], 80);
+        for address in &addresses {
+            first_answer(cluster.client(), SocketAddr::new(*address, 80), ANSWERED)?;
+        }
+        let asker = Asker::start(cluster.watcher())?;
+        addresses.iter().for_each(|address| asker.ask_for(*address));
+        let traffic = Traffic::start(cluster.client(), target)?;
+        Ok(Self { cluster, addresses, asker, traffic })
+    }
+
+    /// The one node that owns both addresses.
+    fn owner(&self) -> Result<String> {
+        until("one owner of both addresses", ANSWERED, || {
+            let first = self.asker.owner(self.addresses[0])?;
+            let second = self.asker.owner(self.addresses[1])?;
+            ensure!(
+                first == second,
+                "{} is owned by {first}, {} by {second}",
+                self.addresses[0],
+                self.addresses[1]
+            );
+            self.cluster.node_of(first)
+        })
+    }
+
+    fn ensure_single_owner(&self, change: Instant) -> Result<()> {
+        let now = Instant::now();
+        self.addresses.iter().try_for_each(|address| self.asker.ensure_single_owner(*address, change, now))
+    }
+
+    /// Kills the owner and waits for its successor; both by name.
+    fn kill_owner(&self) -> Result<(String, String)> {
+        let before = self.owner()?;
+        let killed = Instant::now();
+        self.cluster.wait_for(self.cluster.bed().kill_node(&before))?;
+        let dead = Instant::now();
+        // Only a request that was sent after the death was complete proves anything; the time counts from its beginning.
+        let answered = self.traffic.answered_after(dead, TAKE_OVER)? + dead.duration_since(killed);
+        ensure!(answered < TAKE_OVER, "the client was answered {answered:?} after the kill");
+        let after = until("another owner", TAKE_OVER, || {
+            let after = self.owner()?;
+            ensure!(after != before, "{after} is dead and answers");
+            Ok(after)
+        })?;
+        // IPv6 as well, by a client whose neighbour table knows the dead owner.
+        first_answer(self.cluster.client(), SocketAddr::new(self.addresses[1], 80), TAKE_OVER)?;
+        eprintln!("   {before} -> {after}: longest gap {:?}", self.traffic.longest_gap_since(killed));
+        self.cluster.wait_for(async { tokio::time::sleep_until((killed + CALM).into()).await });
+        self.ensure_single_owner(killed)?;
+        Ok((before, after))
+    }
+
+    /// Brings a node back and checks that the owner stays the owner.
+    fn revive(&self, node: &str, owner: &str) -> Result<()> {
+        let revived = Instant::now();
+        self.cluster.wait_for(self.cluster.bed().revive_node(node))?;
+        self.cluster.rolled_out()?;
+        self.endpoints_are_back()?;
+        throughout("the owner stays the owner", CALM, || {
+            let now = self.owner()?;
+            ensure!(now == owner, "{node} came back, and {now} answers instead of {owner}");
+            Ok(())
+        })?;
+        self.ensure_single_owner(revived)
+    }
+
+    fn endpoints_are_back(&self) -> Result<()> {
+        until("all backends to be ready", Duration::from_secs(30), || {
+            let ready = self.cluster.backends("web")?.len();
+            ensure!(ready == 6, "{ready} of 6 are ready");
+            Ok(())
+        })
+    }
+}
+
+fn ten_kills(cluster: &Cluster) -> Result<()> {
+    let scene = Scene::set(cluster)?;
+    for run in 1..=RUNS {
+        let (dead, owner) = scene.kill_owner().with_context(|| format!("run {run} of {RUNS}"))?;
+        scene.revive(&dead, &owner).with_context(|| format!("run {run} of {RUNS}"))?;
+    }
+    Ok(())
+}
+
+fn without_api_server(cluster: &Cluster) -> Result<()> {
+    let scene = Scene::set(cluster)?;
+    let owner = scene.owner()?;
+    let plane = cluster.bed().control_plane();
+    cluster.wait_for(plane.pause_api())?;
+    let paused = Instant::now();
+    let played = (|| {
+        throughout("the owner answers", Duration::from_secs(5), || {
+            let gap = scene.traffic.longest_gap_since(paused);
+            ensure!(gap < Duration::from_secs(1), "the client saw nothing for {gap:?}");
+            ensure!(scene.owner()? == owner, "the address has moved");
+            Ok(())
+        })?;
+        scene.ensure_single_owner(paused)?;
+        scene.kill_owner()
+    })();
+    cluster.wait_for(plane.resume_api())?;
+    let (dead, owner) = played?;
+    scene.revive(&dead, &owner)
+}
+
+/// The node lives on, so its address may stay or move, but the client is answered and no two nodes quarrel.
+fn killed_speaker(cluster: &Cluster) -> Result<()> {
+    let scene = Scene::set(cluster)?;
+    let owner = scene.owner()?;
+    let speakers = cluster.pods(landfall_e2e::manifests::NAMESPACE, "component=speaker")?;
+    let on_owner = |pod: &&k8s_openapi::api::core::v1::Pod| {
+        pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(owner.as_str())
+    };
+    let pod = speakers.iter().find(on_owner).context("the owner has a speaker")?;
+    let name = pod.metadata.name.as_deref().context("a name")?;
+    let killed = Instant::now();
+    cluster.signal_pod(name, nix::sys::signal::Signal::SIGKILL)?;
+    let answered = scene.traffic.answered_after(Instant::now(), TAKE_OVER)?;
+    until("the speaker to run again", Duration::from_secs(30), || {
+        let out = cluster.kubectl([
+            "get",
+            "pod",
+            name,
+            "-n",
+            landfall_e2e::manifests::NAMESPACE,
+            "-o",
+            "jsonpath={.status.containerStatuses[0].restartCount}/{.status.containerStatuses[0].ready}",
+        ])?;
+        ensure!(out.ends_with("/true") && !out.starts_with("0/"), "{out}");
+        Ok(())
+    })?;
+    let after = scene.owner()?;
+    eprintln!(
+        "   {owner} -> {after}: answered after {answered:?}, longest gap {:?}",
+        scene.traffic.longest_gap_since(killed)
+    );
+    cluster.wait_for(async { tokio::time::sleep_until((Instant::now() + CALM).into()).await });
+    scene.ensure_single_owner(killed)?;
+    cluster.kubectl(["get", "service", "web", "-n", SHOP]).map(drop)
+}

@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant as Clock};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant as Clock},
+};
 
 use landfall_kubernetes::{
     lease::Leadership,
@@ -38,12 +41,17 @@ impl Driver<'_> {
         let mut outbox = Outbox::new(store);
         let mut synced = false;
         let mut answered = true;
+        let mut waiting = BTreeMap::new();
         metrics.leader.set(1);
         loop {
             let Plan { effects, recheck } = if synced { world.plan(now()) } else { Plan::default() };
             gate.set(synced);
+            if waiting != *world.waiting_by_reason() {
+                waiting.clone_from(world.waiting_by_reason());
+                metrics.waiting(&waiting);
+            }
             if !effects.is_empty() {
-                show(metrics, &world, &effects);
+                show(metrics, &effects);
                 metrics.events_dropped.inc_by(outbox.add(effects));
             }
             if outbox.may_start(now()) {
@@ -126,7 +134,7 @@ fn take(metrics: &Metrics, world: &mut World, observation: Observation) -> bool 
 }
 
 /// Shows in metrics and logs what is about to be done.
-fn show(metrics: &Metrics, world: &World, effects: &[Effect]) {
+fn show(metrics: &Metrics, effects: &[Effect]) {
     for effect in effects {
         match effect {
             Effect::PoolStatus { pool, counts } => metrics.pool(pool, *counts),
@@ -136,7 +144,6 @@ fn show(metrics: &Metrics, world: &World, effects: &[Effect]) {
             Effect::Service(_) => {}
         }
     }
-    metrics.waiting(world.waiting_by_reason());
 }
 
 /// Reports the outcome of a write back. Returns for how long no other should begin.

@@ -1,0 +1,4 @@
+//! The whole controller.
+
+#[cfg(test)]
+mod files;

@@ -54,6 +54,8 @@ pub(crate) struct Decided {
     backoff: Backoff,
     /// The addresses of the status that the last decision saw, or wrote since.
     seen: Option<Vec<IpAddr>>,
+    /// The addresses of the last write, whatever is known of its outcome.
+    wrote: Option<Vec<IpAddr>>,
     pub(crate) ours: bool,
     /// The events of the last decision, told or known without telling.
     told: Vec<Event>,
@@ -139,9 +141,11 @@ impl Entry {
         true
     }
 
-    /// Whether the status has other addresses than the last decision saw or wrote.
+    /// Whether the status has other addresses than the last decision saw or wrote, be it that the answer was lost.
     pub(crate) fn edited(&self) -> bool {
-        self.decided.seen.as_ref().is_some_and(|seen| *seen != self.observed())
+        let observed = self.observed();
+        self.decided.seen.as_ref().is_some_and(|seen| *seen != observed)
+            && self.decided.wrote.as_ref() != Some(&observed)
     }
 
     /// Takes over what came of the write in flight; true if the Service is to be decided again now, and the time at
@@ -232,8 +236,9 @@ impl Entry {
             conditions: decision.conditions,
             observed_conditions: view.conditions.clone(),
         };
-        decided.flight =
-            Flight::Sent { base: view.resource_version.clone(), expected: Box::new(after(view, &write)) };
+        let expected = Box::new(after(view, &write));
+        decided.wrote = Some(sorted(&expected));
+        decided.flight = Flight::Sent { base: view.resource_version.clone(), expected };
         effects.push(Effect::Service(Box::new(write)));
         effects.extend(events);
     }

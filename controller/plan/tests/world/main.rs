@@ -8,6 +8,8 @@ mod behaviour;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod flight;
 #[cfg(test)]
 mod properties;

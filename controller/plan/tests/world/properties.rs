@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use landfall_model::{Pool, ServiceView};
 use proptest::prelude::*;
 
-use crate::cluster::*;
+use crate::{cluster::*, faults::check_nobody_waits_in_vain};
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Set(Box<ServiceView>),
     Delete(u8),
     Pool(Pool),
@@ -17,7 +17,7 @@ enum Step {
     Restart,
 }
 
-fn name(index: u8) -> String {
+pub(crate) fn name(index: u8) -> String {
     format!("s{index}")
 }
 
@@ -62,7 +62,7 @@ fn some_pool() -> impl Strategy<Value = Pool> {
     )
 }
 
-fn some_step() -> impl Strategy<Value = Step> {
+pub(crate) fn some_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => some_service().prop_map(|service| Step::Set(Box::new(service))),
         3 => (0u8..8).prop_map(Step::Delete),
@@ -73,14 +73,20 @@ fn some_step() -> impl Strategy<Value = Step> {
 }
 
 /// Never twice unless shared, always inside a pool that is in force.
-fn check(cluster: &Cluster) {
+pub(crate) fn check(cluster: &Cluster) {
+    check_nobody_waits_in_vain(cluster);
     let mut waiting = BTreeMap::new();
     for (_, reason, _) in cluster.world.waiting() {
         *waiting.entry(reason).or_default() += 1;
     }
     assert_eq!(&waiting, cluster.world.waiting_by_reason());
     for (address, users) in cluster.users() {
-        assert!(cluster.world.allocator().pool_of(address).is_some(), "{address} is in no pool");
+        // What came from a pool that is refused now stays.
+        let allocator = cluster.world.allocator();
+        assert!(
+            allocator.pool_of(address).is_some() || allocator.refused().count() > 0,
+            "{address} is in no pool"
+        );
         for (index, one) in users.iter().enumerate() {
             for other in &users[index + 1..] {
                 assert!(one.requests.sharing_key.is_some(), "{address} is used twice");

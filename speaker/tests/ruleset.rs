@@ -62,7 +62,7 @@ fn example() -> ForwardingTable {
         ready: true,
         ..NodeView::default()
     });
-    let healthy = HealthyNodes::new(&nodes, |_| true);
+    let healthy = HealthyNodes::new(&nodes, false, |_| true);
     let web = [("http", Protocol::Tcp, 80, 30_080), ("https", Protocol::Tcp, 443, 30_443)];
     let pods = [("http", Protocol::Tcp, 8080), ("https", Protocol::Tcp, 8443)];
     let mut table = ForwardingTable::new("n1");

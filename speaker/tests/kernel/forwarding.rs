@@ -73,7 +73,7 @@ fn healthy(nodes: &[Host]) -> HealthyNodes {
             ..NodeView::default()
         })
         .collect();
-    HealthyNodes::new(&views, |_| true)
+    HealthyNodes::new(&views, false, |_| true)
 }
 
 /// The rules of `own` for both addresses, where a plain process listens at the NodePort of every node.

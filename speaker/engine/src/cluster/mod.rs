@@ -108,6 +108,12 @@ impl Cluster {
         Self { settings, ..Self::default() }
     }
 
+    /// Which Services and nodes count.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Whether the first list of every kind is complete. Decide nothing before.
     #[must_use]
     pub const fn synced(&self) -> bool {
@@ -149,6 +155,12 @@ impl Cluster {
     /// The members, by node.
     pub fn members(&self) -> impl Iterator<Item = (&str, &Member)> {
         self.members.iter().map(|(node, member)| (&**node, member))
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.members.len()
     }
 
     /// The member on a node.

@@ -2,8 +2,8 @@
 //! node, chosen by consistent hashing. Mode `announce` needs none of it: the owner's own kube-proxy takes those
 //! packets.
 //!
-//! Three parts, all pure: [`ForwardingTable`] says what should be in force on this node, [`maglev`] spreads slots
-//! over nodes, and [`ruleset`] writes the table as text for the `nft` tool. The IO sibling is
+//! Three parts, all pure: [`ForwardingTable`] says what should be in force on this node, [`slots`] spreads slots
+//! over nodes, and [`Ruleset`] writes the table as text for the `nft` tool. The IO sibling is
 //! `landfall_speaker::nftables`.
 //!
 //! # The local share
@@ -84,15 +84,19 @@ pub struct HealthyNodes {
 
 impl HealthyNodes {
     /// Those of `nodes` that take traffic: their speaker is a living member, they are Ready, their network is
-    /// available, they carry no exclude label and are not leaving. A node counts for a family if it has an
-    /// `InternalIP` of it; the first one is used.
-    pub fn new<'a>(nodes: impl IntoIterator<Item = &'a NodeView>, alive: impl Fn(&str) -> bool) -> Self {
+    /// available, they are not leaving, and carry no exclude label unless `ignore_exclude_lb`. A node counts for a
+    /// family if it has an `InternalIP` of it; the first one is used.
+    pub fn new<'a>(
+        nodes: impl IntoIterator<Item = &'a NodeView>,
+        ignore_exclude_lb: bool,
+        alive: impl Fn(&str) -> bool,
+    ) -> Self {
         let mut v4 = NodeSet::new();
         let mut v6 = NodeSet::new();
         for node in nodes {
             let healthy = node.ready
                 && !node.network_unavailable
-                && !node.excluded()
+                && (ignore_exclude_lb || !node.excluded())
                 && !node.leaving
                 && alive(&node.name);
             if !healthy {

@@ -16,7 +16,7 @@ fn three() -> Vec<NodeView> {
 }
 
 fn healthy() -> HealthyNodes {
-    HealthyNodes::new(&three(), |_| true)
+    HealthyNodes::new(&three(), false, |_| true)
 }
 
 fn service(policy: TrafficPolicy) -> ServiceView {
@@ -144,7 +144,7 @@ fn only_healthy_nodes_take_traffic() {
     nodes.push(NodeView { labels: labels.into_iter().collect(), ..node("excluded", &["10.0.0.9"]) });
     nodes.push(node("silent", &["10.0.0.9"]));
     nodes.push(node("v6-only", &["2001:db8::9"]));
-    let healthy = HealthyNodes::new(&nodes, |name| name != "silent");
+    let healthy = HealthyNodes::new(&nodes, false, |name| name != "silent");
     let names = |family| healthy.of(family).keys().map(|name| &**name).collect::<Vec<_>>();
     assert_eq!(names(Family::V4), ["n1", "n2", "n3"]);
     assert_eq!(names(Family::V6), ["n1", "n2", "n3", "v6-only"]);

@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use crate::{IfIndex, Link};
 
 /// What a node tells its peers about an interface that can announce.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkSummary {
     /// Its name.
     pub name: Box<str>,

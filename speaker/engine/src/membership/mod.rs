@@ -41,5 +41,5 @@ pub use key::{Key, KeyError};
 pub use machine::Membership;
 pub use member::MemberState;
 pub use message::{BootId, Phase};
-pub use profile::{LinkInfo, Profile};
+pub use profile::Profile;
 pub use settings::{Settings, Timing};

@@ -1,6 +1,7 @@
 use ipnet::IpNet;
 
 use super::field::{Reader, put_address, put_field};
+use crate::links::LinkSummary;
 
 /// The longest encoded profile. Whoever claims a longer one is not asked for it.
 pub(super) const MAX_PROFILE: usize = 60_000;
@@ -21,28 +22,11 @@ const FLAG_NODE_PORT: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// Its links, in the order given.
-    pub links: Vec<LinkInfo>,
+    pub links: Vec<LinkSummary>,
     /// It can forward in mode `node-port`.
     pub node_port: bool,
     /// The version of its software, for people.
     pub version: Box<str>,
-}
-
-/// A link of a node, as far as others need it to rank nodes for an address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LinkInfo {
-    /// Its interface name.
-    pub name: Box<str>,
-    /// Its addresses with their prefix lengths.
-    pub prefixes: Vec<IpNet>,
-    /// A default route of IPv4 leaves through it.
-    pub default_v4: bool,
-    /// A default route of IPv6 leaves through it.
-    pub default_v6: bool,
-    /// It can answer ARP.
-    pub arp: bool,
-    /// It can answer neighbour solicitations.
-    pub ndp: bool,
 }
 
 impl Profile {
@@ -75,7 +59,7 @@ impl Profile {
                     let flags = u32::from_be_bytes(value.try_into().ok()?);
                     profile.node_port = flags & FLAG_NODE_PORT != 0;
                 }
-                LINK => profile.links.push(LinkInfo::decode(value)?),
+                LINK => profile.links.push(LinkSummary::decode(value)?),
                 _ => {}
             }
         }
@@ -83,7 +67,7 @@ impl Profile {
     }
 }
 
-impl LinkInfo {
+impl LinkSummary {
     /// An upper bound.
     fn encoded_len(&self) -> usize {
         3 + 3 + cut(&self.name).len() + 3 + 4 + self.prefixes.len() * (3 + 1 + 17)

@@ -31,7 +31,7 @@ const PUSH_PACKETS: usize = 4;
 /// For how many intervals heartbeats repeat a change.
 const REPEAT_INTERVALS: u32 = 3;
 /// How many changes a heartbeat repeats.
-const MAX_REPEATED: usize = 24;
+pub(super) const MAX_REPEATED: usize = 24;
 
 impl Membership {
     /// Sends what changed, before anything else and as one packet where it fits.
@@ -40,6 +40,7 @@ impl Membership {
             return;
         }
         self.recent.extend(changed.iter().rev().take(MAX_REPEATED).map(|(address, _)| (now, *address)));
+        self.recent.drain(..self.recent.len().saturating_sub(MAX_REPEATED));
         let packets = self.packets_of(changed);
         for id in self.heard_peers() {
             for changes in &packets {
@@ -74,8 +75,7 @@ impl Membership {
             self.recent.pop_front();
         }
         let claims = self.claims.claims();
-        let newest = self.recent.iter().rev().take(MAX_REPEATED);
-        newest.map(|(_, address)| (*address, claims.get(address).copied())).collect()
+        self.recent.iter().rev().map(|(_, address)| (*address, claims.get(address).copied())).collect()
     }
 
     /// Takes in what a packet that is proven to be new carries.

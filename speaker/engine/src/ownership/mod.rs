@@ -191,6 +191,11 @@ impl Ownership {
         }
     }
 
+    /// Forgets what was seen of an address that no Service uses, once nobody claims it.
+    pub fn forget_address(&mut self, address: IpAddr) {
+        self.claims.forget_address(address);
+    }
+
     /// When [`Self::take_due`] has something to give.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

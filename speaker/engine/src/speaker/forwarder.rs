@@ -17,6 +17,8 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(5);
 /// After a failure the rules are tried again this much later.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often the rules are looked at, since others can remove them: the start of a firewall flushes everything.
+const REVIEW: Duration = Duration::from_secs(30);
 
 /// Keeps the forwarding rules of this node at what its addresses need: one change is under way at a time, and the next
 /// one carries everything that happened meanwhile.
@@ -38,6 +40,8 @@ pub(super) struct Forwarder {
     /// Before this, an empty table would only take away what an earlier run left.
     first: Option<Instant>,
     retry: Option<Instant>,
+    /// When the rules in force are asked for again.
+    review: Option<Instant>,
     under_way: Option<ForwardingTable>,
     in_force: Option<ForwardingTable>,
     programmed: BTreeSet<IpAddr>,
@@ -55,6 +59,7 @@ impl Forwarder {
             dirty: false,
             first: None,
             retry: None,
+            review: None,
             under_way: None,
             in_force: None,
             programmed: BTreeSet::new(),
@@ -115,6 +120,7 @@ impl Forwarder {
             self.retry = Some(now + RETRY);
         } else {
             self.retry = None;
+            self.review = (!table.is_empty()).then_some(now + REVIEW);
             self.programmed = table.iter().map(|(frontend, _)| frontend.address).collect();
             self.in_force = Some(table);
         }
@@ -129,7 +135,7 @@ impl Forwarder {
             return self.retry;
         }
         let ends = self.lingering.values().map(|(end, _)| *end);
-        ends.chain(self.first.filter(|_| self.in_force.is_none())).min()
+        ends.chain(self.first.filter(|_| self.in_force.is_none())).chain(self.review).min()
     }
 
     /// The next change, if one is due.
@@ -142,16 +148,18 @@ impl Forwarder {
         self.lingering.retain(|_, (end, _)| *end > now);
         self.dirty |= self.lingering.len() != before;
         let overdue = self.in_force.is_none() && now >= first;
-        if !self.dirty && !overdue || self.retry.is_some_and(|at| now < at) {
+        let review = self.review.is_some_and(|at| at <= now);
+        if !(self.dirty || overdue || review) || self.retry.is_some_and(|at| now < at) {
             return None;
         }
         self.retry = None;
+        self.review = self.review.filter(|_| !review);
         self.dirty = false;
         let table = self.build(cluster);
         if self.in_force.is_none() && !overdue && table.is_empty() {
             return None;
         }
-        if self.in_force.as_ref() == Some(&table) && !self.failed {
+        if self.in_force.as_ref() == Some(&table) && !self.failed && !review {
             return None;
         }
         self.under_way = Some(table.clone());
@@ -160,8 +168,8 @@ impl Forwarder {
 
     fn build(&mut self, cluster: &Cluster) -> ForwardingTable {
         let state = |node: &str| cluster.member(node).map(|member| member.state);
-        let healthy =
-            HealthyNodes::new(cluster.nodes(), |node| state(node).is_some_and(MemberState::is_heard));
+        let heard = |node: &str| state(node).is_some_and(MemberState::is_heard);
+        let healthy = HealthyNodes::new(cluster.nodes(), cluster.settings().ignore_exclude_lb, heard);
         let dead = |node: &str| state(node) == Some(MemberState::Dead);
         let mut table = ForwardingTable::new(&self.node);
         self.refused.clear();

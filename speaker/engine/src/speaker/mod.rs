@@ -32,8 +32,8 @@ use self::{forwarder::Forwarder, report::Reports};
 use crate::{
     Command, Input,
     cluster::{self, Cluster, GroupId, Member},
-    links::{LinkSummary, Links, NamePattern},
-    membership::{self, BootId, LinkInfo, MemberState, Membership, Profile, Timing},
+    links::{Links, NamePattern},
+    membership::{self, BootId, MemberState, Membership, Profile, Timing},
     ownership::Ownership,
     responder::Responder,
 };
@@ -154,9 +154,9 @@ impl Speaker {
             Input::Observed(observation) => self.observe(observation),
             Input::Link(index, link) => {
                 self.responder.handle_link(index, link.as_ref(), now);
-                // Also when the summary stays the same: the number behind a name may have changed.
-                self.unapplied.extend(self.wanted.keys());
+                // Most links are those of pods, and tell nothing about what we announce.
                 if self.links.handle(index, link) {
+                    self.unapplied.extend(self.wanted.keys());
                     self.present(now);
                 }
             }
@@ -284,11 +284,9 @@ impl Speaker {
     fn present(&mut self, now: Instant) {
         let state =
             if self.leaving.is_some() { MemberState::Leaving } else { MemberState::Alive { settled: true } };
-        let links = self.links.summary();
+        let links = self.links.summary().to_vec();
         let node_port = self.forwarder.is_able();
-        let me = Member { state, links: Some(links.to_vec()), node_port };
-        self.cluster.set_member(&self.node, Some(me));
-        let links = links.iter().map(to_info).collect();
+        self.cluster.set_member(&self.node, Some(Member { state, links: Some(links.clone()), node_port }));
         self.membership.set_profile(&Profile { links, node_port, version: self.version.clone() }, now);
     }
 
@@ -305,27 +303,5 @@ impl Speaker {
             }
         }
         peers
-    }
-}
-
-fn to_info(link: &LinkSummary) -> LinkInfo {
-    LinkInfo {
-        name: link.name.clone(),
-        prefixes: link.prefixes.clone(),
-        default_v4: link.default_v4,
-        default_v6: link.default_v6,
-        arp: link.arp,
-        ndp: link.ndp,
-    }
-}
-
-fn to_summary(link: &LinkInfo) -> LinkSummary {
-    LinkSummary {
-        name: link.name.clone(),
-        prefixes: link.prefixes.clone(),
-        default_v4: link.default_v4,
-        default_v6: link.default_v6,
-        arp: link.arp,
-        ndp: link.ndp,
     }
 }

@@ -2,11 +2,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use landfall_model::{Ingress, Instant, IpMode, ServiceKey};
 
-use super::{Speaker, to_summary};
+use super::Speaker;
 use crate::{
     Command,
     cluster::{Appraisal, GroupId, Member},
-    membership::{self, MemberState},
+    membership::{self, MemberState, Profile},
     ownership::{self, Role},
 };
 
@@ -34,8 +34,15 @@ impl Speaker {
         self.apply(now);
         self.drain_ownership(now);
         self.drain_responder();
-        self.reports.drain(&self.cluster, &self.links, &self.ownership, &self.responder, &mut self.commands);
+        // Silence after a stall is over in a moment, and nothing that anybody should be told.
+        if self.mute_until.is_none() {
+            self.report();
+        }
         self.finish(now);
+    }
+
+    fn report(&mut self) {
+        self.reports.drain(&self.cluster, &self.links, &self.ownership, &self.responder, &mut self.commands);
     }
 
     pub(super) fn drain_responder(&mut self) {
@@ -61,8 +68,8 @@ impl Speaker {
                 membership::Event::Profile { node, profile } => {
                     let state =
                         self.cluster.member(&node).map_or(MemberState::Unknown, |member| member.state);
-                    let links = Some(profile.links.iter().map(to_summary).collect());
-                    let member = Member { state, links, node_port: profile.node_port };
+                    let Profile { links, node_port, .. } = profile;
+                    let member = Member { state, links: Some(links), node_port };
                     self.cluster.set_member(&node, Some(member));
                 }
                 membership::Event::Claims { node, changes } => {
@@ -91,9 +98,16 @@ impl Speaker {
         self.hurry(&addresses);
     }
 
-    fn hurry<'a>(&mut self, addresses: impl IntoIterator<Item = &'a IpAddr>) {
-        let groups = addresses.into_iter().filter_map(|address| self.cluster.groups().of(*address));
-        self.urgent.extend(groups);
+    /// Claims of these addresses changed.
+    pub(super) fn hurry<'a>(&mut self, addresses: impl IntoIterator<Item = &'a IpAddr>) {
+        for address in addresses {
+            match self.cluster.groups().of(*address) {
+                Some(id) => {
+                    self.urgent.insert(id);
+                }
+                None => self.ownership.forget_address(*address),
+            }
+        }
     }
 
     fn start_when_ready(&mut self, now: Instant) {
@@ -138,11 +152,8 @@ impl Speaker {
     fn evaluate(&mut self, now: Instant) {
         let mut groups = std::mem::take(&mut self.urgent);
         groups.extend(self.ownership.take_due(now));
-        let share = BUDGET / self.cluster.members().count().max(1);
-        for _ in 0..share.max(1) {
-            let Some(id) = self.dirty.pop_first() else { break };
-            groups.insert(id);
-        }
+        let share = (BUDGET / self.cluster.member_count().max(1)).max(1);
+        groups.extend(std::iter::from_fn(|| self.dirty.pop_first()).take(share));
         for id in groups {
             self.dirty.remove(&id);
             self.evaluate_group(id, now);
@@ -230,9 +241,13 @@ impl Speaker {
                 Some(names) => self.responder.announce(address, self.links.resolve(names), now),
                 None => self.responder.withdraw(address),
             }
-            if let Some(id) = self.cluster.groups().of(address) {
-                self.reports.look_at(id);
-            }
+            self.look_at(address);
+        }
+    }
+
+    fn look_at(&mut self, address: IpAddr) {
+        if let Some(id) = self.cluster.groups().of(address) {
+            self.reports.look_at(id);
         }
     }
 
@@ -255,8 +270,10 @@ impl Speaker {
         }
         for address in std::mem::take(&mut self.wanted).into_keys() {
             self.responder.withdraw(address);
+            self.look_at(address);
         }
         self.drain_responder();
+        self.report();
         self.membership.set_claims(&std::collections::BTreeMap::new(), now);
         self.drain_membership(now);
         self.commands.push_back(Command::Finished);

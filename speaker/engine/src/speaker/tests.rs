@@ -44,7 +44,15 @@ const START: Instant = Instant::from_micros(1_100_000);
 
 /// The only speaker of a cluster of some nodes, which sees what `observations` give and then all there is, at [`START`].
 fn alone(nodes: usize, observations: impl IntoIterator<Item = Observation>) -> Speaker {
-    let mut speaker = Speaker::new(settings());
+    alone_with(settings(), nodes, observations)
+}
+
+fn alone_with(
+    settings: Settings,
+    nodes: usize,
+    observations: impl IntoIterator<Item = Observation>,
+) -> Speaker {
+    let mut speaker = Speaker::new(settings);
     let now = Instant::from_micros(1);
     speaker.handle(Input::Link(IfIndex(2), Some(link())), now);
     speaker.handle(Input::Observed(see_node(node("a"))), now);
@@ -152,9 +160,8 @@ fn it_owns_answers_and_reports() {
 #[test]
 fn it_claims_then_programs_then_answers() {
     let web = proxied(service("web", &["10.1.0.1"]));
-    let mut with_address = node("a");
-    with_address.addresses = vec![ip("10.0.0.1")];
-    let mut speaker = alone(1, [see_node(with_address), see_slice(slice("web", &["a"])), see_service(web)]);
+    let mut speaker =
+        alone(1, [see_node(with_address(node("a"))), see_slice(slice("web", &["a"])), see_service(web)]);
     let now = START + Duration::from_millis(2);
     let commands = drain(&mut speaker);
     assert!(commands.iter().any(|command| matches!(command, Command::Forward(_))));
@@ -170,6 +177,97 @@ fn it_claims_then_programs_then_answers() {
 
     speaker.handle(Input::Forwarding(Err("late, and nobody asked".into())), now);
     assert_eq!(speaker.reason(&key("web")), Reason::Owner);
+}
+
+fn with_address(mut node: NodeView) -> NodeView {
+    node.addresses = vec![ip("10.0.0.1")];
+    node
+}
+
+fn tables(commands: &[Command]) -> usize {
+    commands.iter().filter(|command| matches!(command, Command::Forward(_))).count()
+}
+
+#[test]
+fn rules_that_somebody_else_removed_come_back() {
+    let web = proxied(service("web", &["10.1.0.1"]));
+    let seen = [see_node(with_address(node("a"))), see_slice(slice("web", &["a"])), see_service(web)];
+    let mut speaker = alone(1, seen);
+    assert_eq!(tables(&drain(&mut speaker)), 1);
+    let mut now = START + Duration::from_millis(2);
+    for _ in 0..3 {
+        speaker.handle(Input::Forwarding(Ok(())), now);
+        settle(&mut speaker, now + Duration::from_secs(5));
+        now += Duration::from_secs(30);
+        assert_eq!(speaker.poll_timeout(), Some(now), "when the rules are asked for again");
+        speaker.handle_timeout(now);
+        assert_eq!(tables(&drain(&mut speaker)), 1);
+        assert_eq!(speaker.poll_timeout(), None, "the answer comes first");
+        assert_eq!(speaker.reason(&key("web")), Reason::Owner, "it goes on meanwhile");
+    }
+}
+
+#[test]
+fn the_exclude_label_can_be_ignored_for_forwarding_too() {
+    let mut excluded = with_address(node("a"));
+    excluded.labels.insert(EXCLUDE_LABEL.to_owned(), String::new());
+    let web = proxied(service("web", &["10.1.0.1"]));
+    let settings = Settings {
+        cluster: cluster::Settings { ignore_exclude_lb: true, ..Default::default() },
+        ..settings()
+    };
+    let seen = [see_node(excluded), see_slice(slice("web", &["a"])), see_service(web)];
+    let mut speaker = alone_with(settings, 1, seen);
+    assert_eq!(tables(&drain(&mut speaker)), 1);
+    speaker.handle(Input::Forwarding(Ok(())), START + Duration::from_millis(2));
+    assert_eq!(speaker.reason(&key("web")), Reason::Owner);
+}
+
+#[test]
+fn a_moment_of_silence_is_not_reported() {
+    let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
+    drain(&mut speaker);
+    let now = START + Duration::from_secs(3);
+    let until = now + Duration::from_millis(200);
+    speaker.mute_until = Some(until);
+    speaker.handle(Input::Observed(see_slice(slice("web", &["a", "b"]))), now);
+    assert!(!speaker.responder().is_listening(ip("10.1.0.1")));
+    assert_eq!(drain(&mut speaker), []);
+    speaker.handle_timeout(until);
+    assert!(speaker.responder().is_listening(ip("10.1.0.1")));
+    let commands = drain(&mut speaker);
+    let frames = |command: &Command| matches!(command, Command::SendFrame { .. });
+    assert!(!commands.is_empty() && commands.iter().all(frames), "{commands:?}");
+}
+
+#[test]
+fn a_speaker_that_ends_takes_its_statuses_back_also_while_it_is_silent() {
+    let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
+    drain(&mut speaker);
+    let now = START + Duration::from_secs(5);
+    speaker.mute_until = Some(now + Duration::from_millis(200));
+    speaker.handle(Input::Shutdown, now);
+    let commands = drain(&mut speaker);
+    let status = Command::Status { service: key("web"), interfaces: None };
+    assert!(commands.contains(&status), "{commands:?}");
+    assert_eq!(commands.last(), Some(&Command::Finished));
+}
+
+#[test]
+fn nothing_is_kept_of_an_address_that_nobody_uses_or_claims() {
+    let mut speaker = alone(2, []);
+    let address = ip("10.1.0.1");
+    let mut hear = |claim: Option<u64>| {
+        let claim = claim.map(|epoch| membership::Claim { epoch: membership::Epoch(epoch) });
+        speaker.ownership.set_claims("n1", &BTreeMap::from([(address, claim)]));
+        speaker.hurry([&address]);
+    };
+    hear(Some(7));
+    hear(None);
+    let now = START + Duration::from_secs(5);
+    speaker.handle(Input::Observed(see_slice(slice("web", &["a"]))), now);
+    speaker.handle(Input::Observed(see_service(service("web", &["10.1.0.1"]))), now);
+    assert_eq!(speaker.snapshot().owners[&address].epoch, membership::Epoch(1), "it starts anew");
 }
 
 #[test]

@@ -4,8 +4,9 @@ use ipnet::IpNet;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::claims::{address, claim};
+use crate::links::LinkSummary;
 use crate::membership::{
-    BootId, DropReason, Key, KeyError, LinkInfo, Phase, Profile,
+    BootId, DropReason, Key, KeyError, Phase, Profile,
     field::{Reader, put_field},
     message::{
         ClaimsRange, Content, Digests, Echo, Heartbeat, ProfilePart, ProfileRequest, Stamp, read, write,
@@ -193,9 +194,9 @@ fn network() -> impl Strategy<Value = IpNet> {
     (address(), 0_u8..=32).prop_map(|(address, len)| IpNet::new(address, len).unwrap())
 }
 
-fn link() -> impl Strategy<Value = LinkInfo> {
+fn link() -> impl Strategy<Value = LinkSummary> {
     ("[a-z0-9]{0,15}", vec(network(), 0..4), any::<[bool; 4]>()).prop_map(
-        |(name, prefixes, [default_v4, default_v6, arp, ndp])| LinkInfo {
+        |(name, prefixes, [default_v4, default_v6, arp, ndp])| LinkSummary {
             name: name.into(),
             prefixes,
             default_v4,
@@ -274,10 +275,10 @@ proptest! {
 
 #[test]
 fn a_profile_over_the_limit_loses_links_and_counts_them() {
-    let link = LinkInfo {
+    let link = LinkSummary {
         name: "eth0".into(),
         prefixes: vec!["192.0.2.1/24".parse().unwrap(); 50],
-        ..LinkInfo::default()
+        ..LinkSummary::default()
     };
     let profile =
         Profile { links: vec![link; 200], node_port: true, version: "é".repeat(200).into_boxed_str() };

@@ -4,11 +4,13 @@ use std::{
 };
 
 use super::network::{Datagram, LATENCY, MS, Network, SECOND, claim, key, name, service, socket};
+use crate::links::LinkSummary;
 use crate::membership::{
-    Claim, ClaimChanges, Event, LinkInfo, Membership, Phase, Profile,
+    Claim, ClaimChanges, Event, Membership, Phase, Profile,
     claims::digest64,
     message::{Content, Digests, Echo, Heartbeat, ProfilePart, Stamp, write},
     packet::seal,
+    sync::MAX_REPEATED,
 };
 
 fn pulls(network: &Network) -> u64 {
@@ -202,12 +204,12 @@ fn profiles_of_all_sizes_arrive_whole() {
     for links in [0, 1, 30, 400] {
         for loss in [0, 200] {
             network.loss = loss;
-            let link = |number: usize| LinkInfo {
+            let link = |number: usize| LinkSummary {
                 name: format!("eth{number}").into(),
                 prefixes: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
                 default_v4: number == 0,
                 arp: true,
-                ..LinkInfo::default()
+                ..LinkSummary::default()
             };
             let version = format!("1.0.{loss}").into();
             let profile = Profile { links: (0..links).map(link).collect(), node_port: true, version };
@@ -264,4 +266,15 @@ fn a_quiet_cluster_asks_nothing() {
     assert_eq!(pulls(&network), before);
     let beats = network.sent - sent;
     assert!((1_150..=1_300).contains(&beats), "12 directions, 10 a second: {beats}");
+}
+
+#[test]
+fn a_speaker_without_peers_keeps_nothing_to_repeat() {
+    let mut network = Network::new(1, 1);
+    network.act(0, |machine, now| {
+        for number in 0..1_000 {
+            machine.change_claims(&ClaimChanges::from([(service(number), Some(claim(1)))]), now);
+        }
+    });
+    assert!(network.nodes[0].machine.recent.len() <= MAX_REPEATED);
 }

@@ -48,6 +48,20 @@ pub struct Merit {
 }
 
 impl Merit {
+    /// Whether each address is announced on an interface with a connected subnet that contains it.
+    #[must_use]
+    pub fn is_connected(self) -> bool {
+        self.choice <= Some(LinkChoice::Subnet)
+    }
+
+    /// Whether a node of this merit reaches the addresses by a better kind of link, and is nowhere worse: reason enough
+    /// to take them from a node of the merit `other`, whose answers nobody may be able to use. The best of several nodes
+    /// is never outclassed, so this comes to an end.
+    #[must_use]
+    pub fn outclasses(self, other: Self) -> bool {
+        self.choice < other.choice && self.missing <= other.missing && self.not_ready <= other.not_ready
+    }
+
     /// Of a node that serves two Services: it is as bad as the worse, and the preference is the first one's.
     pub(super) fn and(self, other: Self) -> Self {
         Self {

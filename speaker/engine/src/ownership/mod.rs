@@ -1,7 +1,8 @@
 //! Which node owns which group of addresses, decided by every node for itself from claims and from what the cluster
 //! looks like. Nothing here asks the API server.
 //!
-//! * **Sticky**: the owner keeps a group while it may; whoever returns takes nothing back.
+//! * **Sticky**: the owner keeps a group while it may; whoever returns takes nothing back. Only a node that reaches the
+//!   addresses by a better kind of link takes them from one that perhaps cannot use them; it answers until then.
 //! * **Epochs**: whoever takes a group over claims its addresses with an epoch above every one seen. The highest epoch
 //!   wins; ties go by [`rank::digest`]. Claims are kept per address, so they follow when groups merge or split: the
 //!   holder of a group is the holder of its first claimed address.
@@ -12,6 +13,7 @@
 
 mod claims;
 mod decide;
+mod event;
 mod rank;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ use std::{
 use landfall_model::{Instant, Reason};
 
 pub use decide::{Decision, Holder, LONGEST_WAIT, STEP, Situation, YIELD, decide};
+pub use event::{Event, Role};
 pub use rank::{Rank, digest};
 
 use self::claims::Claims;
@@ -37,35 +40,6 @@ use crate::{
 const CONTEST: Duration = Duration::from_secs(10);
 /// The longest time that such a node then leaves the other alone.
 const LONGEST_TRUCE: Duration = Duration::from_secs(60);
-
-/// What this node is to a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// It owns the group.
-    Owner,
-    /// It still answers for the group, until its successor does.
-    Yielding,
-    /// It has nothing to do with it.
-    Bystander,
-}
-
-/// Something that others want to know. To be drained after each call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The owner of an address changed.
-    Owner {
-        /// The address.
-        address: IpAddr,
-        /// The owner before.
-        from: Option<Box<str>>,
-        /// The owner now.
-        to: Option<Box<str>>,
-        /// Why: what became of the owner before, or [`Reason::Owner`] for a first one.
-        reason: Reason,
-    },
-    /// Another node claimed an address of ours and lost, or gave up: those who listened to it must be told again.
-    Defend(IpAddr),
-}
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -90,6 +64,8 @@ pub struct Ownership {
     states: BTreeMap<GroupId, State>,
     held_by: BTreeMap<Option<Box<str>>, BTreeSet<GroupId>>,
     unsettled: BTreeSet<GroupId>,
+    /// Groups whose holder reaches them by less than a connected subnet.
+    lesser: BTreeSet<GroupId>,
     deadlines: BTreeSet<(Instant, GroupId)>,
     owners: BTreeMap<IpAddr, Box<str>>,
     events: VecDeque<Event>,
@@ -105,6 +81,7 @@ impl Ownership {
             states: BTreeMap::new(),
             held_by: BTreeMap::new(),
             unsettled: BTreeSet::new(),
+            lesser: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             owners: BTreeMap::new(),
             events: VecDeque::new(),
@@ -159,11 +136,12 @@ impl Ownership {
     }
 
     /// The groups for which a change of `node` can matter: those that it holds, those that nobody holds, and those
-    /// that wait for another owner.
+    /// that wait for another owner. For this node also those whose holder it may be better placed for.
     #[must_use]
     pub fn concerned(&self, node: &str) -> BTreeSet<GroupId> {
         let held = [Some(node.into()), None].into_iter().filter_map(|holder| self.held_by.get(&holder));
-        held.flatten().chain(&self.unsettled).copied().collect()
+        let lesser = self.lesser.iter().filter(|_| *node == *self.node);
+        held.flatten().chain(&self.unsettled).chain(lesser).copied().collect()
     }
 
     /// The groups that this node holds.
@@ -175,6 +153,7 @@ impl Ownership {
     pub fn forget_group(&mut self, id: GroupId) {
         let Some(state) = self.states.remove(&id) else { return };
         self.unsettled.remove(&id);
+        self.lesser.remove(&id);
         if let Some(deadline) = state.deadline {
             self.deadlines.remove(&(deadline, id));
         }
@@ -218,14 +197,23 @@ impl Ownership {
     /// Decides about one group. To be called when it, its claims or a node that matters to it changed, and never
     /// before this node knows enough to decide (see [`crate::membership::Membership::settled`]).
     ///
-    /// Costs the group's Services when the holder may keep it, otherwise all members.
+    /// Costs the group's Services when the holder may keep it and has a connected subnet, otherwise all members.
     pub fn evaluate(&mut self, id: GroupId, appraisal: &Appraisal<'_>, now: Instant) -> Role {
         let mut state = self.states.remove(&id).unwrap_or_default();
         let addresses = &appraisal.group().addresses;
         let holder = self.holder_of(addresses);
         self.note_loss(&mut state, holder.as_deref(), now);
         let verdict = holder.as_deref().map(|node| appraisal.verdict(node));
-        let keeps = verdict.is_some_and(|verdict| !matches!(verdict, Verdict::No(_)));
+        let lesser = verdict.and_then(Verdict::merit).filter(|merit| !merit.is_connected());
+        if lesser.is_some() {
+            self.lesser.insert(id);
+        } else {
+            self.lesser.remove(&id);
+        }
+        // The holder itself goes on until the better one claims the group.
+        let outclassed = self.side(holder.as_deref()) == Holder::Other
+            && lesser.is_some_and(|merit| appraisal.candidates().any(|(_, other)| other.outclasses(merit)));
+        let keeps = verdict.is_some_and(|verdict| !matches!(verdict, Verdict::No(_))) && !outclassed;
         let (position, candidates) = if keeps { (None, true) } else { self.position(appraisal) };
         state.since = if keeps { None } else { state.since.or(Some(now)) };
         let situation = Situation {

@@ -122,10 +122,14 @@ impl Fleet {
     }
 
     fn set_state(&mut self, name: &'static str, state: MemberState) {
+        self.set_link(name, state, "198.51.100.0/24");
+    }
+
+    fn set_link(&mut self, name: &'static str, state: MemberState, prefix: &str) {
         let link = LinkSummary {
             name: "eth0".into(),
-            prefixes: vec!["198.51.100.0/24".parse().unwrap()],
-            default_v4: false,
+            prefixes: vec![prefix.parse().unwrap()],
+            default_v4: true,
             default_v6: false,
             arp: true,
             ndp: true,
@@ -228,6 +232,30 @@ fn a_returning_node_takes_nothing_back() {
     fleet.set_state("fir", MemberState::Alive { settled: true });
     assert_eq!(fleet.evaluate("fir"), Role::Bystander);
     assert_eq!(fleet.evaluate("elm"), Role::Owner);
+}
+
+#[test]
+fn a_node_on_the_segment_takes_it_from_one_that_has_only_a_route() {
+    let alive = MemberState::Alive { settled: true };
+    let mut fleet = Fleet::new();
+    fleet.set_link("fir", alive, "192.0.2.0/24");
+    fleet.set_state("elm", MemberState::Dead);
+    fleet.set_link("oak", alive, "192.0.2.0/24");
+    let id = fleet.cluster.groups().of(ip(ADDRESS)).unwrap();
+    assert_eq!(fleet.evaluate("fir"), Role::Owner, "nobody is better placed");
+    fleet.tell("fir", &["elm", "oak"]);
+    assert_eq!(fleet.evaluate("oak"), Role::Bystander);
+    // The one whose subnet holds the address returns.
+    fleet.set_state("elm", alive);
+    assert!(fleet.nodes["elm"].concerned("elm").contains(&id));
+    assert_eq!(fleet.evaluate("fir"), Role::Owner, "it answers until the other one does");
+    assert_eq!(fleet.evaluate("oak"), Role::Bystander);
+    assert_eq!(fleet.evaluate("elm"), Role::Owner);
+    fleet.tell("elm", &["fir", "oak"]);
+    for name in ["fir", "oak"] {
+        assert_eq!(fleet.evaluate(name), Role::Bystander);
+        assert!(fleet.nodes[name].concerned(name).is_empty(), "and that is the end of it");
+    }
 }
 
 #[test]

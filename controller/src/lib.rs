@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! elector task ──Leadership──▶ ┌────────────────────┐
-//! watch tasks  ──Source──────▶ │ driver (one loop)  │ ──▶ at most 16 status writes and 4 events in flight ──▶ Store
+//! watch tasks  ──Source──────▶ │ driver (one loop)  │ ──▶ at most 16 statuses and 4 notices in flight ──▶ Store
 //!                              └────────────────────┘ ◀── outcome of each write
 //! probes task: /healthz /readyz /metrics
 //! ```

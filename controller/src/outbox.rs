@@ -13,8 +13,10 @@ use landfall_pool::Counts;
 
 /// Statuses in flight at once: enough to hide the latency of an API server, few enough not to crowd it.
 const STATUSES_IN_FLIGHT: usize = 16;
-/// Events in flight at once.
-const EVENTS_IN_FLIGHT: usize = 4;
+/// Notices in flight at once, and while statuses wait: an API server that is busy serves them first, yet a stream of
+/// statuses without end does not hold the notices back for ever.
+const NOTICES_IN_FLIGHT: usize = 4;
+const NOTICES_BESIDE_STATUSES: usize = 1;
 /// Events that wait at most; more are dropped and counted, since an event is only a notice.
 const EVENTS_WAITING: usize = 20_000;
 
@@ -28,19 +30,21 @@ pub(crate) enum Done {
     Event(Result<(), WriteError>),
 }
 
-enum Status {
-    Service(Box<ServiceStatusWrite>),
+/// What nobody waits for.
+enum Notice {
+    Event(EventWrite),
     Pool { pool: Box<str>, counts: Counts },
 }
 
-/// The writes that a plan asked for. Statuses go in the plan's order, each starting after the one before it has
-/// started, and none that gives an address away before the one that takes it back has ended; events go beside them.
+/// The writes that a plan asked for. Statuses of Services go in the plan's order, each starting after the one before it
+/// has started, and none that gives an address away before the one that takes it back has ended; notices go beside them,
+/// in their own order.
 pub(crate) struct Outbox {
     store: Store,
-    statuses: VecDeque<Status>,
-    events: VecDeque<EventWrite>,
+    statuses: VecDeque<Box<ServiceStatusWrite>>,
+    notices: VecDeque<Notice>,
     statuses_in_flight: usize,
-    events_in_flight: usize,
+    notices_in_flight: usize,
     /// What the writes in flight take back.
     taking_back: Vec<IpAddr>,
     /// Nothing starts before.
@@ -53,9 +57,9 @@ impl Outbox {
         Self {
             store,
             statuses: VecDeque::new(),
-            events: VecDeque::new(),
+            notices: VecDeque::new(),
             statuses_in_flight: 0,
-            events_in_flight: 0,
+            notices_in_flight: 0,
             taking_back: Vec::new(),
             paused_until: Instant::ZERO,
             flying: FuturesUnordered::new(),
@@ -67,19 +71,13 @@ impl Outbox {
         let mut dropped = 0;
         for effect in effects {
             match effect {
-                Effect::Service(write) => self.statuses.push_back(Status::Service(write)),
-                Effect::PoolStatus { pool, counts } => self.statuses.push_back(Status::Pool { pool, counts }),
-                Effect::Event { .. } if self.events.len() >= EVENTS_WAITING => dropped += 1,
+                Effect::Service(write) => self.statuses.push_back(write),
+                Effect::PoolStatus { pool, counts } => self.notices.push_back(Notice::Pool { pool, counts }),
+                Effect::Event { .. } if self.notices.len() >= EVENTS_WAITING => dropped += 1,
                 Effect::Event { service, uid, warning, reason, message } => {
                     let severity = if warning { Severity::Warning } else { Severity::Normal };
-                    self.events.push_back(EventWrite {
-                        service,
-                        uid,
-                        severity,
-                        reason,
-                        action: "Allocate",
-                        message,
-                    });
+                    let event = EventWrite { service, uid, severity, reason, action: "Allocate", message };
+                    self.notices.push_back(Notice::Event(event));
                 }
             }
         }
@@ -93,35 +91,34 @@ impl Outbox {
 
     /// When [`Outbox::start`] is to be called again although nothing has ended until then.
     pub(crate) fn resume(&self, now: Instant) -> Option<Instant> {
-        let waits = !self.statuses.is_empty() || !self.events.is_empty();
+        let waits = !self.statuses.is_empty() || !self.notices.is_empty();
         (waits && self.paused_until > now).then_some(self.paused_until)
     }
 
     /// Whether [`Outbox::start`] would start something.
     pub(crate) fn may_start(&self, now: Instant) -> bool {
-        let status = self.statuses.front().is_some_and(|status| self.fits(status));
-        let event = !self.events.is_empty() && self.events_in_flight < EVENTS_IN_FLIGHT;
-        self.paused_until <= now && (status || event)
+        self.paused_until <= now && (self.status_may_start() || self.notice_may_start())
     }
 
     /// Starts as many writes as may be in flight. To be called only while this replica leads, and
     /// [`Outbox::may_start`].
     pub(crate) fn start(&mut self) {
-        while self.statuses.front().is_some_and(|status| self.fits(status))
-            && let Some(status) = self.statuses.pop_front()
+        while self.status_may_start()
+            && let Some(write) = self.statuses.pop_front()
         {
             self.statuses_in_flight += 1;
-            if let Status::Service(write) = &status {
-                self.taking_back.extend(write.taken_back());
-            }
-            self.flying.push(carry_out(self.store.clone(), status));
-        }
-        while self.events_in_flight < EVENTS_IN_FLIGHT
-            && let Some(event) = self.events.pop_front()
-        {
-            self.events_in_flight += 1;
+            self.taking_back.extend(write.taken_back());
             let store = self.store.clone();
-            self.flying.push(Box::pin(async move { Done::Event(store.event(&event).await) }));
+            self.flying.push(Box::pin(async move {
+                let result = store.service_status(&write).await;
+                Done::Service(write, result)
+            }));
+        }
+        while self.notice_may_start()
+            && let Some(notice) = self.notices.pop_front()
+        {
+            self.notices_in_flight += 1;
+            self.flying.push(give(self.store.clone(), notice));
         }
     }
 
@@ -142,30 +139,29 @@ impl Outbox {
                     }
                 }
             }
-            Done::Pool(..) => self.statuses_in_flight -= 1,
-            Done::Event(_) => self.events_in_flight -= 1,
+            Done::Pool(..) | Done::Event(_) => self.notices_in_flight -= 1,
         }
         Some(done)
     }
 
-    /// Whether the status may go beside those in flight.
-    fn fits(&self, status: &Status) -> bool {
-        let free = match status {
-            Status::Service(write) => write.given().all(|address| !self.taking_back.contains(&address)),
-            Status::Pool { .. } => true,
-        };
-        free && self.statuses_in_flight < STATUSES_IN_FLIGHT
+    /// Whether the first status may go beside those in flight.
+    fn status_may_start(&self) -> bool {
+        let free =
+            |write: &ServiceStatusWrite| write.given().all(|address| !self.taking_back.contains(&address));
+        self.statuses_in_flight < STATUSES_IN_FLIGHT && self.statuses.front().is_some_and(|write| free(write))
+    }
+
+    fn notice_may_start(&self) -> bool {
+        let limit = if self.statuses.is_empty() { NOTICES_IN_FLIGHT } else { NOTICES_BESIDE_STATUSES };
+        self.notices_in_flight < limit && !self.notices.is_empty()
     }
 }
 
-fn carry_out(store: Store, status: Status) -> BoxFuture<'static, Done> {
+fn give(store: Store, notice: Notice) -> BoxFuture<'static, Done> {
     Box::pin(async move {
-        match status {
-            Status::Service(write) => {
-                let result = store.service_status(&write).await;
-                Done::Service(write, result)
-            }
-            Status::Pool { pool, counts } => {
+        match notice {
+            Notice::Event(event) => Done::Event(store.event(&event).await),
+            Notice::Pool { pool, counts } => {
                 let result = store.pool_status(&pool, pool_status(counts)).await;
                 Done::Pool(pool, result)
             }

@@ -74,3 +74,27 @@ async fn no_more_than_the_limit_is_in_flight() {
         (STATUSES_IN_FLIGHT, 100 - STATUSES_IN_FLIGHT)
     );
 }
+
+#[tokio::test]
+async fn notices_make_way_for_statuses_and_are_not_forgotten() {
+    let mut outbox = outbox();
+    let event = |n: usize| Effect::Event {
+        service: ServiceKey::new("shop", "web"),
+        uid: "1".into(),
+        warning: false,
+        reason: "IPAllocated",
+        message: n.to_string(),
+    };
+    let statuses = (0..=STATUSES_IN_FLIGHT).map(|n| write(&n.to_string(), &[], &[]));
+    outbox.add(statuses.chain((0..10).map(event)).collect());
+    outbox.start();
+    assert_eq!(
+        (outbox.statuses_in_flight, outbox.notices_in_flight),
+        (STATUSES_IN_FLIGHT, NOTICES_BESIDE_STATUSES)
+    );
+    while !outbox.statuses.is_empty() {
+        outbox.next().await.unwrap();
+        outbox.start();
+    }
+    assert_eq!(outbox.notices_in_flight, NOTICES_IN_FLIGHT);
+}

@@ -114,9 +114,11 @@ pub async fn run(
     let node_port = match nftables.check().await {
         Ok(()) => true,
         Err(error) => {
+            // What may pass is met again, and retried, when there is something to forward.
+            let retry = error.retry_helps();
             let error = describe(&error);
-            tracing::warn!(op = "forward", node = %node, error, "this node cannot forward in mode node-port");
-            false
+            tracing::warn!(op = "forward", node = %node, error, retry, "this node cannot forward in mode node-port");
+            retry
         }
     };
     if node_port && std::fs::read_to_string(IP_FORWARD).is_ok_and(|value| value.trim() == "0") {
@@ -199,8 +201,9 @@ async fn follow_links(mut links: Links, sender: mpsc::Sender<(IfIndex, Option<Li
                     "interfaces cannot be followed for now"
                 );
                 sleep(Duration::from_secs(1)).await;
+                // If that fails too, the next round says so.
                 if let LinkError::Closed = error {
-                    links = Links::open().unwrap_or(links);
+                    drop(links.reopen());
                 }
             }
         }

@@ -73,6 +73,17 @@ impl Links {
         Ok(Self { handle, notifications, table, listed: false, _connections: connections })
     }
 
+    /// Opens new sockets after [`LinkError::Closed`]. The next [`Self::changes`] tells all that changed meanwhile, also
+    /// what is gone.
+    ///
+    /// # Errors
+    /// [`LinkError::Open`]; then everything stays as it was.
+    pub fn reopen(&mut self) -> Result<(), LinkError> {
+        let opened = Self::open()?;
+        *self = Self { table: std::mem::take(&mut self.table), ..opened };
+        Ok(())
+    }
+
     /// Waits until something has changed and says what: for each interface its new whole value, or `None` when it is
     /// gone. The first call gives everything that is there. Never an empty list. Dropping the future loses nothing
     /// that a later call would not give.

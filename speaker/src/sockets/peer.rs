@@ -59,7 +59,10 @@ impl PeerSocket {
                 match self.socket.try_recv_from(&mut self.buffer) {
                     Ok((length, from)) => datagrams.push((from, self.buffer[..length].to_vec())),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => tracing::trace!(%error, "receiving a datagram"),
+                    Err(error) => {
+                        tracing::trace!(%error, "receiving a datagram");
+                        break;
+                    }
                 }
             }
         }

@@ -86,7 +86,7 @@ async fn notices_make_way_for_statuses_and_are_not_forgotten() {
         message: n.to_string(),
     };
     let statuses = (0..=STATUSES_IN_FLIGHT).map(|n| write(&n.to_string(), &[], &[]));
-    outbox.add(statuses.chain((0..100).map(event)).collect());
+    outbox.add(statuses.chain((0..10).map(event)).collect());
     outbox.start();
     assert_eq!(
         (outbox.statuses_in_flight, outbox.notices_in_flight),
@@ -94,6 +94,8 @@ async fn notices_make_way_for_statuses_and_are_not_forgotten() {
     );
     while !outbox.statuses.is_empty() {
         outbox.next().await.unwrap();
+        // As many wait at any time as may fly.
+        outbox.add(vec![event(0)]);
         outbox.start();
     }
     assert_eq!(outbox.notices_in_flight, NOTICES_IN_FLIGHT);

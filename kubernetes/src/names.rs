@@ -66,10 +66,6 @@ pub mod event {
     pub const LOAD_BALANCER_FAILED: &str = "LoadBalancerFailed";
     /// An annotation with the legacy prefix is in use.
     pub const DEPRECATED_ANNOTATION: &str = "deprecatedAnnotation";
-    /// A node began to announce.
-    pub const NODE_ASSIGNED: &str = "nodeAssigned";
-    /// A node should announce and cannot.
-    pub const ANNOUNCE_FAILED: &str = "announceFailed";
     /// Reporting component of the controller.
     pub const CONTROLLER: &str = "metallb-controller";
     /// Reporting component of the speakers.

@@ -13,6 +13,10 @@ use crate::{
     responder::Responder,
 };
 
+/// Reasons of events, spelled as MetalLB's users know them: a node began to announce, or should and cannot.
+const NODE_ASSIGNED: &str = "nodeAssigned";
+const ANNOUNCE_FAILED: &str = "announceFailed";
+
 /// What the API server is told, on change only: which Services this node announces, and why it cannot.
 #[derive(Debug)]
 pub(super) struct Reports {
@@ -112,7 +116,7 @@ impl Reports {
                     service: key.clone(),
                     uid: view.uid.clone(),
                     warning: false,
-                    reason: "nodeAssigned",
+                    reason: NODE_ASSIGNED,
                     message: format!("announcing from node \"{}\" with protocol \"layer2\"", self.node),
                 });
             }
@@ -155,7 +159,7 @@ impl Reports {
                 service: key.clone(),
                 uid: view.uid.clone(),
                 warning: true,
-                reason: "announceFailed",
+                reason: ANNOUNCE_FAILED,
                 message,
             });
             self.complaints.insert(key.clone(), names);

@@ -11,6 +11,8 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := sudo -E
 SUDO := sudo -E
 endif
 
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
@@ -19,7 +21,7 @@ build: ## build the binary for release: target/release/landfall
 
 demo: packages ## a LAN on this machine: an address, an owner, its death, what a client saw
 	cargo build --quiet --release --locked -p landfall
-	$(SUDO) target/release/landfall demo
+	$(SUDO) $(TARGET)/release/landfall demo
 
 test: packages control-plane ## every test, those with root, real kernel and real API server included
 	tests/run
@@ -33,7 +35,7 @@ lint: deny ## format, clippy, structure of the workspace, generated files, licen
 
 bench: packages control-plane ## figures, side by side in one run: docs/performance.md
 	cargo build --release --locked -p landfall -p landfall-testbed -p landfall-bench
-	$(SUDO) target/release/landfall-bench
+	$(SUDO) $(TARGET)/release/landfall-bench --docs docs
 
 control-plane: ## build etcd, the Kubernetes control plane, kube-proxy and kubectl for the test bed
 	@tests/testbed/control-plane/build > /dev/null

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound::{Excluded, Unbounded},
     time::Duration,
 };
 
@@ -58,6 +59,11 @@ pub(crate) struct Outbox {
     /// What this node announces.
     announced: BTreeSet<ServiceKey>,
     statuses: BTreeMap<ServiceKey, Interfaces>,
+    /// The Service whose status was last sent off. The one after it is next, so that those that are refused again and
+    /// again hold up none of the others for ever.
+    last: Option<ServiceKey>,
+    /// The last thing sent off was a status.
+    status_last: bool,
     /// Services with a write on its way: writes of one Service go one after another.
     busy: BTreeSet<ServiceKey>,
     jobs: VecDeque<Job>,
@@ -71,6 +77,8 @@ impl Outbox {
             node: node.into(),
             announced: BTreeSet::new(),
             statuses: BTreeMap::new(),
+            last: None,
+            status_last: false,
             busy: BTreeSet::new(),
             jobs: VecDeque::new(),
             flying: FuturesUnordered::new(),
@@ -143,13 +151,16 @@ impl Outbox {
         }
     }
 
+    /// Sends statuses and other things in turn.
     fn start(&mut self) {
         while self.flying.len() < IN_FLIGHT {
             let store = self.store.clone();
-            let next = self.statuses.keys().find(|service| !self.busy.contains(*service)).cloned();
+            let next = self.next_status().filter(|_| !self.status_last || self.jobs.is_empty());
+            self.status_last = next.is_some();
             if let Some((service, interfaces)) = next.and_then(|service| self.statuses.remove_entry(&service))
             {
                 self.busy.insert(service.clone());
+                self.last = Some(service.clone());
                 let write =
                     L2StatusWrite { service, node: self.node.clone(), interfaces: interfaces.clone() };
                 self.flying.push(Box::pin(async move {
@@ -162,6 +173,12 @@ impl Outbox {
                 return;
             }
         }
+    }
+
+    fn next_status(&self) -> Option<ServiceKey> {
+        let after = self.last.as_ref().map_or(Unbounded, Excluded);
+        let later = self.statuses.range((after, Unbounded)).chain(&self.statuses);
+        later.map(|(service, _)| service).find(|service| !self.busy.contains(*service)).cloned()
     }
 }
 
@@ -239,6 +256,17 @@ mod tests {
         ServiceKey::new("shop", service)
     }
 
+    fn event() -> EventWrite {
+        EventWrite {
+            service: key("a"),
+            uid: "u".into(),
+            severity: landfall_kubernetes::write::Severity::Normal,
+            reason: "nodeAssigned",
+            action: "Announce",
+            message: String::new(),
+        }
+    }
+
     async fn drain(outbox: &mut Outbox) -> Vec<&'static str> {
         let mut kinds = Vec::new();
         while let Some(done) = outbox.next().await {
@@ -269,6 +297,38 @@ mod tests {
         assert_eq!(place.services("n1").await, ["b"]);
         assert!(writes <= 5, "what was replaced while it waited was not written: {writes}");
         assert!(outbox.is_idle());
+    }
+
+    #[tokio::test]
+    async fn writes_that_fail_again_and_again_hold_up_none_of_the_others() {
+        let place = Place::new("failing");
+        let failing: Vec<String> = (0..=IN_FLIGHT).map(|number| format!("a{number}")).collect();
+        for service in &failing {
+            place.write("n1", service).await;
+        }
+        // A folder in the place of each file, so that it cannot be replaced.
+        for file in std::fs::read_dir(place.0.join("status")).unwrap() {
+            let file = file.unwrap().path();
+            std::fs::remove_file(&file).unwrap();
+            std::fs::create_dir_all(file.join("in the way")).unwrap();
+        }
+        let mut outbox = Outbox::new(place.store(), "n1");
+        for service in &failing {
+            outbox.status(key(service), Some(BTreeSet::new()));
+        }
+        outbox.status(key("z"), Some(BTreeSet::new()));
+        assert!(outbox.event(event()));
+        let mut missing = BTreeSet::from(["event", "status"]);
+        let all = async {
+            while !missing.is_empty() {
+                let done = outbox.next().await.unwrap();
+                let (kind, error) = done.outcome();
+                if error.is_none() {
+                    missing.remove(kind);
+                }
+            }
+        };
+        tokio::time::timeout(SHORT_PAUSE * 10, all).await.unwrap();
     }
 
     #[tokio::test]
@@ -307,15 +367,7 @@ mod tests {
     async fn events_are_bounded() {
         let place = Place::new("events");
         let mut outbox = Outbox::new(place.store(), "n1");
-        let event = EventWrite {
-            service: key("a"),
-            uid: "u".into(),
-            severity: landfall_kubernetes::write::Severity::Normal,
-            reason: "nodeAssigned",
-            action: "Announce",
-            message: String::new(),
-        };
-        let taken = (0..EVENTS_WAITING * 2).filter(|_| outbox.event(event.clone())).count();
+        let taken = (0..EVENTS_WAITING * 2).filter(|_| outbox.event(event())).count();
         assert_eq!(taken, EVENTS_WAITING + IN_FLIGHT);
         assert_eq!(drain(&mut outbox).await.len(), taken);
     }

@@ -67,8 +67,11 @@ pub(crate) fn status(
             "lastTransitionTime": seconds(since), "lastProbeTime": null,
             "reason": if value { Value::Null } else { json!(reason) }})
     };
-    let list =
-        |addresses: &[IpAddr]| addresses.iter().map(|ip| json!({"ip": ip.to_string()})).collect::<Vec<_>>();
+    // A strategic merge would add the addresses to those of an earlier sandbox, and the API server refuse all of them.
+    let list = |addresses: &[IpAddr]| {
+        let entries = addresses.iter().map(|ip| json!({"ip": ip.to_string()}));
+        entries.chain([json!({"$patch": "replace"})]).collect::<Vec<_>>()
+    };
     let first = |addresses: &[IpAddr]| addresses.first().map(ToString::to_string);
     let of = |init: bool| runs.iter().filter(|run| run.init == init).map(container).collect::<Vec<_>>();
     json!({

@@ -118,8 +118,8 @@ pub fn every_backend(
 pub struct Request {
     /// When it was sent.
     pub sent: Instant,
-    /// When it was answered, or `None` when it was lost.
-    pub answered: Option<Instant>,
+    /// When it was answered, or why it was lost.
+    pub answered: Result<Instant, String>,
 }
 
 /// Requests without pause in the background, until it is stopped or dropped.
@@ -145,7 +145,7 @@ impl Traffic {
                     while !stop.load(Ordering::Relaxed) {
                         let sent = Instant::now();
                         let answer = ask_http(target, Duration::from_millis(200));
-                        let answered = answer.is_ok().then(Instant::now);
+                        let answered = answer.map(|_| Instant::now()).map_err(|error| format!("{error:#}"));
                         lock(&requests).push(Request { sent, answered });
                         std::thread::sleep(Duration::from_millis(10));
                     }
@@ -166,8 +166,8 @@ impl Traffic {
         until("an answer to the client", patience, || {
             let requests = lock(&self.requests);
             let later = requests.iter().filter(|request| request.sent >= since);
-            let lost = later.clone().filter(|request| request.answered.is_none()).count();
-            let first = later.filter_map(|request| request.answered).min();
+            let lost = later.clone().filter(|request| request.answered.is_err()).count();
+            let first = later.filter_map(|request| request.answered.as_ref().ok()).min();
             first.map(|at| at.duration_since(since)).with_context(|| format!("{lost} lost requests"))
         })
     }
@@ -178,21 +178,35 @@ impl Traffic {
         let requests = lock(&self.requests);
         let mut longest = Duration::ZERO;
         let mut last = since;
-        for at in requests.iter().filter_map(|request| request.answered).filter(|at| *at >= since) {
+        for at in
+            requests.iter().filter_map(|request| request.answered.as_ref().ok()).filter(|at| **at >= since)
+        {
             longest = longest.max(at.duration_since(last));
-            last = at;
+            last = *at;
         }
         longest.max(last.elapsed())
     }
 
-    /// How many requests sent since then were answered, and how many were lost.
+    /// How many of the requests sent since then were lost.
     #[must_use]
-    pub fn count_since(&self, since: Instant) -> (usize, usize) {
+    pub fn lost_since(&self, since: Instant) -> usize {
+        let requests = lock(&self.requests);
+        requests.iter().filter(|request| request.sent >= since && request.answered.is_err()).count()
+    }
+
+    /// What became of the requests sent since then: how many were answered, and each lost one with its reason.
+    #[must_use]
+    pub fn told_since(&self, since: Instant) -> String {
         let requests = lock(&self.requests);
         let later = requests.iter().filter(|request| request.sent >= since);
         let (answered, lost): (Vec<&Request>, Vec<&Request>) =
-            later.partition(|request| request.answered.is_some());
-        (answered.len(), lost.len())
+            later.partition(|request| request.answered.is_ok());
+        let one = |request: &&Request| {
+            let after = request.sent.duration_since(since).as_secs_f64();
+            format!("{after:.2} s: {}", request.answered.as_ref().err().map_or("", String::as_str))
+        };
+        let lost: Vec<String> = lost.iter().map(one).collect();
+        format!("{} answered, {} lost ({})", answered.len(), lost.len(), lost.join("; "))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::cluster::ANSWERED;
 use landfall_e2e::manifests::{SHOP, advertisement, list, pool, service};
-use landfall_e2e::requests::{Traffic, first_answer};
+use landfall_e2e::requests::{Traffic, first_answer, settled};
 use landfall_e2e::wait::{throughout, until};
 use landfall_e2e::{Asker, Cluster, Sections};
 use serde_json::json;
@@ -53,7 +53,7 @@ impl<'a> Scene<'a> {
         let addresses = cluster.addresses("web", 2)?;
         let target = SocketAddr::new(addresses[0], 80);
         for address in &addresses {
-            first_answer(cluster.client(), SocketAddr::new(*address, 80), ANSWERED)?;
+            settled(cluster.client(), SocketAddr::new(*address, 80), ANSWERED)?;
         }
         let asker = Asker::start(cluster.watcher())?;
         addresses.iter().for_each(|address| asker.ask_for(*address));
@@ -97,7 +97,15 @@ impl<'a> Scene<'a> {
         })?;
         // IPv6 as well, by a client whose neighbour table knows the dead owner.
         first_answer(self.cluster.client(), SocketAddr::new(self.addresses[1], 80), TAKE_OVER)?;
-        eprintln!("   {before} -> {after}: longest gap {:?}", self.traffic.longest_gap_since(killed));
+        let gap = self.traffic.longest_gap_since(killed);
+        let claims = self.asker.heard_since(self.addresses[0], killed);
+        let successor = self.cluster.bed().node(&after)?.host().mac();
+        let first = claims.iter().find(|heard| Some(heard.mac) == successor).context("it was heard")?;
+        let claimed = first.at.duration_since(killed);
+        let lost = self.traffic.lost_since(killed);
+        eprintln!(
+            "   {before} -> {after}: claimed after {claimed:.0?}, longest gap {gap:.0?}, {lost} requests lost"
+        );
         self.cluster.wait_for(async { tokio::time::sleep_until((killed + CALM).into()).await });
         self.ensure_single_owner(killed)?;
         Ok((before, after))
@@ -122,7 +130,9 @@ impl<'a> Scene<'a> {
             let ready = self.cluster.backends("web")?.len();
             ensure!(ready == 6, "{ready} of 6 are ready");
             Ok(())
-        })
+        })?;
+        // Their addresses are new ones, which every kube-proxy has to learn.
+        settled(self.cluster.client(), SocketAddr::new(self.addresses[0], 80), Duration::from_secs(30))
     }
 }
 
@@ -144,7 +154,8 @@ fn without_api_server(cluster: &Cluster) -> Result<()> {
     let played = (|| {
         throughout("the owner answers", Duration::from_secs(5), || {
             let gap = scene.traffic.longest_gap_since(paused);
-            ensure!(gap < Duration::from_secs(1), "the client saw nothing for {gap:?}");
+            let told = || scene.traffic.told_since(paused);
+            ensure!(gap < Duration::from_secs(1), "the client saw nothing for {gap:?}: {}", told());
             ensure!(scene.owner()? == owner, "the address has moved");
             Ok(())
         })?;

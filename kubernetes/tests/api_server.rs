@@ -1,5 +1,4 @@
-//! How a real API server takes what this crate writes. Needs `KUBECONFIG` with all rights and a cluster that may
-//! be changed: `cargo test -p landfall-kubernetes --test api_server -- --ignored --test-threads=1`.
+//! How a real API server takes what this crate writes. Each test has one of its own, from the test bed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -28,14 +27,18 @@ use landfall_kubernetes::{
 use landfall_model::{
     Assignment, Condition, Ingress, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView,
 };
+use landfall_testbed::TestBed;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 const NAMESPACE: &str = "landfall-writes";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn cluster() -> Client {
-    let client = connect(&ConnectOptions::default()).await.expect("KUBECONFIG names a cluster").client;
+/// A bed without nodes, with our kinds and a namespace, and a client for it.
+async fn cluster() -> (TestBed, Client) {
+    let bed = TestBed::builder().nodes(0).clients(0).start().await.expect("the bed comes up");
+    let options = ConnectOptions { kubeconfig: Some(bed.kubeconfig().to_owned()), context: None };
+    let client = connect(&options).await.expect("the bed's kubeconfig is good").client;
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in api::crds() {
         let name = crd.metadata.name.clone().unwrap();
@@ -64,7 +67,7 @@ async fn cluster() -> Client {
         .patch(NAMESPACE, &PatchParams::apply("test").force(), &Patch::Apply(&namespace))
         .await
         .unwrap();
-    client
+    (bed, client)
 }
 
 fn store(client: &Client) -> Store {
@@ -136,9 +139,9 @@ fn transition(service: &Service) -> Value {
 }
 
 #[tokio::test]
-#[ignore = "needs an API server"]
+#[ignore = "needs root and the control plane; make test runs it"]
 async fn assigns_keeps_times_and_releases() {
-    let client = cluster().await;
+    let (_bed, client) = cluster().await;
     let store = store(&client);
     let first = view(&new_service(&client, "web").await);
     store.service_status(&write(&first, assigned("192.0.2.7"), allocated(true, "one"))).await.unwrap();
@@ -181,9 +184,9 @@ async fn assigns_keeps_times_and_releases() {
 
 /// MetalLB writes status and annotation by a plain update of the subresource. Ours takes all of it over.
 #[tokio::test]
-#[ignore = "needs an API server"]
+#[ignore = "needs root and the control plane; make test runs it"]
 async fn takes_over_and_releases_what_another_manager_wrote() {
-    let client = cluster().await;
+    let (_bed, client) = cluster().await;
     let store = store(&client);
     for (name, assign_first) in [("foreign", false), ("adopted", true)] {
         let mut service = new_service(&client, name).await;
@@ -213,9 +216,9 @@ async fn takes_over_and_releases_what_another_manager_wrote() {
 }
 
 #[tokio::test]
-#[ignore = "needs an API server"]
+#[ignore = "needs root and the control plane; make test runs it"]
 async fn leaves_a_foreign_status_alone() {
-    let client = cluster().await;
+    let (_bed, client) = cluster().await;
     let store = store(&client);
     let mut service = new_service(&client, "cloud").await;
     let status = json!({ "loadBalancer": { "ingress": [{ "hostname": "lb.example.com" }] } });
@@ -231,9 +234,9 @@ async fn leaves_a_foreign_status_alone() {
 }
 
 #[tokio::test]
-#[ignore = "needs an API server"]
+#[ignore = "needs root and the control plane; make test runs it"]
 async fn a_change_of_type_can_still_be_written_about() {
-    let client = cluster().await;
+    let (_bed, client) = cluster().await;
     let store = store(&client);
     let first = view(&new_service(&client, "turned").await);
     store.service_status(&write(&first, assigned("192.0.2.7"), allocated(true, "one"))).await.unwrap();
@@ -250,9 +253,9 @@ async fn a_change_of_type_can_still_be_written_about() {
 }
 
 #[tokio::test]
-#[ignore = "needs an API server"]
+#[ignore = "needs root and the control plane; make test runs it"]
 async fn writes_pool_status_events_and_l2_status() {
-    let client = cluster().await;
+    let (_bed, client) = cluster().await;
     let store = store(&client);
     let pools: Api<api::IPAddressPool> = Api::namespaced(client.clone(), NAMESPACE);
     let spec = api::IPAddressPoolSpec { addresses: vec!["192.0.2.0/24".into()], ..Default::default() };
@@ -315,9 +318,9 @@ async fn writes_pool_status_events_and_l2_status() {
 }
 
 #[tokio::test]
-#[ignore = "needs an API server"]
+#[ignore = "needs root and the control plane; make test runs it"]
 async fn the_secret_is_created_once() {
-    let client = cluster().await;
+    let (_bed, client) = cluster().await;
     let name = format!("key-{:08x}", getrandom::u32().unwrap());
     assert!(ensure_secret(client.clone(), NAMESPACE, &name, "secretkey", b"first").await.unwrap());
     assert!(!ensure_secret(client.clone(), NAMESPACE, &name, "secretkey", b"second").await.unwrap());
@@ -326,9 +329,9 @@ async fn the_secret_is_created_once() {
 }
 
 #[tokio::test]
-#[ignore = "needs an API server"]
+#[ignore = "needs root and the control plane; make test runs it"]
 async fn one_leads_and_hands_over() {
-    let client = cluster().await;
+    let (_bed, client) = cluster().await;
     let name = format!("lease-{:08x}", getrandom::u32().unwrap());
     let compete_as = |who: &str, stop: &CancellationToken| {
         let options = LeaseOptions {
@@ -373,9 +376,9 @@ async fn until(source: &mut Source, mut found: impl FnMut(&Observation) -> bool)
 }
 
 #[tokio::test]
-#[ignore = "needs an API server"]
+#[ignore = "needs root and the control plane; make test runs it"]
 async fn the_watch_opens_its_barrier_and_reports_changes() {
-    let client = cluster().await;
+    let (_bed, client) = cluster().await;
     new_service(&client, "watched").await;
     let key = ServiceKey::new(NAMESPACE, "watched");
     let mut interests = Interests::speaker(NAMESPACE, "component=speaker");

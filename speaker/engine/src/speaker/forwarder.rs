@@ -178,8 +178,12 @@ impl Forwarder {
             for key in services {
                 let Some(service) = cluster.service(key) else { continue };
                 let slices: Vec<_> = cluster.slices(key).map(|slice| without(slice, &dead)).collect();
-                if let Err(reason) = table.add(*address, service, slices.iter().map(AsRef::as_ref), &healthy)
-                {
+                let added = match table.add(*address, service, slices.iter().map(AsRef::as_ref), &healthy) {
+                    // It may be only the speaker that is dead, so the last endpoints of all are tried.
+                    Err(Reason::NoEndpoints) => table.add(*address, service, cluster.slices(key), &healthy),
+                    added => added,
+                };
+                if let Err(reason) = added {
                     self.refused.insert((*address, key.clone()), reason);
                 }
             }

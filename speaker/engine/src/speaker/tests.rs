@@ -224,6 +224,24 @@ fn the_exclude_label_can_be_ignored_for_forwarding_too() {
 }
 
 #[test]
+fn the_only_endpoint_counts_although_the_speaker_of_its_node_is_dead() {
+    let web = proxied(service("web", &["10.1.0.1"]));
+    let seen = [see_node(with_address(node("a"))), see_slice(slice("web", &["n1"])), see_service(web)];
+    let mut speaker = alone(2, seen);
+    drain(&mut speaker);
+    let now = START + Duration::from_millis(2);
+    speaker.handle(Input::Forwarding(Ok(())), now);
+    assert_eq!(speaker.reason(&key("web")), Reason::Owner);
+    let dead = Member { state: MemberState::Dead, links: None, node_port: true };
+    speaker.cluster.set_member("n1", Some(dead));
+    speaker.handle_timeout(now);
+    settle(&mut speaker, now);
+    speaker.handle(Input::Forwarding(Ok(())), now);
+    assert_eq!(speaker.reason(&key("web")), Reason::Owner);
+    assert!(speaker.responder().is_listening(ip("10.1.0.1")));
+}
+
+#[test]
 fn a_moment_of_silence_is_not_reported() {
     let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
     drain(&mut speaker);

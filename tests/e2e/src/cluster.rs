@@ -322,6 +322,21 @@ impl Cluster {
         Ok(logs)
     }
 
+    /// Checks that nothing was forbidden to Landfall so far, and that none of its processes has panicked.
+    ///
+    /// # Errors
+    /// Names the call or the line of the log.
+    pub fn ensure_rights(&self) -> Result<()> {
+        let forbidden = self.audit.forbidden()?;
+        ensure!(forbidden.is_empty(), "forbidden: {forbidden:?}");
+        for (file, log) in self.landfall_logs()? {
+            let complaint =
+                log.lines().find(|line| line.contains("orbidden") || line.contains("panicked at"));
+            ensure!(complaint.is_none(), "{file}: {complaint:?}");
+        }
+        Ok(())
+    }
+
     /// What a person would look at after a failure: Landfall's own status, Services, Pods and the end of every log.
     #[must_use]
     pub fn diagnosis(&self) -> String {

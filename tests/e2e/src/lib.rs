@@ -8,6 +8,9 @@
 //!   History      every address that any Service ever had, from a watch
 //!   Audit        who wrote what, and what was forbidden, from the API server's audit log
 //! ```
+//!
+//! For work on one scenario: `LANDFALL_E2E_ONLY=word` runs only the sections with that word in their title, and with
+//! `LANDFALL_TESTBED_LOGS=folder` the logs of every component and container stay after the bed.
 
 pub mod asker;
 pub mod audit;

@@ -28,6 +28,7 @@ fn addresses_survive_their_owners() {
     sections.run("a dead owner is replaced within 5 s, ten times of ten", ten_kills);
     sections.run("the API server is paused: still answering, and fail-over works", without_api_server);
     sections.run("a killed speaker process moves nothing for good", killed_speaker);
+    sections.run("the rights are enough", Cluster::ensure_rights);
     sections.finish();
 }
 

@@ -47,7 +47,8 @@ pub(crate) fn released_on_deletion(cluster: &Cluster) -> Result<()> {
     cluster.delete_services(&["second"])
 }
 
-fn falls_silent(asker: &Asker, address: IpAddr) -> Result<()> {
+/// Waits until nobody claims the address, and checks that it stays so.
+pub(crate) fn falls_silent(asker: &Asker, address: IpAddr) -> Result<()> {
     until(format!("silence about {address}"), ANSWERED, || {
         let second_ago =
             Instant::now().checked_sub(Duration::from_secs(1)).context("the machine has just started")?;

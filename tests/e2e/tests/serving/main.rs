@@ -5,6 +5,7 @@ mod lifecycle;
 mod metallb;
 mod operation;
 mod others;
+mod placement;
 mod traffic;
 
 use landfall_e2e::Sections;
@@ -32,6 +33,7 @@ fn services_are_served() {
     sections.run("an address is released when its Service is deleted", lifecycle::released_on_deletion);
     sections.run("an address is released when its Service changes type", lifecycle::released_on_type_change);
     sections.run("a pool is added, edited and removed", lifecycle::pool_changes);
+    sections.run("advertisements and labels choose the owner", placement::chosen_owner);
     sections.run("landfall status", operation::status);
     sections.run("Services of others are untouched", |cluster| others::untouched(cluster, &others));
     sections.run("the rights are enough", others::rights);

@@ -53,6 +53,10 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "LANDFALL_HEALTH_PROBE_PORT", value_name = "PORT", default_value_t = 17472)]
     health_probe_port: u16,
 
+    /// Address of /metrics
+    #[arg(long, env = "LANDFALL_METRICS_ADDRESS", value_name = "IP", default_value = "::")]
+    metrics_address: IpAddr,
+
     /// Port of /metrics; 0 turns it off
     #[arg(long, env = "LANDFALL_PORT", value_name = "PORT", default_value_t = 9120)]
     port: u16,
@@ -85,6 +89,7 @@ impl ControllerArgs {
             deployment,
             health_address,
             health_probe_port,
+            metrics_address,
             port,
             webhook_mode: WebhookMode::Disabled,
             log_level,
@@ -98,7 +103,10 @@ impl ControllerArgs {
             pod_name,
             class: lb_class,
             secret_name: ml_secret_name,
-            addresses: addresses(health_address, health_probe_port, port),
+            addresses: Addresses {
+                health: socket(health_address, health_probe_port),
+                metrics: socket(metrics_address, port),
+            },
         };
         run::daemon(async |shutdown| {
             let cluster = match files {
@@ -116,8 +124,7 @@ pub(crate) fn own_namespace(told: Option<String>) -> String {
     told.or_else(|| pod_namespace(Path::new(NAMESPACE_FILE))).unwrap_or_else(|| "landfall-system".to_owned())
 }
 
-/// Where health and metrics are served. Metrics are for scrapers elsewhere, health is for the kubelet.
-pub(crate) fn addresses(health: IpAddr, health_port: u16, metrics_port: u16) -> Addresses {
-    let on = |address: IpAddr, port: u16| (port != 0).then(|| SocketAddr::new(address, port));
-    Addresses { health: on(health, health_port), metrics: on(IpAddr::from([0; 16]), metrics_port) }
+/// Where to listen; port 0 means nowhere.
+pub(crate) fn socket(address: IpAddr, port: u16) -> Option<SocketAddr> {
+    (port != 0).then(|| SocketAddr::new(address, port))
 }

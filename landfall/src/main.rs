@@ -22,8 +22,17 @@ fn main() -> ExitCode {
     match command.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("landfall: {error:#}");
+            eprintln!("landfall: {}", explain(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// The error with its causes on one line, leaving out causes that the text before them tells already.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
 }

@@ -14,12 +14,13 @@ use landfall_kubernetes::{
     source::{self, Interests, Source},
     write::{FileWriter, OwnerPod, Store, Writer, WriterIdentity},
 };
+use landfall_probes::Addresses;
 use landfall_speaker::{Settings, nftables::Nftables};
 
 use self::identity::{Identity, identity};
 use crate::{
     connection::ConnectionArgs,
-    controller::{addresses, own_namespace},
+    controller::{own_namespace, socket},
     logging::{self, LogLevel},
     run,
 };
@@ -88,6 +89,10 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_HEALTH_PROBE_PORT", value_name = "PORT", default_value_t = 17472)]
     health_probe_port: u16,
 
+    /// Address of /metrics [default: that of the heartbeats]
+    #[arg(long, env = "LANDFALL_METRICS_ADDRESS", value_name = "IP")]
+    metrics_address: Option<IpAddr>,
+
     /// Port of /metrics; 0 turns it off
     #[arg(long, env = "LANDFALL_PORT", value_name = "PORT", default_value_t = 9120)]
     port: u16,
@@ -113,6 +118,7 @@ impl SpeakerArgs {
             ignore_exclude_lb,
             health_address,
             health_probe_port,
+            metrics_address,
             port,
             log_level,
         } = self;
@@ -144,7 +150,10 @@ impl SpeakerArgs {
                 cluster_id: place.cluster_id,
                 exclude: NamePattern::defaults(),
                 nftables: Nftables::new("nft"),
-                addresses: addresses(health_address, health_probe_port, port),
+                addresses: Addresses {
+                    health: socket(health_address, health_probe_port),
+                    metrics: socket(metrics_address.unwrap_or(address), port),
+                },
             };
             Ok(landfall_speaker::run(settings, place.source, place.store, shutdown).await?)
         })?;

@@ -191,6 +191,12 @@ impl Builder {
     }
 }
 
+/// What kubectl must be told so that it uses this kubeconfig and leaves the user's home alone.
+pub(crate) fn kubectl_environment(kubeconfig: &Path) -> [(&'static str, std::ffi::OsString); 3] {
+    let cache = kubeconfig.with_file_name("kubectl-cache");
+    [("KUBECONFIG", kubeconfig.into()), ("KUBECACHEDIR", cache.into()), ("KUBERC", "off".into())]
+}
+
 struct Machines {
     nodes: Vec<Host>,
     clients: Vec<Host>,
@@ -417,7 +423,7 @@ impl TestBed {
         input: &str,
     ) -> Result<String> {
         let mut command = tokio::process::Command::new(self.programs.control_plane("kubectl"));
-        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).kill_on_drop(true);
+        command.args(arguments).envs(kubectl_environment(self.kubeconfig())).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let line = format!("{:?}", command.as_std());
         let mut child = command.spawn().with_context(|| format!("run {line}"))?;

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ask::until;
 use crate::backend::{self, BackendSpec};
-use crate::bed::TestBed;
+use crate::bed::{TestBed, kubectl_environment};
 use crate::container;
 use crate::node::ProxyMode;
 use crate::server::{self, Status, Verb};
@@ -193,7 +193,7 @@ impl Cli {
             Self::Kubectl { arguments } => {
                 let status = status(name).await?;
                 let mut kubectl = Command::new(status.programs.join("kubectl"));
-                kubectl.args(arguments).env("KUBECONFIG", &status.kubeconfig);
+                kubectl.args(arguments).envs(kubectl_environment(&status.kubeconfig));
                 return Err(kubectl.exec()).context("run kubectl");
             }
             Self::Down => Verb::Down,

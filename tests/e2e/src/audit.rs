@@ -1,5 +1,6 @@
 //! What Landfall asked of the API server, from the API server's own audit log (`audit.k8s.io/v1`).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,8 @@ pub struct Audit {
 /// One request that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
+    /// The service account.
+    pub account: String,
     /// The Pod whose token was used.
     pub pod: String,
     /// `get`, `patch` and so on.
@@ -28,6 +31,8 @@ pub struct Call {
     pub object: String,
     /// The HTTP status.
     pub code: u64,
+    /// Whether the caller had the right to ask. (A status of 403 alone may also mean that a namespace is being deleted.)
+    pub allowed: bool,
     /// When the request came, RFC 3339 with microseconds, UTC; such texts are in order of time.
     pub received: String,
 }
@@ -80,12 +85,16 @@ impl Audit {
             .collect()
     }
 
-    /// What was forbidden.
+    /// What was forbidden for want of a right. An API server that has just started forbids what it has not read the rules
+    /// of yet; the same question was answered before or is afterwards, so it does not count.
     ///
     /// # Errors
     /// As [`Audit::calls`].
     pub fn forbidden(&self) -> Result<Vec<Call>> {
-        Ok(self.calls()?.into_iter().filter(|call| call.code == 403).collect())
+        let (forbidden, answered): (Vec<Call>, Vec<Call>) =
+            self.calls()?.into_iter().partition(|call| !call.allowed);
+        let answered: BTreeSet<_> = answered.iter().map(Call::question).collect();
+        Ok(forbidden.into_iter().filter(|call| !answered.contains(&call.question())).collect())
     }
 
     /// The successful writes.
@@ -106,16 +115,24 @@ impl Audit {
     }
 }
 
+impl Call {
+    fn question(&self) -> [&str; 4] {
+        [&self.account, &self.verb, &self.resource, &self.object]
+    }
+}
+
 fn call(event: &Value) -> Call {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let join =
         |parts: [String; 2]| parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     Call {
+        account: text("/user/username"),
         pod: text("/user/extra/authentication.kubernetes.io~1pod-name/0"),
         verb: text("/verb"),
         resource: join([text("/objectRef/resource"), text("/objectRef/subresource")]),
         object: join([text("/objectRef/namespace"), text("/objectRef/name")]),
         code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
+        allowed: text("/annotations/authorization.k8s.io~1decision") == "allow",
         received: text("/requestReceivedTimestamp"),
     }
 }
@@ -146,9 +163,23 @@ mod tests {
     fn without_a_log_nothing_was_asked() {
         let audit = Audit::prepare().expect("a temporary directory");
         assert_eq!(audit.calls().expect("no log yet"), []);
-        fs::write(audit.log(), "{\"verb\":\"get\",\"responseStatus\":{\"code\":403}}\n{\"half")
-            .expect("write");
+        let line = |decision: &str, code: u64| {
+            let annotations = json!({"authorization.k8s.io/decision": decision});
+            format!(
+                "{}\n",
+                json!({"verb": "get", "responseStatus": {"code": code}, "annotations": annotations})
+            )
+        };
+        fs::write(audit.log(), line("forbid", 403) + "{\"half").expect("write");
         assert_eq!(audit.forbidden().expect("one whole line").len(), 1);
         assert!(audit.writes().expect("one whole line").is_empty());
+        fs::write(audit.log(), line("forbid", 403) + &line("allow", 200)).expect("write");
+        assert_eq!(
+            audit.forbidden().expect("two lines"),
+            [],
+            "the right is there, as the second answer shows"
+        );
+        fs::write(audit.log(), line("allow", 403)).expect("write");
+        assert_eq!(audit.forbidden().expect("one line"), [], "its namespace is being deleted");
     }
 }

@@ -330,9 +330,8 @@ impl Cluster {
         let forbidden = self.audit.forbidden()?;
         ensure!(forbidden.is_empty(), "forbidden: {forbidden:?}");
         for (file, log) in self.landfall_logs()? {
-            let complaint =
-                log.lines().find(|line| line.contains("orbidden") || line.contains("panicked at"));
-            ensure!(complaint.is_none(), "{file}: {complaint:?}");
+            let panic = log.lines().find(|line| line.contains("panicked at"));
+            ensure!(panic.is_none(), "{file}: {panic:?}");
         }
         Ok(())
     }

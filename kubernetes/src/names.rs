@@ -4,7 +4,7 @@
 /// API group of the kinds that Landfall shares with MetalLB.
 pub const GROUP: &str = "metallb.io";
 
-/// Annotations on a Service.
+/// Annotations, where nothing else is said on a Service.
 pub mod annotation {
     /// Prefix that wins over [`LEGACY_PREFIX`], even with an empty value.
     pub const PREFIX: &str = "metallb.io/";
@@ -20,6 +20,8 @@ pub mod annotation {
     pub const ALLOCATED_FROM: &str = "metallb.io/ip-allocated-from-pool";
     /// Forwarding mode, `announce` or `node-port`.
     pub const FORWARDING: &str = "landfall.dev/forwarding";
+    /// On a `ServiceL2Status`: the interfaces that really announce, and why these, such as `eth0 (Subnet)`.
+    pub const ANNOUNCED_ON: &str = "landfall.dev/announced-on";
 }
 
 /// Labels.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -12,7 +12,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use landfall_kubernetes::{
@@ -22,7 +22,7 @@ use landfall_kubernetes::{
     names,
     secret::ensure_secret,
     source::{Interests, Source, watch},
-    write::{EventWrite, L2StatusWrite, Severity, Store, WriteError, Writer, WriterIdentity},
+    write::{EventWrite, L2Status, L2StatusWrite, Severity, Store, WriteError, Writer, WriterIdentity},
 };
 use landfall_model::{
     Assignment, Condition, Ingress, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView,
@@ -292,28 +292,42 @@ async fn writes_pool_status_events_and_l2_status() {
     assert_eq!(about[0].series.as_ref().map(|series| series.count), Some(2));
     assert_eq!(about[0].reporting_controller.as_deref(), Some("metallb-controller"));
 
-    let said = |interfaces: Option<&[&str]>| L2StatusWrite {
+    let said = |limit: &[&str], announced_on: &str| L2StatusWrite {
         service: service.key.clone(),
         node: "n1".into(),
-        interfaces: interfaces.map(|names| names.iter().map(|&name| name.into()).collect::<BTreeSet<_>>()),
+        status: Some(L2Status {
+            interfaces: limit.iter().map(|&name| name.into()).collect(),
+            announced_on: announced_on.into(),
+        }),
     };
-    store.l2_status(&said(Some(&["eth0", "eth1"]))).await.unwrap();
-    store.l2_status(&said(Some(&["eth1"]))).await.unwrap();
+    let unsaid = L2StatusWrite { status: None, ..said(&[], "") };
+    store.l2_status(&said(&["eth0", "eth1"], "eth1 (Subnet)")).await.unwrap();
+    store.l2_status(&said(&["eth1"], "eth1 (Subnet)")).await.unwrap();
     let found = store.l2_statuses("n1").await.unwrap();
     assert_eq!(found.len(), 1);
     assert!(found[0].ours && found[0].service == service.key, "{found:?}");
     let statuses: Api<api::ServiceL2Status> = Api::namespaced(client.clone(), NAMESPACE);
-    let status = statuses.get(&found[0].name).await.unwrap().status.unwrap();
-    assert_eq!(json!(status.interfaces), json!([{ "name": "eth1" }]));
+    let read = || async {
+        let object = statuses.get(&found[0].name).await.unwrap();
+        let announced_on = object.annotations().get(names::annotation::ANNOUNCED_ON).cloned();
+        (json!(object.status.unwrap().interfaces), announced_on.unwrap(), object.metadata.resource_version)
+    };
+    let first = read().await;
+    assert_eq!((&first.0, &*first.1), (&json!([{ "name": "eth1" }]), "eth1 (Subnet)"));
+    store.l2_status(&said(&["eth1"], "eth1 (Subnet)")).await.unwrap();
+    assert_eq!(read().await, first, "the same again writes nothing");
+    store.l2_status(&said(&["eth1"], "eth1 (Named)")).await.unwrap();
+    let second = read().await;
+    assert_eq!((&second.0, &*second.1), (&first.0, "eth1 (Named)"));
     let moved = Patch::Merge(json!({ "status": { "node": "n2" } }));
     let refused = statuses.patch_status(&found[0].name, &PatchParams::default(), &moved).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("cannot change once it is set")));
     for _ in 0..2 {
-        store.l2_status(&said(None)).await.unwrap();
+        store.l2_status(&unsaid).await.unwrap();
     }
     assert_eq!(store.l2_statuses("n1").await.unwrap(), []);
     // It can come back, although this process has written it before.
-    store.l2_status(&said(Some(&[]))).await.unwrap();
+    store.l2_status(&said(&[], "eth1 (Named)")).await.unwrap();
     store.delete_l2_status(&found[0].name).await.unwrap();
 }
 

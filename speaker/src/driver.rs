@@ -23,13 +23,14 @@ use std::{
 
 use futures::FutureExt as _;
 use landfall_engine::{
-    Command, IfIndex, Input, Link, forwarding::ForwardingTable, membership::Key, speaker::Speaker,
+    Announced, Command, IfIndex, Input, Link, forwarding::ForwardingTable, links::Usable, membership::Key,
+    speaker::Speaker,
 };
 use landfall_kubernetes::{
     source::Source,
-    write::{EventWrite, Severity, WriteError},
+    write::{EventWrite, L2Status, Severity, WriteError},
 };
-use landfall_model::{Instant, ObjectName, Observation};
+use landfall_model::{Instant, ObjectName, Observation, ServiceKey};
 use landfall_probes::Gate;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -157,11 +158,17 @@ impl Driver {
         let mut machine = machine.lock();
         call(&mut machine.speaker, now);
         while let Some(command) = machine.speaker.next_command() {
-            if let Command::Status { service, interfaces } = &command {
-                if interfaces.is_some() {
-                    machine.announced.insert(service.clone());
-                } else {
-                    machine.announced.remove(service);
+            if let Command::Status { service, announced } = &command {
+                match announced {
+                    Some(Announced { links, .. }) => {
+                        let before = machine.announced.insert(service.clone(), links.clone());
+                        if before.as_ref() != Some(links) {
+                            log_links(service, links);
+                        }
+                    }
+                    None => {
+                        machine.announced.remove(service);
+                    }
                 }
             }
             self.carry_out(command);
@@ -231,7 +238,9 @@ impl Driver {
                     tracing::error!(op = "forward", "the forwarder does not take another table");
                 }
             }
-            Command::Status { service, interfaces } => self.outbox.status(service, interfaces),
+            Command::Status { service, announced } => {
+                self.outbox.status(service, announced.map(l2_status));
+            }
             Command::Event { service, uid, warning, reason, message } => {
                 let severity = if warning { Severity::Warning } else { Severity::Normal };
                 let event = EventWrite { service, uid, severity, reason, action: "Announce", message };
@@ -279,11 +288,47 @@ impl Driver {
     }
 }
 
+/// One line, unless the addresses of the Service are announced for different reasons.
+fn log_links(service: &ServiceKey, links: &BTreeSet<Usable>) {
+    for usable in links {
+        let (interface, reason) = (usable.names(), usable.choice);
+        tracing::info!(op = "announce", %service, interface, %reason, "announcing it");
+    }
+}
+
+fn l2_status(announced: Announced) -> L2Status {
+    let Announced { interfaces, links } = announced;
+    let texts: Vec<String> = links.iter().map(Usable::to_string).collect();
+    L2Status { interfaces, announced_on: texts.join(", ").into() }
+}
+
 async fn until(at: Option<Instant>, now: Instant) {
     match at {
         // A timer of zero still waits for the next tick of a millisecond.
         Some(at) if at <= now => {}
         Some(at) => sleep(at.since(now)).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_engine::links::LinkChoice;
+
+    use super::*;
+
+    #[test]
+    fn interfaces_and_reasons_become_one_text() {
+        let on = |names: &[&str], choice| Usable {
+            interfaces: names.iter().map(|name| Box::from(*name)).collect(),
+            choice,
+        };
+        let text = |links: &[Usable]| {
+            let announced = Announced { interfaces: BTreeSet::new(), links: links.iter().cloned().collect() };
+            l2_status(announced).announced_on
+        };
+        assert_eq!(&*text(&[on(&["eth0"], LinkChoice::Subnet)]), "eth0 (Subnet)");
+        let families = [on(&["eth1", "eth0"], LinkChoice::DefaultRoute), on(&["br0"], LinkChoice::Subnet)];
+        assert_eq!(&*text(&families), "br0 (Subnet), eth0,eth1 (DefaultRoute)");
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use landfall_engine::{
+    links::Usable,
     membership::{DropReason, MemberState},
     speaker::Speaker,
 };
@@ -18,11 +19,11 @@ use prometheus::{
 
 use crate::sockets::{FrameKind, FrameSocket};
 
-/// The machine, and what it last said that it announces. The driver holds the lock while it hands something in, never
+/// The machine, and what it last said that it announces, and on which interfaces. The driver holds the lock while it hands something in, never
 /// while it waits; the collector while it reads.
 pub(crate) struct Machine {
     pub(crate) speaker: Speaker,
-    pub(crate) announced: BTreeSet<ServiceKey>,
+    pub(crate) announced: BTreeMap<ServiceKey, BTreeSet<Usable>>,
 }
 
 /// Shares a [`Machine`] between driver and metrics.
@@ -31,7 +32,7 @@ pub(crate) struct Shared(Arc<Mutex<Machine>>);
 
 impl Shared {
     pub(crate) fn new(speaker: Speaker) -> Self {
-        Self(Arc::new(Mutex::new(Machine { speaker, announced: BTreeSet::new() })))
+        Self(Arc::new(Mutex::new(Machine { speaker, announced: BTreeMap::new() })))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Machine> {
@@ -208,7 +209,7 @@ impl Now {
     fn fill(&self, families: &Families) {
         let machine = self.read.machine.lock();
         let Machine { speaker, announced } = &*machine;
-        for service in announced {
+        for service in announced.keys() {
             for address in speaker.addresses(service) {
                 let labels = [&*service.to_string(), "layer2", &self.node, &address.to_string()];
                 families.announced.with_label_values(&labels).set(1);

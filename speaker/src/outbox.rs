@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use landfall_kubernetes::write::{EventWrite, L2StatusFound, L2StatusWrite, Store, WriteError};
+use landfall_kubernetes::write::{EventWrite, L2Status, L2StatusFound, L2StatusWrite, Store, WriteError};
 use landfall_model::ServiceKey;
 use tokio::time::sleep;
 
@@ -20,12 +20,10 @@ const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// After a refusal, which somebody must mend first.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 
-type Interfaces = Option<BTreeSet<Box<str>>>;
-
 /// What became of a write.
 pub(crate) enum Done {
     /// Of a status, with what it was.
-    Status(ServiceKey, Interfaces, Result<(), WriteError>),
+    Status(ServiceKey, Option<L2Status>, Result<(), WriteError>),
     /// Of an event.
     Event(Result<(), WriteError>),
     /// Of the question what is written about a node.
@@ -58,7 +56,7 @@ pub(crate) struct Outbox {
     node: Box<str>,
     /// What this node announces.
     announced: BTreeSet<ServiceKey>,
-    statuses: BTreeMap<ServiceKey, Interfaces>,
+    statuses: BTreeMap<ServiceKey, Option<L2Status>>,
     /// The Service whose status was last sent off. The one after it is next, so that those that are refused again and
     /// again hold up none of the others for ever.
     last: Option<ServiceKey>,
@@ -86,13 +84,13 @@ impl Outbox {
     }
 
     /// Queues a status in place of an older one that still waits.
-    pub(crate) fn status(&mut self, service: ServiceKey, interfaces: Interfaces) {
-        if interfaces.is_some() {
+    pub(crate) fn status(&mut self, service: ServiceKey, status: Option<L2Status>) {
+        if status.is_some() {
             self.announced.insert(service.clone());
         } else {
             self.announced.remove(&service);
         }
-        self.statuses.insert(service, interfaces);
+        self.statuses.insert(service, status);
         self.start();
     }
 
@@ -122,10 +120,10 @@ impl Outbox {
     pub(crate) async fn next(&mut self) -> Option<Done> {
         let done = self.flying.next().await?;
         match &done {
-            Done::Status(service, interfaces, result) => {
+            Done::Status(service, status, result) => {
                 self.busy.remove(service);
                 if result.as_ref().is_err_and(|error| !matches!(error, WriteError::Gone { .. })) {
-                    self.statuses.entry(service.clone()).or_insert_with(|| interfaces.clone());
+                    self.statuses.entry(service.clone()).or_insert_with(|| status.clone());
                 }
             }
             Done::Found(node, Ok(found)) => self.sort_out(node, found),
@@ -157,15 +155,13 @@ impl Outbox {
             let store = self.store.clone();
             let next = self.next_status().filter(|_| !self.status_last || self.jobs.is_empty());
             self.status_last = next.is_some();
-            if let Some((service, interfaces)) = next.and_then(|service| self.statuses.remove_entry(&service))
-            {
+            if let Some((service, status)) = next.and_then(|service| self.statuses.remove_entry(&service)) {
                 self.busy.insert(service.clone());
                 self.last = Some(service.clone());
-                let write =
-                    L2StatusWrite { service, node: self.node.clone(), interfaces: interfaces.clone() };
+                let write = L2StatusWrite { service, node: self.node.clone(), status };
                 self.flying.push(Box::pin(async move {
                     let result = paused(store.l2_status(&write).await).await;
-                    Done::Status(write.service, interfaces, result)
+                    Done::Status(write.service, write.status, result)
                 }));
             } else if let Some(job) = self.jobs.pop_front() {
                 self.flying.push(carry_out(store, job));
@@ -240,8 +236,8 @@ mod tests {
         }
 
         async fn write(&self, node: &str, service: &str) {
-            let interfaces = Some(BTreeSet::new());
-            let write = L2StatusWrite { service: key(service), node: node.into(), interfaces };
+            let status = Some(L2Status::default());
+            let write = L2StatusWrite { service: key(service), node: node.into(), status };
             self.store().l2_status(&write).await.unwrap();
         }
     }
@@ -291,7 +287,7 @@ mod tests {
             ("a", true),
             ("a", false),
         ] {
-            outbox.status(key(service), announced.then(BTreeSet::new));
+            outbox.status(key(service), announced.then(L2Status::default));
         }
         let writes = drain(&mut outbox).await.len();
         assert_eq!(place.services("n1").await, ["b"]);
@@ -314,9 +310,9 @@ mod tests {
         }
         let mut outbox = Outbox::new(place.store(), "n1");
         for service in &failing {
-            outbox.status(key(service), Some(BTreeSet::new()));
+            outbox.status(key(service), Some(L2Status::default()));
         }
-        outbox.status(key("z"), Some(BTreeSet::new()));
+        outbox.status(key("z"), Some(L2Status::default()));
         assert!(outbox.event(event()));
         let mut missing = BTreeSet::from(["event", "status"]);
         let all = async {
@@ -339,9 +335,9 @@ mod tests {
         }
         place.write("n2", "left").await;
         let mut outbox = Outbox::new(place.store(), "n1");
-        outbox.status(key("kept"), Some(BTreeSet::new()));
+        outbox.status(key("kept"), Some(L2Status::default()));
         outbox.status(key("back"), None);
-        outbox.status(key("back"), Some(BTreeSet::new()));
+        outbox.status(key("back"), Some(L2Status::default()));
         outbox.tidy("n1");
         drain(&mut outbox).await;
         assert_eq!(place.services("n1").await, ["back", "kept"]);
@@ -355,7 +351,7 @@ mod tests {
             place.write("n2", service).await;
         }
         let mut outbox = Outbox::new(place.store(), "n1");
-        outbox.status(key("taken"), Some(BTreeSet::new()));
+        outbox.status(key("taken"), Some(L2Status::default()));
         drain(&mut outbox).await;
         outbox.tidy("n2");
         drain(&mut outbox).await;

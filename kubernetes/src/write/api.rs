@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     future::Future,
     sync::{Arc, Mutex},
@@ -26,8 +26,9 @@ pub struct Writer {
     pub(super) identity: Arc<WriterIdentity>,
     /// How often each event was seen, by name, so that a repetition is one request. Bounded, see `event`.
     pub(super) events: Arc<Mutex<BTreeMap<String, i32>>>,
-    /// The `ServiceL2Status` objects whose metadata this process has written.
-    pub(super) owned: Arc<Mutex<BTreeSet<String>>>,
+    /// The `ServiceL2Status` objects whose metadata this process has written, by name, with the part of it that can
+    /// change: what they are announced on.
+    pub(super) owned: Arc<Mutex<BTreeMap<String, Box<str>>>>,
 }
 
 /// In whose name a [`Writer`] writes.

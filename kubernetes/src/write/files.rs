@@ -10,7 +10,7 @@ use landfall_model::{Assignment, ServiceKey, ServiceStatusWrite};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{EventWrite, L2StatusFound, L2StatusWrite, Severity, WriteError, l2_status, service};
+use super::{EventWrite, L2Status, L2StatusFound, L2StatusWrite, Severity, WriteError, l2_status, service};
 use crate::{
     api::IPAddressPoolStatus,
     names::annotation::ALLOCATED_FROM,
@@ -32,6 +32,9 @@ struct L2File {
     service_namespace: String,
     service_name: String,
     interfaces: Vec<String>,
+    /// What [`crate::names::annotation::ANNOUNCED_ON`] says on an object of the API server.
+    #[serde(default)]
+    announced_on: String,
 }
 
 impl FileWriter {
@@ -69,12 +72,15 @@ impl FileWriter {
 
     pub(super) async fn l2_status(&self, write: &L2StatusWrite) -> Result<(), WriteError> {
         let name = l2_status::object_name(&write.node, &write.service);
-        let Some(interfaces) = &write.interfaces else { return self.delete_l2_status(&name).await };
+        let Some(L2Status { interfaces, announced_on }) = &write.status else {
+            return self.delete_l2_status(&name).await;
+        };
         let file = L2File {
             node: write.node.to_string(),
             service_namespace: write.service.namespace.to_string(),
             service_name: write.service.name.to_string(),
             interfaces: interfaces.iter().map(ToString::to_string).collect(),
+            announced_on: announced_on.to_string(),
         };
         let path = self.l2_path(&name);
         blocking(move || Ok(replace(&path, &pretty(&json!(file)))?)).await

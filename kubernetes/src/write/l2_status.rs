@@ -1,6 +1,11 @@
 //! `ServiceL2Status`: one object for each node and Service, with a name made of both, so that no two speakers ever
 //! write to the same one.
 
+use std::{
+    collections::BTreeMap,
+    sync::{MutexGuard, PoisonError},
+};
+
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch},
@@ -8,10 +13,10 @@ use kube::{
 use landfall_model::ServiceKey;
 use serde_json::{Value, json};
 
-use super::{L2StatusFound, L2StatusWrite, WriteError, Writer, api::answered};
+use super::{L2Status, L2StatusFound, L2StatusWrite, WriteError, Writer, api::answered};
 use crate::{
     api::ServiceL2Status,
-    names::{digest, label},
+    names::{annotation, digest, label},
 };
 
 /// The longest value of a label.
@@ -19,7 +24,9 @@ const LABEL_BYTES: usize = 63;
 
 pub(super) async fn write(writer: &Writer, write: &L2StatusWrite) -> Result<(), WriteError> {
     let name = object_name(&write.node, &write.service);
-    let Some(interfaces) = &write.interfaces else { return delete(writer, &name).await };
+    let Some(L2Status { interfaces, announced_on }) = &write.status else {
+        return delete(writer, &name).await;
+    };
     let names: Vec<Value> = interfaces.iter().map(|name| json!({ "name": name })).collect();
     let status = json!({
         "apiVersion": "metallb.io/v1beta1",
@@ -33,15 +40,16 @@ pub(super) async fn write(writer: &Writer, write: &L2StatusWrite) -> Result<(), 
         },
     });
     let api = api(writer);
-    if owned(writer).contains(&name) {
+    let written = owned(writer).get(&name) == Some(announced_on);
+    if written {
         match answered(api.patch_status(&name, &writer.apply(), &Patch::Apply(&status))).await {
             Err(WriteError::Gone { .. }) => {}
             outcome => return outcome.map(drop),
         }
     }
-    let object = object(writer, write, &name);
+    let object = object(writer, write, &name, announced_on);
     answered(api.patch(&name, &writer.apply(), &Patch::Apply(&object))).await?;
-    owned(writer).insert(name.clone());
+    owned(writer).insert(name.clone(), announced_on.clone());
     answered(api.patch_status(&name, &writer.apply(), &Patch::Apply(&status))).await.map(drop)
 }
 
@@ -75,7 +83,7 @@ pub(super) fn object_name(node: &str, service: &ServiceKey) -> String {
     format!("l2-{}", digest(&[node, &service.namespace, &service.name]))
 }
 
-fn object(writer: &Writer, write: &L2StatusWrite, name: &str) -> Value {
+fn object(writer: &Writer, write: &L2StatusWrite, name: &str, announced_on: &str) -> Value {
     let mut metadata = json!({
         "name": name,
         "labels": {
@@ -83,6 +91,7 @@ fn object(writer: &Writer, write: &L2StatusWrite, name: &str) -> Value {
             label::STATUS_SERVICE: label_value(&write.service.name),
             label::STATUS_NAMESPACE: label_value(&write.service.namespace),
         },
+        "annotations": { annotation::ANNOUNCED_ON: announced_on },
     });
     if let Some(owner) = &writer.identity.owner {
         metadata["ownerReferences"] = json!([
@@ -106,8 +115,8 @@ fn api(writer: &Writer) -> Api<ServiceL2Status> {
     Api::namespaced(writer.client.clone(), &writer.identity.namespace)
 }
 
-fn owned(writer: &Writer) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<String>> {
-    writer.owned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn owned(writer: &Writer) -> MutexGuard<'_, BTreeMap<String, Box<str>>> {
+    writer.owned.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -73,9 +73,17 @@ pub struct L2StatusWrite {
     pub service: ServiceKey,
     /// The node, which is also part of the object's name.
     pub node: Box<str>,
-    /// `Some`: the node announces it, on these interfaces; empty where no advertisement limits them.
-    /// `None`: it does not, and the object is deleted.
-    pub interfaces: Option<BTreeSet<Box<str>>>,
+    /// `Some`: the node announces it. `None`: it does not, and the object is deleted.
+    pub status: Option<L2Status>,
+}
+
+/// How a node announces a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct L2Status {
+    /// The interfaces that advertisements limit it to; empty where none does.
+    pub interfaces: BTreeSet<Box<str>>,
+    /// For people: the interfaces that announce, and why these. See [`crate::names::annotation::ANNOUNCED_ON`].
+    pub announced_on: Box<str>,
 }
 
 /// A `ServiceL2Status` that was found.

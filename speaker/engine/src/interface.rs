@@ -7,7 +7,7 @@ use std::{
 use ipnet::IpNet;
 use landfall_model::{Observation, Reason, ServiceKey};
 
-use crate::{forwarding::ForwardingTable, membership::Key};
+use crate::{forwarding::ForwardingTable, links::Usable, membership::Key};
 
 /// The kernel's number of a network interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +80,15 @@ pub enum Input {
     Shutdown,
 }
 
+/// How this node announces a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// Interface names that an advertisement limits it to; empty means all.
+    pub interfaces: BTreeSet<Box<str>>,
+    /// The interfaces that its addresses are announced on, and why these: one entry, unless its addresses differ in it.
+    pub links: BTreeSet<Usable>,
+}
+
 /// Everything that a speaker can ask of the world. The shell carries them out in order and decides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -112,8 +121,8 @@ pub enum Command {
     Status {
         /// The Service.
         service: ServiceKey,
-        /// Interface names that an advertisement limits it to; empty means all.
-        interfaces: Option<BTreeSet<Box<str>>>,
+        /// What it says.
+        announced: Option<Announced>,
     },
     /// Write an event on a Service.
     Event {

@@ -18,4 +18,4 @@ pub mod responder;
 pub mod speaker;
 pub mod wire;
 
-pub use interface::{Command, IfIndex, Input, Link, Mac};
+pub use interface::{Announced, Command, IfIndex, Input, Link, Mac};

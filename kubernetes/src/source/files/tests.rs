@@ -5,13 +5,14 @@ use std::{fs, net::IpAddr, path::Path, time::Duration};
 use landfall_model::{
     Assignment, Condition, Family, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView,
 };
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{super::Source, *};
 use crate::{
     api::IPAddressPoolStatus,
     names::condition,
-    write::{FileWriter, L2StatusWrite, Store, WriteError},
+    write::{FileWriter, L2Status, L2StatusWrite, Store, WriteError},
 };
 
 const WEB: &str = "
@@ -201,15 +202,22 @@ async fn what_is_written_comes_back() {
 async fn reports_of_speakers_and_pools_are_files_too() {
     let directory = TempDir::new().unwrap();
     let store = Store::Files(FileWriter::new(directory.path()));
-    let said = |interfaces: Option<&str>| L2StatusWrite {
+    let said = |announced_on: Option<&str>| L2StatusWrite {
         service: web(),
         node: "n1".into(),
-        interfaces: interfaces.map(|name| [name.into()].into()),
+        status: announced_on
+            .map(|text| L2Status { interfaces: ["eth0".into()].into(), announced_on: text.into() }),
     };
     assert_eq!(store.l2_statuses("n1").await.unwrap(), []);
-    store.l2_status(&said(Some("eth0"))).await.unwrap();
-    let found = store.l2_statuses("n1").await.unwrap();
-    assert!(matches!(&found[..], [one] if one.service == web() && one.ours), "{found:?}");
+    for text in ["eth0 (Subnet)", "eth0 (Named)"] {
+        store.l2_status(&said(Some(text))).await.unwrap();
+        let found = store.l2_statuses("n1").await.unwrap();
+        let [one] = &found[..] else { panic!("{found:?}") };
+        assert!(one.service == web() && one.ours, "{one:?}");
+        let path = directory.path().join(format!("status/ServiceL2Status.{}.json", one.name));
+        let file: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        assert_eq!((&file["interfaces"], &file["announcedOn"]), (&json!(["eth0"]), &json!(text)));
+    }
     assert_eq!(store.l2_statuses("n2").await.unwrap(), []);
     store.l2_status(&said(None)).await.unwrap();
     store.l2_status(&said(None)).await.unwrap();

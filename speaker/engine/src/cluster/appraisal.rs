@@ -10,7 +10,7 @@ use super::{
     Cluster, Group,
     facts::{Merit, ServiceFacts},
 };
-use crate::links::{Allowed, usable};
+use crate::links::{Allowed, Usable, usable};
 
 /// What a node may do with a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +129,9 @@ impl<'a> Appraisal<'a> {
         members.filter_map(|(node, _)| Some((node, self.verdict(node).merit()?)))
     }
 
-    /// What `node` announces when it owns the group: each address with the names of its interfaces, never empty.
+    /// What `node` announces when it owns the group: each address with its interfaces.
     #[must_use]
-    pub fn announcements(&self, node: &str) -> BTreeMap<IpAddr, BTreeSet<Box<str>>> {
+    pub fn announcements(&self, node: &str) -> BTreeMap<IpAddr, Usable> {
         let links = self.cluster.members.get(node).and_then(|member| member.links.as_ref());
         let (Some(links), Some(view)) = (links, self.cluster.nodes.get(node)) else { return BTreeMap::new() };
         let mut permitted: BTreeMap<IpAddr, Allowed> = BTreeMap::new();
@@ -150,7 +150,7 @@ impl<'a> Appraisal<'a> {
         }
         let found =
             permitted.into_iter().map(|(address, allowed)| (address, usable(links, address, &allowed)));
-        found.filter_map(|(address, usable)| Some((address, usable.ok()?.interfaces))).collect()
+        found.filter_map(|(address, usable)| Some((address, usable.ok()?))).collect()
     }
 
     /// The interface names that the advertisements of a Service limit `node` to; empty means no limit.

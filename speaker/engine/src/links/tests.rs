@@ -298,3 +298,10 @@ fn a_nearer_choice_is_the_smaller_one() {
     assert!(choices.is_sorted());
     assert!(choices.iter().all(|choice| format!("{choice:?}") == choice.as_str()));
 }
+
+#[test]
+fn people_read_names_and_reason() {
+    let interfaces = names(&["eth1", "eth0"]);
+    let usable = Usable { interfaces, choice: LinkChoice::DefaultRoute };
+    assert_eq!(usable.to_string(), "eth0,eth1 (DefaultRoute)");
+}

@@ -55,13 +55,28 @@ impl fmt::Display for LinkChoice {
     }
 }
 
-/// The interfaces on which a node may announce an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The interfaces on which a node may announce an address. Its text is for people: `eth0,eth1 (DefaultRoute)`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Usable {
     /// Their names; never empty.
     pub interfaces: BTreeSet<Box<str>>,
     /// Why these.
     pub choice: LinkChoice,
+}
+
+impl Usable {
+    /// The names with commas between.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.interfaces.iter().map(AsRef::as_ref).collect();
+        names.join(",")
+    }
+}
+
+impl fmt::Display for Usable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.names(), self.choice)
+    }
 }
 
 /// Why a node has no interface for an address. It lasts until a link, route or advertisement changes.

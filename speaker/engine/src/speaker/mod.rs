@@ -32,7 +32,7 @@ use self::{forwarder::Forwarder, report::Reports};
 use crate::{
     Command, Input,
     cluster::{self, Cluster, GroupId, Member},
-    links::{Links, NamePattern},
+    links::{Links, NamePattern, Usable},
     membership::{self, BootId, MemberState, Membership, Profile, Timing},
     ownership::Ownership,
     responder::Responder,
@@ -88,8 +88,8 @@ pub struct Speaker {
     /// By the name of their Pod.
     speakers: BTreeMap<Box<str>, SpeakerView>,
     speakers_changed: bool,
-    /// What the addresses that we own need, by address: names of interfaces.
-    wanted: BTreeMap<IpAddr, BTreeSet<Box<str>>>,
+    /// What the addresses that we own need, by address: interfaces.
+    wanted: BTreeMap<IpAddr, Usable>,
     /// Addresses whose place in the responder must be looked at.
     unapplied: BTreeSet<IpAddr>,
     /// Groups whose claims changed. All of them are evaluated in the same step.

@@ -6,9 +6,9 @@ use std::{
 use landfall_model::{Reason, ServiceKey};
 
 use crate::{
-    Command,
+    Announced, Command,
     cluster::{Appraisal, Cluster, GroupId, Merit, Verdict},
-    links::Links,
+    links::{Links, Usable},
     ownership::{Ownership, Rank},
     responder::Responder,
 };
@@ -21,8 +21,8 @@ const ANNOUNCE_FAILED: &str = "announceFailed";
 #[derive(Debug)]
 pub(super) struct Reports {
     node: Box<str>,
-    /// The interface names told for each Service that this node announces.
-    told: BTreeMap<ServiceKey, BTreeSet<Box<str>>>,
+    /// What was told of each Service that this node announces.
+    told: BTreeMap<ServiceKey, Announced>,
     /// Missing interfaces that were complained about, by Service.
     complaints: BTreeMap<ServiceKey, BTreeSet<Box<str>>>,
     departed: BTreeSet<ServiceKey>,
@@ -50,13 +50,14 @@ impl Reports {
         self.groups.insert(group);
     }
 
-    /// Says what changed since the last call.
+    /// Says what changed since the last call. `wanted` has the interfaces of each address that this node announces.
     pub(super) fn drain(
         &mut self,
         cluster: &Cluster,
         links: &Links,
         ownership: &Ownership,
         responder: &Responder,
+        wanted: &BTreeMap<IpAddr, Usable>,
         commands: &mut VecDeque<Command>,
     ) {
         for service in std::mem::take(&mut self.departed) {
@@ -68,12 +69,12 @@ impl Reports {
             let Some(appraisal) = cluster.appraise(id) else { continue };
             let listening = |address: &IpAddr| responder.is_listening(*address);
             if appraisal.group().addresses.iter().any(listening) {
-                self.announcing(cluster, &appraisal, responder, commands);
+                self.announcing(cluster, &appraisal, responder, wanted, commands);
                 continue;
             }
             for service in &appraisal.group().services {
                 if self.told.remove(service).is_some() {
-                    commands.push_back(Command::Status { service: service.clone(), interfaces: None });
+                    commands.push_back(Command::Status { service: service.clone(), announced: None });
                 }
             }
             if ownership.holder(appraisal.group().rank_address()).is_none() {
@@ -85,7 +86,7 @@ impl Reports {
     fn withdraw(&mut self, service: ServiceKey, commands: &mut VecDeque<Command>) {
         self.complaints.remove(&service);
         if self.told.remove(&service).is_some() {
-            commands.push_back(Command::Status { service, interfaces: None });
+            commands.push_back(Command::Status { service, announced: None });
         }
     }
 
@@ -94,11 +95,15 @@ impl Reports {
         cluster: &Cluster,
         appraisal: &Appraisal<'_>,
         responder: &Responder,
+        wanted: &BTreeMap<IpAddr, Usable>,
         commands: &mut VecDeque<Command>,
     ) {
         for key in &appraisal.group().services {
             let Some(view) = cluster.service(key) else { continue };
-            let here = cluster.addresses(key).any(|address| responder.is_listening(address));
+            let listening = cluster.addresses(key).filter(|address| responder.is_listening(*address));
+            let links: BTreeSet<Usable> =
+                listening.filter_map(|address| wanted.get(&address)).cloned().collect();
+            let here = !links.is_empty();
             // While a successor takes over, this node may not announce it any more and still does.
             let served = match appraisal.reason(key, &self.node) {
                 None => here,
@@ -109,8 +114,8 @@ impl Reports {
                 continue;
             }
             self.complaints.remove(key);
-            let interfaces = appraisal.interface_limit(key, &self.node);
-            let before = self.told.insert(key.clone(), interfaces.clone());
+            let announced = Announced { interfaces: appraisal.interface_limit(key, &self.node), links };
+            let before = self.told.insert(key.clone(), announced.clone());
             if before.is_none() {
                 commands.push_back(Command::Event {
                     service: key.clone(),
@@ -120,8 +125,8 @@ impl Reports {
                     message: format!("announcing from node \"{}\" with protocol \"layer2\"", self.node),
                 });
             }
-            if before.as_ref() != Some(&interfaces) {
-                commands.push_back(Command::Status { service: key.clone(), interfaces: Some(interfaces) });
+            if before.as_ref() != Some(&announced) {
+                commands.push_back(Command::Status { service: key.clone(), announced: Some(announced) });
             }
         }
     }

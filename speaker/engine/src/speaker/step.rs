@@ -6,6 +6,7 @@ use super::Speaker;
 use crate::{
     Command,
     cluster::{Appraisal, GroupId, Member},
+    links::Usable,
     membership::{self, MemberState, Profile},
     ownership::{self, Role},
 };
@@ -42,7 +43,14 @@ impl Speaker {
     }
 
     fn report(&mut self) {
-        self.reports.drain(&self.cluster, &self.links, &self.ownership, &self.responder, &mut self.commands);
+        self.reports.drain(
+            &self.cluster,
+            &self.links,
+            &self.ownership,
+            &self.responder,
+            &self.wanted,
+            &mut self.commands,
+        );
     }
 
     pub(super) fn drain_responder(&mut self) {
@@ -172,10 +180,10 @@ impl Speaker {
         for address in &appraisal.group().addresses {
             let owned = self.ownership.mine().contains_key(address);
             match (role, announcements.remove(address)) {
-                (Role::Owner, Some(names)) => {
+                (Role::Owner, Some(usable)) => {
                     changes.push((
                         *address,
-                        Some(names),
+                        Some(usable),
                         node_port_services(&self.cluster, &appraisal, *address),
                     ));
                 }
@@ -186,8 +194,8 @@ impl Speaker {
                 }
             }
         }
-        for (address, names, services) in changes {
-            self.set_wanted(address, names, services, now);
+        for (address, usable, services) in changes {
+            self.set_wanted(address, usable, services, now);
         }
         self.reports.look_at(id);
     }
@@ -195,15 +203,15 @@ impl Speaker {
     fn set_wanted(
         &mut self,
         address: IpAddr,
-        names: Option<BTreeSet<Box<str>>>,
+        usable: Option<Usable>,
         services: BTreeSet<ServiceKey>,
         now: Instant,
     ) {
-        let before = match names {
-            Some(names) => {
+        let before = match usable {
+            Some(usable) => {
                 self.forwarder.set(address, Some(services), now);
                 self.unapplied.insert(address);
-                self.wanted.insert(address, names);
+                self.wanted.insert(address, usable);
                 return;
             }
             None => self.wanted.remove(&address),
@@ -238,7 +246,9 @@ impl Speaker {
         for address in std::mem::take(&mut self.unapplied) {
             let ready = self.mute_until.is_none() && self.forwarder.is_ready(address);
             match self.wanted.get(&address).filter(|_| ready) {
-                Some(names) => self.responder.announce(address, self.links.resolve(names), now),
+                Some(usable) => {
+                    self.responder.announce(address, self.links.resolve(&usable.interfaces), now);
+                }
                 None => self.responder.withdraw(address),
             }
             self.look_at(address);

@@ -2,7 +2,8 @@ use landfall_model::{EXCLUDE_LABEL, NodeView, Reason};
 
 use super::*;
 use crate::{
-    IfIndex, Link, Mac,
+    Announced, IfIndex, Link, Mac,
+    links::LinkChoice,
     objects::{
         advertisement, ip, key, node, pool, proxied, see_advertisement, see_node, see_pool, see_service,
         see_slice, service, slice,
@@ -148,13 +149,65 @@ fn it_owns_answers_and_reports() {
     let place = |wanted: &dyn Fn(&Command) -> bool| commands.iter().position(wanted).unwrap();
     place(&|command| matches!(command, Command::Ownership { to: Some(to), .. } if **to == *"a"));
     place(&|command| matches!(command, Command::SendFrame { .. }));
-    place(&|command| matches!(command, Command::Status { interfaces: Some(_), .. }));
+    let announced = Some(on_eth0(LinkChoice::Subnet));
+    place(&|command| *command == Command::Status { service: key("web"), announced: announced.clone() });
     place(&|command| matches!(command, Command::Event { reason: "nodeAssigned", warning: false, .. }));
     assert!(
         !commands.iter().any(|command| matches!(command, Command::Forward(_))),
         "mode announce needs no rules"
     );
     assert_eq!(speaker.reason(&key("web")), Reason::Owner);
+}
+
+fn on_eth0(choice: LinkChoice) -> Announced {
+    let interfaces = BTreeSet::from(["eth0".into()]);
+    Announced { interfaces: BTreeSet::new(), links: BTreeSet::from([Usable { interfaces, choice }]) }
+}
+
+#[test]
+fn it_tells_where_it_announces_and_why_there_whenever_that_changes() {
+    let web = [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))];
+    let mut speaker = alone(1, web);
+    drain(&mut speaker);
+    let mut now = START;
+    let mut told = |input: Input| -> Vec<Option<Announced>> {
+        now += Duration::from_millis(2);
+        speaker.handle(input, now);
+        let statuses = drain(&mut speaker).into_iter().filter_map(|command| {
+            let Command::Status { announced, .. } = command else { return None };
+            Some(announced)
+        });
+        statuses.collect()
+    };
+    let elsewhere = Link { addresses: vec!["192.0.2.1/24".parse().unwrap()], ..link() };
+    let eth0 = |link: &Link| Input::Link(IfIndex(2), Some(link.clone()));
+    assert_eq!(told(eth0(&elsewhere)), [Some(on_eth0(LinkChoice::DefaultRoute))]);
+    assert_eq!(told(eth0(&elsewhere)), [], "the same again");
+    let anew = Link { mac: Some(Mac([2, 0, 0, 0, 0, 9])), ..elsewhere.clone() };
+    assert_eq!(told(eth0(&anew)), [], "nothing of it was told");
+    let lonely = Link { default_v4: false, ..elsewhere };
+    assert_eq!(told(eth0(&lonely)), [Some(on_eth0(LinkChoice::Only))]);
+    let mut named = advertisement("all");
+    named.interfaces = BTreeSet::from(["eth0".into()]);
+    let limited = Announced { interfaces: named.interfaces.clone(), ..on_eth0(LinkChoice::Named) };
+    assert_eq!(told(Input::Observed(see_advertisement(named))), [Some(limited.clone())]);
+    let both = see_service(service("web", &["10.1.0.1", "10.1.0.2"]));
+    assert_eq!(told(Input::Observed(both)), [], "another address on the same interface");
+
+    let eth1 = Link { index: IfIndex(3), name: "eth1".into(), ..link() };
+    assert_eq!(told(Input::Link(IfIndex(3), Some(eth1))), [], "not permitted");
+    assert_eq!(
+        told(Input::Observed(see_advertisement(advertisement("all")))),
+        [Some(Announced {
+            interfaces: BTreeSet::new(),
+            links: BTreeSet::from([Usable {
+                interfaces: BTreeSet::from(["eth1".into()]),
+                choice: LinkChoice::Subnet
+            }]),
+        })]
+    );
+    assert_eq!(told(Input::Link(IfIndex(3), None)), [Some(on_eth0(LinkChoice::Only))]);
+    assert_eq!(told(Input::Link(IfIndex(2), None)), [None]);
 }
 
 #[test]
@@ -266,7 +319,7 @@ fn a_speaker_that_ends_takes_its_statuses_back_also_while_it_is_silent() {
     speaker.mute_until = Some(now + Duration::from_millis(200));
     speaker.handle(Input::Shutdown, now);
     let commands = drain(&mut speaker);
-    let status = Command::Status { service: key("web"), interfaces: None };
+    let status = Command::Status { service: key("web"), announced: None };
     assert!(commands.contains(&status), "{commands:?}");
     assert_eq!(commands.last(), Some(&Command::Finished));
 }

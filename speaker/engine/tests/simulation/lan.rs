@@ -427,7 +427,8 @@ impl Lan {
                     let boot = host.boots;
                     self.schedule(3_000, Delivery::Forwarded { to: index, boot });
                 }
-                Command::Status { service, interfaces } => {
+                Command::Status { service, announced } => {
+                    let interfaces = announced.map(|announced| announced.interfaces);
                     self.hosts[index].told.push(Told::Status(service, interfaces));
                 }
                 Command::Event { service, reason, message, .. } => {

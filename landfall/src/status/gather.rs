@@ -10,7 +10,7 @@ use landfall_kubernetes::{
     names::{annotation, condition, label},
 };
 
-use super::report::{Component, Facts, Pool, ServiceFacts};
+use super::report::{Component, Facts, Owner, Pool, ServiceFacts};
 
 /// Where to look.
 pub(super) struct Scope {
@@ -40,12 +40,13 @@ pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Fact
         },
         async { services.list(&all).await.context("cannot list Services") },
     )?;
-    let mut owners: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let mut owners: BTreeMap<(String, String), Vec<Owner>> = BTreeMap::new();
     for status in statuses {
         let labels = status.labels();
         let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
         let service = (label(label::STATUS_NAMESPACE), label(label::STATUS_SERVICE));
-        owners.entry(service).or_default().push(label(label::STATUS_NODE));
+        let link = status.annotations().get(annotation::ANNOUNCED_ON).cloned();
+        owners.entry(service).or_default().push(Owner { node: label(label::STATUS_NODE), link });
     }
     Ok(Facts {
         components: pods.into_iter().map(component).collect(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::Report;
+use super::report::{Owner, Report};
 
 const BAR: usize = 20;
 
@@ -28,7 +28,7 @@ pub(crate) fn text(report: &Report) -> String {
             or_dash(s.class.as_deref()),
             or_dash(Some(&s.addresses.join(","))),
             or_dash(s.pool.as_deref()),
-            or_dash(s.owner.as_deref()),
+            or_dash(Some(&s.owners.iter().map(with_link).collect::<Vec<_>>().join(","))),
             match (&s.reason, &s.message) {
                 (None, _) => "served".to_owned(),
                 (Some(reason), Some(message)) if !message.is_empty() => format!("{reason}: {message}"),
@@ -38,6 +38,14 @@ pub(crate) fn text(report: &Report) -> String {
     });
     table(&mut out, &["SERVICE", "CLASS", "ADDRESS", "POOL", "OWNER", "STATE"], services);
     out
+}
+
+/// The owner with the names of its interfaces; why these is left to the JSON form.
+fn with_link(owner: &Owner) -> String {
+    let Owner { node, link } = owner;
+    let Some(link) = link else { return node.clone() };
+    let names = link.split(", ").map(|part| part.split_once(" (").map_or(part, |(names, _)| names));
+    format!("{node} ({})", names.collect::<Vec<_>>().join(","))
 }
 
 /// Used part of a pool: at least one mark when anything is used, never full while something is free.
@@ -91,6 +99,19 @@ mod tests {
         assert!(bar(999_999, 1_000_000).ends_with("#·]"));
         assert_eq!(bar(0, 0).chars().count(), BAR + 2);
         assert_eq!(bar(i64::MAX, i64::MAX).matches('#').count(), BAR);
+    }
+
+    #[test]
+    fn the_owner_is_shown_with_its_interfaces() {
+        for (link, expected) in [
+            (None, "n1"),
+            (Some("eth0 (Subnet)"), "n1 (eth0)"),
+            (Some("eth0,eth1 (DefaultRoute)"), "n1 (eth0,eth1)"),
+            (Some("eth0 (Subnet), eth1 (Only)"), "n1 (eth0,eth1)"),
+        ] {
+            let owner = Owner { node: "n1".into(), link: link.map(str::to_owned) };
+            assert_eq!(with_link(&owner), expected);
+        }
     }
 
     #[test]

@@ -11,8 +11,16 @@ pub(crate) struct Facts {
     pub(crate) components: Vec<Component>,
     pub(crate) pools: Vec<Pool>,
     pub(crate) services: Vec<ServiceFacts>,
-    /// Owners as the speakers report them: (namespace, name) to nodes.
-    pub(crate) owners: BTreeMap<(String, String), Vec<String>>,
+    /// Owners as the speakers report them, by (namespace, name).
+    pub(crate) owners: BTreeMap<(String, String), Vec<Owner>>,
+}
+
+/// A node that announces a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) node: String,
+    /// The interfaces that announce, and why these, such as `eth0 (Subnet)`. `None` when MetalLB wrote the report.
+    pub(crate) link: Option<String>,
 }
 
 /// One Service of type LoadBalancer.
@@ -80,6 +88,11 @@ pub(crate) struct ServiceRow {
     pub(crate) addresses: Vec<String>,
     pub(crate) pool: Option<String>,
     pub(crate) owner: Option<String>,
+    /// The interfaces of the owner that announce it, and why these, such as `eth0 (Subnet)`.
+    pub(crate) link: Option<String>,
+    /// The same two, one by one: for a moment, while an address moves, there are several owners.
+    #[serde(skip)]
+    pub(crate) owners: Vec<Owner>,
     /// Whether it has an address and, where the address is ours, a node that announces it.
     pub(crate) served: bool,
     /// Why it is not served; `None` when it is.
@@ -152,9 +165,12 @@ fn skew(components: &[Component]) -> Option<String> {
     (versions.len() > 1).then(|| format!("several versions run side by side: {}", versions.join(", ")))
 }
 
-fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<String>>) -> ServiceRow {
+fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -> ServiceRow {
     let ServiceFacts { namespace, name, class, addresses, pool, allocated } = service;
-    let owner = owners.get(&(namespace.clone(), name.clone())).map(|nodes| nodes.join(","));
+    let owners = owners.get(&(namespace.clone(), name.clone())).map(Vec::as_slice).unwrap_or_default();
+    let joined = |texts: Vec<&str>, between: &str| (!texts.is_empty()).then(|| texts.join(between));
+    let owner = joined(owners.iter().map(|owner| &*owner.node).collect(), ",");
+    let link = joined(owners.iter().filter_map(|owner| owner.link.as_deref()).collect(), ", ");
     let (reason, message) = match (&allocated, addresses.is_empty(), &owner) {
         (Some((false, reason, message)), _, _) => (Some(reason.clone()), Some(message.clone())),
         (None, true, _) => {
@@ -171,7 +187,19 @@ fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<String>>) 
         // Another provider's address: that it is there is all that can be said.
         (None, false, _) | (Some((true, ..)), false, Some(_)) => (None, None),
     };
-    ServiceRow { namespace, name, class, addresses, pool, owner, served: reason.is_none(), reason, message }
+    ServiceRow {
+        namespace,
+        name,
+        class,
+        addresses,
+        pool,
+        owner,
+        link,
+        owners: owners.to_vec(),
+        served: reason.is_none(),
+        reason,
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -203,6 +231,39 @@ mod tests {
             addresses: address.map(str::to_owned).into_iter().collect(),
             allocated: allocated.map(|(ok, reason)| (ok, reason.to_owned(), String::new())),
             ..ServiceFacts::default()
+        }
+    }
+
+    fn owner(node: &str, link: Option<&str>) -> Owner {
+        Owner { node: node.into(), link: link.map(str::to_owned) }
+    }
+
+    #[test]
+    fn the_owner_has_its_link_beside_it() {
+        for (owners, name, link) in [
+            (vec![], None, None),
+            (vec![owner("n1", None)], Some("n1"), None),
+            (
+                vec![owner("n1", Some("eth0,eth1 (DefaultRoute)"))],
+                Some("n1"),
+                Some("eth0,eth1 (DefaultRoute)"),
+            ),
+            // For a moment while an address moves.
+            (
+                vec![owner("n1", Some("eth0 (Subnet)")), owner("n2", Some("eth1 (Only)"))],
+                Some("n1,n2"),
+                Some("eth0 (Subnet), eth1 (Only)"),
+            ),
+        ] {
+            let mut all = healthy();
+            all.services.push(service(Some((true, "Allocated")), Some("192.0.2.1")));
+            if !owners.is_empty() {
+                all.owners.insert(("shop".into(), "web".into()), owners);
+            }
+            let json = serde_json::to_value(Report::of(all)).unwrap();
+            let row = &json["services"][0];
+            assert_eq!((row["owner"].as_str(), row["link"].as_str()), (name, link), "{row}");
+            assert!(row.as_object().unwrap().contains_key("link"), "null, not missing");
         }
     }
 
@@ -244,7 +305,7 @@ mod tests {
             let mut all = healthy();
             all.services.push(facts.clone());
             if owned {
-                all.owners.insert(("shop".into(), "web".into()), vec!["n1".into()]);
+                all.owners.insert(("shop".into(), "web".into()), vec![owner("n1", None)]);
             }
             let report = Report::of(all);
             assert_eq!(report.services[0].reason.as_deref(), reason, "{facts:?}");

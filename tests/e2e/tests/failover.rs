@@ -27,6 +27,7 @@ fn addresses_survive_their_owners() {
     let mut sections = Sections::on_new_cluster(prepare);
     sections.run("a dead owner is replaced within 5 s, ten times of ten", ten_kills);
     sections.run("the API server is paused: still answering, and fail-over works", without_api_server);
+    sections.run("an owner that was cut off silently gives way when it is back", cut_off_owner);
     sections.run("a killed speaker process moves nothing for good", killed_speaker);
     sections.run("the rights are enough", Cluster::ensure_rights);
     sections.finish();
@@ -82,6 +83,15 @@ impl<'a> Scene<'a> {
         self.addresses.iter().try_for_each(|address| self.asker.ensure_single_owner(*address, change, now))
     }
 
+    /// Listens for a while, so that a second owner can be heard.
+    fn calm(&self, since: Instant) -> Result<()> {
+        throughout("somebody is heard", CALM.saturating_sub(since.elapsed()), || {
+            let heard = self.asker.heard_since(self.addresses[0], since);
+            ensure!(!heard.is_empty() || since.elapsed() < TAKE_OVER, "nobody is");
+            Ok(())
+        })
+    }
+
     /// Kills the owner and waits for its successor; both by name.
     fn kill_owner(&self) -> Result<(String, String)> {
         let before = self.owner()?;
@@ -107,7 +117,7 @@ impl<'a> Scene<'a> {
         eprintln!(
             "   {before} -> {after}: claimed after {claimed:.0?}, longest gap {gap:.0?}, {lost} requests lost"
         );
-        self.cluster.wait_for(async { tokio::time::sleep_until((killed + CALM).into()).await });
+        self.calm(killed)?;
         self.ensure_single_owner(killed)?;
         Ok((before, after))
     }
@@ -168,6 +178,35 @@ fn without_api_server(cluster: &Cluster) -> Result<()> {
     scene.revive(&dead, &owner)
 }
 
+/// Nobody tells the owner that its switch port has failed: it goes on to think that it is the owner, as its successor does.
+fn cut_off_owner(cluster: &Cluster) -> Result<()> {
+    let scene = Scene::set(cluster)?;
+    let before = scene.owner()?;
+    let host = cluster.bed().node(&before)?.host();
+    let cut = Instant::now();
+    host.cut()?;
+    let played = (|| -> Result<String> {
+        let answered = scene.traffic.answered_after(cut, TAKE_OVER)?;
+        let after = until("another owner", TAKE_OVER, || {
+            let after = scene.owner()?;
+            ensure!(after != before, "{after} is cut off and answers");
+            Ok(after)
+        })?;
+        eprintln!("   {before} -> {after}: answered after {answered:.0?}");
+        scene.calm(cut)?;
+        scene.ensure_single_owner(cut)?;
+        Ok(after)
+    })();
+    let healed = Instant::now();
+    host.heal()?;
+    let after = played?;
+    scene.calm(healed)?;
+    scene.ensure_single_owner(healed)?;
+    let now = scene.owner()?;
+    ensure!(now == after, "{before} is back, and {now} answers instead of {after}");
+    scene.endpoints_are_back()
+}
+
 /// The node lives on, so its address may stay or move, but the client is answered and no two nodes quarrel.
 fn killed_speaker(cluster: &Cluster) -> Result<()> {
     let scene = Scene::set(cluster)?;
@@ -199,7 +238,7 @@ fn killed_speaker(cluster: &Cluster) -> Result<()> {
         "   {owner} -> {after}: answered after {answered:?}, longest gap {:?}",
         scene.traffic.longest_gap_since(killed)
     );
-    cluster.wait_for(async { tokio::time::sleep_until((Instant::now() + CALM).into()).await });
+    scene.calm(Instant::now())?;
     scene.ensure_single_owner(killed)?;
     cluster.kubectl(["get", "service", "web", "-n", SHOP]).map(drop)
 }

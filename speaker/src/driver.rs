@@ -292,7 +292,7 @@ impl Driver {
 fn log_links(service: &ServiceKey, links: &BTreeSet<Usable>) {
     for usable in links {
         let (interface, reason) = (usable.names(), usable.choice);
-        tracing::info!(op = "announce", %service, interface, %reason, "announcing it");
+        tracing::info!(op = "announce", %service, interface, %reason, "announcing the Service");
     }
 }
 

@@ -19,8 +19,8 @@ use prometheus::{
 
 use crate::sockets::{FrameKind, FrameSocket};
 
-/// The machine, and what it last said that it announces, and on which interfaces. The driver holds the lock while it hands something in, never
-/// while it waits; the collector while it reads.
+/// The machine, and what it last said that it announces, and on which interfaces. The driver holds the lock while it
+/// hands something in, never while it waits; the collector while it reads.
 pub(crate) struct Machine {
     pub(crate) speaker: Speaker,
     pub(crate) announced: BTreeMap<ServiceKey, BTreeSet<Usable>>,

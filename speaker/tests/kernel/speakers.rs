@@ -184,6 +184,14 @@ fn show_logs() {
     let _ = logs.try_init();
 }
 
+/// What the speakers write about Services that they announce.
+fn reports(manifests: &Path) -> Vec<String> {
+    let files = fs::read_dir(manifests.join("status")).into_iter().flatten();
+    let paths = files.map(|file| file.unwrap().path());
+    let reports = paths.filter(|path| path.to_string_lossy().contains("ServiceL2Status."));
+    reports.filter_map(|path| fs::read_to_string(path).ok()).collect()
+}
+
 /// The sum of a metric over its labels.
 fn sum(host: &Host, metric: &str) -> f64 {
     let metrics = get(host, 9120, "/metrics");
@@ -278,6 +286,14 @@ fn a_service_is_answered_and_survives_the_loss_of_its_owner() {
         assert!(metrics.contains(&line), "{line} is missing in\n{metrics}");
     }
     assert!(metrics.contains("metallb_layer2_gratuitous_sent{ip="), "{metrics}");
+    let started = Instant::now();
+    let node = format!("\"node\": \"{}\"", first.name());
+    let is_told =
+        |report: &String| report.contains(&node) && report.contains("\"announcedOn\": \"eth0 (Subnet)\"");
+    while !reports(&manifests.0).iter().any(is_told) {
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", reports(&manifests.0));
+        thread::sleep(Duration::from_millis(20));
+    }
 
     // The owner dies without a word.
     first.cut().unwrap();

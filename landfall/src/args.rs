@@ -66,7 +66,9 @@ const METALLB_ENVIRONMENT: &[(&str, &str, &str)] = &[
 
 /// Parses the command line and the environment.
 pub(crate) fn parse() -> Result<Args, clap::Error> {
-    let matches = command(|name| env::var_os(name).is_some()).try_get_matches()?;
+    // An empty value says nothing, as in MetalLB.
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let matches = command(is_set).try_get_matches()?;
     Args::from_arg_matches(&matches)
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "LANDFALL_POD_NAME", value_name = "NAME", default_value = "landfall-controller")]
     pod_name: String,
 
-    /// Handle Services of this load balancer class; without it, Services without a class
+    /// Handle Services of this load balancer class; without it or empty, Services without a class
     #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
     lb_class: Option<String>,
 
@@ -101,7 +101,7 @@ impl ControllerArgs {
         let settings = Settings {
             namespace: own_namespace(namespace),
             pod_name,
-            class: lb_class,
+            class: lb_class.filter(|class| !class.is_empty()),
             secret_name: ml_secret_name,
             addresses: Addresses {
                 health: socket(health_address, health_probe_port),

@@ -47,7 +47,7 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_POD_NAME", value_name = "NAME")]
     pod_name: Option<String>,
 
-    /// Handle Services of this load balancer class; without it, Services without a class
+    /// Handle Services of this load balancer class; without it or empty, Services without a class
     #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
     lb_class: Option<String>,
 
@@ -143,7 +143,10 @@ impl SpeakerArgs {
                 .context("the address for heartbeats is not known: set --ml-bindaddr to one of this node")?;
             let settings = Settings {
                 node: node_name.as_str().into(),
-                cluster: cluster::Settings { class: lb_class.map(Into::into), ignore_exclude_lb },
+                cluster: cluster::Settings {
+                    class: lb_class.filter(|class| !class.is_empty()).map(Into::into),
+                    ignore_exclude_lb,
+                },
                 membership: SocketAddr::new(address, ml_bindport),
                 timing: Timing::default(),
                 secret: ml_secret_key_path,

@@ -46,7 +46,8 @@ pub(crate) fn start(level: LogLevel) {
     let filter = Targets::new()
         .with_default(level.filter().min(LevelFilter::INFO))
         .with_target("landfall", level.filter())
-        .with_target("kube_client::client::builder", LevelFilter::OFF);
+        .with_target("kube_client::client::builder", LevelFilter::OFF)
+        .with_target("kube_runtime::watcher", LevelFilter::OFF);
     let text = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(text);
     let lines = if text {

@@ -68,6 +68,7 @@ pub(crate) struct Driver {
     pub(crate) source: Source,
     pub(crate) outbox: Outbox,
     pub(crate) synced: Gate,
+    pub(crate) keyed: Gate,
     pub(crate) invalid: BTreeSet<ObjectName>,
     /// Nodes whose statuses are to be looked at, and when.
     pub(crate) tidy: BTreeMap<Box<str>, Instant>,
@@ -115,7 +116,10 @@ impl Driver {
                     self.hand_in(Input::Link(index, link));
                 }
                 Some(result) = self.forwarded.recv() => self.hand_in(Input::Forwarding(result)),
-                Some(keys) = self.keys.recv() => self.hand_in(Input::Keys(keys)),
+                Some(keys) = self.keys.recv() => {
+                    self.keyed.set(!keys.is_empty());
+                    self.hand_in(Input::Keys(keys));
+                }
                 // 6. What became of writes.
                 Some(done) = self.outbox.next(), if !self.outbox.is_idle() => self.settle(&done),
                 () = until(self.tidy.values().min().copied(), now) => self.start_tidying(),

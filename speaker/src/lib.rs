@@ -152,8 +152,9 @@ pub async fn run(
         AbortOnDropHandle::new(tokio::spawn(forward(nftables, table_receiver, result_sender))),
     ];
     let synced = Gate::new("first lists of the API server complete");
+    let keyed = Gate::new("key shared with the other speakers");
     let stop_probes = CancellationToken::new();
-    let probes = probes.serve(registry, vec![synced.clone()], stop_probes.clone());
+    let probes = probes.serve(registry, vec![synced.clone(), keyed.clone()], stop_probes.clone());
     let probes = AbortOnDropHandle::new(tokio::spawn(probes));
     tracing::info!(op = "start", node = %node, membership = %membership, node_port, "the speaker runs");
     Driver {
@@ -171,6 +172,7 @@ pub async fn run(
         forwarded: result_receiver,
         source,
         synced,
+        keyed,
         invalid: BTreeSet::new(),
         tidy: BTreeMap::new(),
         clock: Clock::now(),

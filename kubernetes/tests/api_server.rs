@@ -31,6 +31,9 @@ use landfall_testbed::TestBed;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+#[path = "api_server/kinds.rs"]
+mod kinds;
+
 const NAMESPACE: &str = "landfall-writes";
 const PATIENCE: Duration = Duration::from_secs(20);
 

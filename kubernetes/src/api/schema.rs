@@ -1,30 +1,59 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, core::crd::merge_crds};
+use serde_json::json;
 
-use super::{IPAddressPool, L2Advertisement, ServiceL2Status};
+use super::{
+    BFDProfile, BGPAdvertisement, BGPPeer, BGPPeerV1Beta1, Community, ConfigurationState, IPAddressPool,
+    L2Advertisement, ServiceBGPStatus, ServiceL2Status,
+};
 
 /// The definitions of every kind, ordered by name.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![IPAddressPool::crd(), L2Advertisement::crd(), ServiceL2Status::crd()];
+    let mut all = vec![
+        BFDProfile::crd(),
+        BGPAdvertisement::crd(),
+        bgp_peer(),
+        Community::crd(),
+        ConfigurationState::crd(),
+        IPAddressPool::crd(),
+        L2Advertisement::crd(),
+        ServiceBGPStatus::crd(),
+        ServiceL2Status::crd(),
+    ];
     all.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
     for crd in &mut all {
+        let kind = crd.spec.names.kind.as_str();
         for version in &mut crd.spec.versions {
             if let Some(schema) =
                 version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
             {
                 forbid_null(schema);
-                if crd.spec.names.kind == "L2Advertisement" {
-                    spec_is_optional(schema);
+                match kind {
+                    "BFDProfile" | "BGPAdvertisement" | "Community" | "L2Advertisement" => {
+                        spec_is_optional(schema);
+                    }
+                    "ServiceBGPStatus" | "ServiceL2Status" => spec_is_filled_in(schema),
+                    // A pool without addresses, a peer without ASN: both mean nothing.
+                    _ => {}
                 }
             }
         }
     }
     all
+}
+
+/// Both versions of `BGPPeer`. Objects are kept as `v1beta2`. The old version is named, so that the API server
+/// accepts this definition where objects of it were once stored, but not served: that needs a webhook which
+/// converts. Nothing is said of conversion, which means none on a new cluster. To say it would make the API server
+/// refuse this definition wherever another manager has left MetalLB's webhook in the old one.
+fn bgp_peer() -> CustomResourceDefinition {
+    merge_crds(vec![BGPPeer::crd(), BGPPeerV1Beta1::crd()], "v1beta2")
+        .expect("invariant: the versions of a kind differ in nothing but their schema")
 }
 
 /// The definitions as files: name and YAML text of each, ordered by name. `deploy/crds` holds them.
@@ -50,7 +79,8 @@ pub fn crds_yaml() -> String {
     })
 }
 
-/// Makes `spec` optional: without it an advertisement is for everything.
+/// Makes `spec` optional: without it an advertisement is for everything, a profile has only defaults, and no
+/// community has a name.
 fn spec_is_optional(schema: &mut JSONSchemaProps) {
     if let Some(required) = &mut schema.required {
         required.retain(|field| field != "spec");
@@ -58,10 +88,21 @@ fn spec_is_optional(schema: &mut JSONSchemaProps) {
     schema.required.take_if(|required| required.is_empty());
 }
 
-/// Removes `nullable`, which the derived schema puts on every optional field. Without it the API server drops a
-/// null and applies the default, so that nobody has to treat `null` as a third value.
+/// Makes `spec` optional and lets the API server fill in an empty one: what only reports may come without it.
+fn spec_is_filled_in(schema: &mut JSONSchemaProps) {
+    spec_is_optional(schema);
+    if let Some(spec) = schema.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
+        spec.default = Some(JSON(json!({})));
+    }
+}
+
+/// Removes `nullable`, and null from enumerations: the derived schema has both on optional fields. Without them the
+/// API server drops a null and applies the default, so that nobody has to treat `null` as a third value.
 fn forbid_null(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|JSON(value)| !value.is_null());
+    }
     for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
         forbid_null(property);
     }

@@ -8,7 +8,7 @@ use landfall_kubernetes::{
     source::Source,
     write::{Store, WriteError},
 };
-use landfall_model::{Instant, Observation};
+use landfall_model::{Instant, Observation, Reason};
 use landfall_plan::{Effect, Outcome, Plan, Settings, World};
 use landfall_probes::Gate;
 use tokio_util::sync::CancellationToken;
@@ -42,10 +42,17 @@ impl Driver<'_> {
         let mut synced = false;
         let mut answered = true;
         let mut waiting = BTreeMap::new();
+        let mut refused = BTreeMap::new();
+        let mut observed = false;
         metrics.leader.set(1);
         loop {
             let Plan { effects, recheck } = if synced { world.plan(now()) } else { Plan::default() };
             gate.set(synced);
+            if std::mem::take(&mut observed) {
+                tell_refused(&world, &mut refused);
+                metrics.config_loaded.set(i64::from(synced));
+                metrics.config_stale.set(i64::from(world.invalid().next().is_some() || !refused.is_empty()));
+            }
             if waiting != *world.waiting_by_reason() {
                 waiting.clone_from(world.waiting_by_reason());
                 metrics.waiting(&waiting);
@@ -81,8 +88,7 @@ impl Driver<'_> {
                         let Some(observation) = source.try_next() else { break };
                         synced |= take(metrics, &mut world, observation);
                     }
-                    metrics.config_loaded.set(i64::from(synced));
-                    metrics.config_stale.set(i64::from(world.invalid().next().is_some()));
+                    observed = true;
                 }
                 // 4. What waits for its time.
                 () = until(wake, now()) => {}
@@ -131,6 +137,18 @@ fn take(metrics: &Metrics, world: &mut World, observation: Observation) -> bool 
     let synced = observation == Observation::Synced;
     world.observe(observation);
     synced
+}
+
+/// Says once of each pool that overlaps another why it is not in force.
+fn tell_refused(world: &World, told: &mut BTreeMap<Box<str>, String>) {
+    let refused: BTreeMap<Box<str>, String> =
+        world.allocator().refused().map(|(pool, refused)| (pool.into(), refused.message.clone())).collect();
+    for (pool, message) in &refused {
+        if told.get(pool) != Some(message) {
+            tracing::warn!(op = "observe", reason = %Reason::Overlap, pool, "the pool is not in force: {message}");
+        }
+    }
+    *told = refused;
 }
 
 /// Shows in metrics and logs what is about to be done.

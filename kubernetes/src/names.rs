@@ -46,28 +46,14 @@ pub mod taint {
     pub const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 }
 
-/// Condition types on a Service.
+/// Condition types on a Service; the types themselves are names of those who decide, see `landfall_plan::condition`.
 pub mod condition {
     /// All of ours begin with it.
     pub const PREFIX: &str = "landfall.dev/";
-    /// The Service has the addresses that it should have.
-    pub const ALLOCATED: &str = "landfall.dev/Allocated";
 }
 
-/// Reasons of events, spelled as MetalLB's users know them.
+/// Events; their reasons are names of those who decide, see `landfall_plan::event`.
 pub mod event {
-    /// Addresses were assigned.
-    pub const IP_ALLOCATED: &str = "IPAllocated";
-    /// No address could be assigned.
-    pub const ALLOCATION_FAILED: &str = "AllocationFailed";
-    /// An address was taken back.
-    pub const CLEAR_ASSIGNMENT: &str = "ClearAssignment";
-    /// The second family could not be served.
-    pub const ADDITIONAL_ASSIGN_FAILED: &str = "AdditionalAssignFailed";
-    /// The request of the Service cannot be read.
-    pub const LOAD_BALANCER_FAILED: &str = "LoadBalancerFailed";
-    /// An annotation with the legacy prefix is in use.
-    pub const DEPRECATED_ANNOTATION: &str = "deprecatedAnnotation";
     /// Reporting component of the controller.
     pub const CONTROLLER: &str = "metallb-controller";
     /// Reporting component of the speakers.

@@ -109,7 +109,7 @@ fn view(service: &Service) -> ServiceView {
 
 fn allocated(status: bool, message: &str) -> Condition {
     Condition {
-        kind: names::condition::ALLOCATED.into(),
+        kind: "landfall.dev/Allocated".into(),
         status,
         reason: if status { Reason::Allocated } else { Reason::PoolExhausted },
         message: message.into(),
@@ -276,7 +276,7 @@ async fn writes_pool_status_events_and_l2_status() {
         service: service.key.clone(),
         uid: service.uid.clone(),
         severity: Severity::Normal,
-        reason: names::event::IP_ALLOCATED,
+        reason: "IPAllocated",
         action: "Allocate",
         message: "Assigned IP [\"192.0.2.7\"]".to_owned(),
     };

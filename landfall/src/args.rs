@@ -7,7 +7,7 @@ use crate::{
     status::StatusArgs,
 };
 
-/// A load balancer for Kubernetes, on metal and in the cloud.
+/// A load balancer for Kubernetes clusters on bare metal.
 ///
 /// The controller gives every Service of type LoadBalancer an address; a speaker on each node announces it on
 /// the LAN and forwards. The other commands show who has which address, and why.

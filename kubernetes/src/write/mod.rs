@@ -38,7 +38,7 @@ pub struct EventWrite {
     pub uid: Box<str>,
     /// Whether someone should look.
     pub severity: Severity,
-    /// A name of [`crate::names::event`].
+    /// Such as `IPAllocated`.
     pub reason: &'static str,
     /// What was done, CamelCase, such as `Allocate`.
     pub action: &'static str,

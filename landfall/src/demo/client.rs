@@ -17,8 +17,11 @@ use landfall_lan::Host;
 
 use super::manifests::SERVICE_PORT;
 
-/// A request that is not answered within this time is lost.
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a client waits on a healthy LAN: longer than a busy machine holds a process back.
+const PATIENT: Duration = Duration::from_secs(2);
+
+/// How long a client waits while a node dies: short, so that the next request soon finds the new owner.
+const HASTY: Duration = Duration::from_millis(100);
 
 /// Pause between two requests of the running traffic.
 const PACE: Duration = Duration::from_millis(5);
@@ -54,7 +57,7 @@ impl Seen {
 
 /// One request from inside `host`.
 pub(super) fn request(host: &Host, address: IpAddr) -> anyhow::Result<std::io::Result<String>> {
-    Ok(host.within(|| ask(address))?)
+    Ok(host.within(|| ask(address, PATIENT))?)
 }
 
 /// `count` requests from inside `host`, one after the other.
@@ -62,16 +65,16 @@ pub(super) fn burst(host: &Host, address: IpAddr, count: u32) -> anyhow::Result<
     Ok(host.within(|| {
         let mut seen = Seen::default();
         for _ in 0..count {
-            seen.count(ask(address));
+            seen.count(ask(address, PATIENT));
         }
         seen
     })?)
 }
 
-fn ask(address: IpAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, SERVICE_PORT), REQUEST_TIMEOUT)?;
-    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-    stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
+fn ask(address: IpAddr, timeout: Duration) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, SERVICE_PORT), timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     stream.write_all(b"who are you?\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -107,7 +110,7 @@ impl Traffic {
                 move || {
                     host.within(|| {
                         while !stop.load(Ordering::Relaxed) {
-                            let answer = ask(address);
+                            let answer = ask(address, HASTY);
                             seen.lock().unwrap_or_else(PoisonError::into_inner).count(answer);
                             std::thread::sleep(PACE);
                         }

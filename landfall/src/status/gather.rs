@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use landfall_kubernetes::{
     api::{IPAddressPool, ServiceL2Status},
-    names::{annotation, condition, label},
+    convert,
+    names::{annotation, label},
 };
+use landfall_model::Invalid;
+use landfall_pool::Allocator;
 
 use super::report::{Component, Facts, Owner, Pool, ServiceFacts};
 
@@ -33,11 +36,9 @@ pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Fact
     let all = ListParams::default();
     let components = ListParams::default().labels("component in (controller, speaker)");
     let (pods, pools, statuses, services) = tokio::try_join!(
-        async { pods.list(&components).await.with_context(|| format!("cannot list Pods in {own}")) },
-        async { pools.list(&all).await.with_context(|| format!("cannot list IPAddressPools in {own}")) },
-        async {
-            statuses.list(&all).await.with_context(|| format!("cannot list ServiceL2Statuses in {own}"))
-        },
+        async { listed(pods.list(&components).await, "Pods", own) },
+        async { listed(pools.list(&all).await, "IPAddressPools", own) },
+        async { listed(statuses.list(&all).await, "ServiceL2Statuses", own) },
         async { services.list(&all).await.context("cannot list Services") },
     )?;
     let mut owners: BTreeMap<(String, String), Vec<Owner>> = BTreeMap::new();
@@ -50,10 +51,51 @@ pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Fact
     }
     Ok(Facts {
         components: pods.into_iter().map(component).collect(),
+        pool_faults: pool_faults(&pools.items),
         pools: pools.into_iter().map(pool).collect(),
         services: services.into_iter().filter_map(service).collect(),
         owners,
     })
+}
+
+/// A list, or what its failure means to a person.
+fn listed<T>(answer: kube::Result<T>, kind: &str, namespace: &str) -> anyhow::Result<T> {
+    match answer {
+        // The API server knows no such kind.
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            bail!(
+                "the cluster does not know {kind}: is Landfall installed? `kubectl apply -k deploy/` does it"
+            )
+        }
+        answer => answer.with_context(|| format!("cannot list {kind} in {namespace}")),
+    }
+}
+
+/// Why pools are not in force: they cannot be read, or overlap another. Found by the controller's own code, which lets
+/// those that are in use go first.
+fn pool_faults(pools: &[IPAddressPool]) -> Vec<String> {
+    let used = |pool: &IPAddressPool| {
+        pool.status.is_some_and(|status| status.assigned_ipv4 > 0 || status.assigned_ipv6 > 0)
+    };
+    let mut ordered: Vec<&IPAddressPool> = pools.iter().collect();
+    ordered.sort_by_key(|pool| (!used(pool), pool.name_any()));
+    let mut faults = Vec::new();
+    let mut allocator = Allocator::default();
+    for pool in ordered {
+        match convert::pool(pool) {
+            Ok(pool) => drop(allocator.set_pool(pool)),
+            Err(invalid) => {
+                let (name, Invalid { field, message }) = (pool.name_any(), invalid);
+                faults.push(format!("IPAddressPool {name} is not in force: {field}: {message}"));
+            }
+        }
+    }
+    let refused = allocator.refused();
+    faults.extend(
+        refused.map(|(name, refused)| format!("IPAddressPool {name} is not in force: {}", refused.message)),
+    );
+    faults.sort();
+    faults
 }
 
 fn component(pod: Pod) -> Component {
@@ -90,8 +132,11 @@ fn service(service: Service) -> Option<ServiceFacts> {
     let spec = service.spec.filter(|spec| spec.type_.as_deref() == Some("LoadBalancer"))?;
     let status = service.status.unwrap_or_default();
     let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
-    let allocated =
-        status.conditions.unwrap_or_default().into_iter().find(|c| c.type_ == condition::ALLOCATED);
+    let allocated = status
+        .conditions
+        .unwrap_or_default()
+        .into_iter()
+        .find(|c| c.type_ == landfall_plan::condition::ALLOCATED);
     Some(ServiceFacts {
         namespace,
         name,
@@ -117,5 +162,34 @@ mod tests {
         ] {
             assert_eq!(version(image), expected, "{image}");
         }
+    }
+
+    #[test]
+    fn pools_that_are_not_in_force_are_told_with_the_reason() {
+        let pool = |name: &str, addresses: &str, used: i64| -> IPAddressPool {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "metallb.io/v1beta1",
+                "kind": "IPAddressPool",
+                "metadata": { "name": name },
+                "spec": { "addresses": [addresses] },
+                "status": { "assignedIPv4": used, "assignedIPv6": 0, "availableIPv4": 0, "availableIPv6": 0 },
+            }))
+            .unwrap()
+        };
+        let faults = pool_faults(&[
+            pool("a-new", "192.0.2.0/24", 0),
+            pool("b-used", "192.0.2.128/25", 3),
+            pool("c-bad", "192.0.2.7", 0),
+            pool("d-fine", "198.51.100.0/24", 0),
+        ]);
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(
+            faults[0].starts_with("IPAddressPool a-new is not in force") && faults[0].contains("b-used"),
+            "{faults:?}"
+        );
+        assert!(
+            faults[1].starts_with("IPAddressPool c-bad is not in force: spec.addresses[0]"),
+            "{faults:?}"
+        );
     }
 }

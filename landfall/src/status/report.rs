@@ -10,6 +10,8 @@ use serde::Serialize;
 pub(crate) struct Facts {
     pub(crate) components: Vec<Component>,
     pub(crate) pools: Vec<Pool>,
+    /// Why pools are not in force, a sentence each.
+    pub(crate) pool_faults: Vec<String>,
     pub(crate) services: Vec<ServiceFacts>,
     /// Owners as the speakers report them, by (namespace, name).
     pub(crate) owners: BTreeMap<(String, String), Vec<Owner>>,
@@ -103,7 +105,7 @@ pub(crate) struct ServiceRow {
 impl Report {
     /// Judges what was read. Order: components by name and node, pools by name, Services by namespace and name.
     pub(crate) fn of(facts: Facts) -> Self {
-        let Facts { mut components, mut pools, services, owners } = facts;
+        let Facts { mut components, mut pools, pool_faults, services, owners } = facts;
         components.sort_by(|a, b| (&a.component, &a.node, &a.pod).cmp(&(&b.component, &b.node, &b.pod)));
         pools.sort_by(|a, b| a.name.cmp(&b.name));
         let mut rows: Vec<ServiceRow> = services.into_iter().map(|service| row(service, &owners)).collect();
@@ -115,6 +117,7 @@ impl Report {
             .map(|c| format!("{} {} on {} is not ready", c.component, c.pod, c.node))
             .collect();
         problems.extend(skew(&components));
+        problems.extend(pool_faults);
         problems.extend(rows.iter().filter(|row| !row.served).map(|row| {
             format!(
                 "Service {}/{} is not served: {}",

@@ -33,7 +33,9 @@ fn all(figures: &mut Figures, cluster: &Cluster, kills: usize) -> anyhow::Result
     cluster.apply(&pool("lan", &["10.77.0.200-10.77.0.209"], json!({})))?;
     cluster.apply(&advertisement("lan", &["lan"]))?;
     cluster.deploy_backends("web", 3)?;
-    cluster.apply(&service("web", "web", json!({})))?;
+    // Policy Local: the new owner serves from its own pods. With Cluster, kube-proxy goes on choosing the dead node's
+    // pods until Kubernetes calls the node unready, whoever owns the address.
+    cluster.apply(&service("web", "web", json!({"spec": {"externalTrafficPolicy": "Local"}})))?;
     let address = cluster.address("web")?;
     let target = SocketAddr::new(address, 80);
     first_answer(cluster.client(), target, PATIENCE)?;

@@ -79,7 +79,8 @@ pub(crate) fn memory_mib(pid: u32, field: &str) -> anyhow::Result<f64> {
     Ok(kib.with_context(|| format!("/proc/{pid}/status has no {field}"))? / 1024.0)
 }
 
-/// The processes that run `program` with `argument` among their arguments.
+/// The processes that run a program of this name with `argument` among their arguments. Inside a Pod the program has
+/// another path.
 pub(crate) fn find(program: &Path, argument: &str) -> anyhow::Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
@@ -87,7 +88,8 @@ pub(crate) fn find(program: &Path, argument: &str) -> anyhow::Result<Vec<u32>> {
             continue;
         };
         // A process may end at any moment, and then it is not one of those that are looked for.
-        let runs = fs::read_link(entry.path().join("exe")).is_ok_and(|path| path == program);
+        let runs =
+            fs::read_link(entry.path().join("exe")).is_ok_and(|path| path.file_name() == program.file_name());
         let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         if runs && arguments.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()) {
             found.push(pid);

@@ -11,7 +11,6 @@ use tempfile::TempDir;
 use super::{super::Source, *};
 use crate::{
     api::IPAddressPoolStatus,
-    names::condition,
     write::{FileWriter, L2Status, L2StatusWrite, Store, WriteError},
 };
 
@@ -151,7 +150,7 @@ async fn changes_are_followed_and_bad_files_change_nothing() {
 
 fn allocated(status: bool) -> Condition {
     let reason = if status { Reason::Allocated } else { Reason::NoPools };
-    Condition { kind: condition::ALLOCATED.into(), status, reason, message: "".into(), generation: 0 }
+    Condition { kind: "landfall.dev/Allocated".into(), status, reason, message: "".into(), generation: 0 }
 }
 
 fn write(view: &ServiceView, assignment: Assignment, status: bool) -> ServiceStatusWrite {

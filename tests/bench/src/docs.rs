@@ -23,11 +23,19 @@ const FAILOVER: &str = "failover gap";
 /// Replaces the report in `directory`.
 pub(crate) fn write(directory: &Path, figures: &Figures) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let (failover, latency): (Vec<&Series>, Vec<&Series>) =
+    let (failover, others): (Vec<&Series>, Vec<&Series>) =
         figures.series.iter().partition(|series| series.name.starts_with(FAILOVER));
+    // One axis has one unit.
+    let (latency, arp): (Vec<&Series>, Vec<&Series>) =
+        others.into_iter().partition(|series| series.unit == "ms");
     let mut text = format!("{INTRODUCTION}{}", figures.table());
     for (file, title, series) in [
-        ("latency.svg", "Latency: every sample, the median in red", latency),
+        (
+            "latency.svg",
+            "From the creation of a Service to its address: every sample, the median in red",
+            latency,
+        ),
+        ("arp.svg", "From an ARP request to the reply: every sample, the median in red", arp),
         ("failover.svg", "Failover: what a client waited for, every kill", failover),
     ] {
         if !series.is_empty() {

@@ -109,8 +109,6 @@ reasons! {
     NoCandidates,
     /// The forwarding mode asked for does not exist.
     UnknownForwarding,
-    /// The Service has no node ports, which its forwarding mode needs.
-    NoNodePorts,
     /// The node cannot forward in the mode asked for.
     ForwardingUnavailable,
     /// Another object of the same kind has the address range already.

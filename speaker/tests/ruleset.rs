@@ -10,12 +10,13 @@ use landfall_model::{
     Requests, ServiceKey, ServiceView, TrafficPolicy,
 };
 
+/// A NodePort of 0 stands for none.
 fn service(name: &str, policy: TrafficPolicy, ports: &[(&str, Protocol, u16, u16)]) -> ServiceView {
-    let port = |&(name, protocol, port, node_port): &(&str, _, _, _)| PortSpec {
+    let port = |&(name, protocol, port, node_port): &(&str, _, _, u16)| PortSpec {
         name: name.into(),
         protocol,
         port,
-        node_port: Some(NodePort(node_port)),
+        node_port: Some(NodePort(node_port)).filter(|port| port.0 != 0),
     };
     ServiceView {
         key: ServiceKey::new("shop", name),
@@ -80,6 +81,8 @@ fn example() -> ForwardingTable {
     );
     let plain = service("plain", TrafficPolicy::Cluster, &[("", Protocol::Sctp, 9, 30_009)]);
     add("192.0.2.3", &plain, &slice(&[("n1", "10.0.0.1")], &[]));
+    let straight = service("straight", TrafficPolicy::Cluster, &[("http", Protocol::Tcp, 8000, 0)]);
+    add("192.0.2.4", &straight, &slice(&[("n1", "10.1.1.1"), ("n2", "10.1.2.1")], &pods));
     table
 }
 

@@ -342,24 +342,8 @@ fn full(allocator: &mut Allocator, pool: &str, families: &[Family]) -> Vec<Queue
 fn forwarding(view: &ServiceView) -> (IpMode, Option<(Reason, String)>) {
     let announce = Forwarding::Announce.ip_mode();
     match &view.requests.forwarding {
-        None | Some(Ok(Forwarding::Announce)) => (announce, None),
-        Some(Ok(Forwarding::NodePort)) => {
-            let without: Vec<String> = view
-                .ports
-                .iter()
-                .filter(|port| port.node_port.is_none())
-                .map(|port| format!("{}/{}", port.protocol.as_str(), port.port))
-                .collect();
-            if without.is_empty() {
-                return (Forwarding::NodePort.ip_mode(), None);
-            }
-            let message = format!(
-                "landfall.dev/forwarding is \"node-port\" and these ports have no node port: {}; set \
-                 spec.allocateLoadBalancerNodePorts to true; until then mode announce is used",
-                without.join(", ")
-            );
-            (announce, Some((Reason::NoNodePorts, message)))
-        }
+        None => (announce, None),
+        Some(Ok(mode)) => (mode.ip_mode(), None),
         Some(Err(text)) => {
             let message = format!(
                 "landfall.dev/forwarding is {text:?}; use \"announce\" or \"node-port\"; until then mode announce is used"

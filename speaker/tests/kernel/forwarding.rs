@@ -230,6 +230,47 @@ fn client_affinity_keeps_a_client_on_one_node() {
     }
 }
 
+/// Without NodePorts and without kube-proxy, as in a standalone installation: the same flow has the same endpoint through
+/// every owner, the owner's own process among them.
+#[test]
+#[ignore = "needs root and nft"]
+fn endpoints_without_node_ports_are_reached_through_every_owner() {
+    let (_lan, [n1, n2, n3, client]) = lan(["n1", "n2", "n3", "c1"]);
+    let nodes = [n1.clone(), n2.clone(), n3];
+    serve_on_all(&nodes);
+    let mut service = service(TrafficPolicy::Cluster);
+    service.ports.iter_mut().for_each(|port| port.node_port = None);
+    let ports = [("tcp", Protocol::Tcp, NODE_PORT), ("udp", Protocol::Udp, NODE_PORT)];
+    let slices: Vec<EndpointSlice> = nodes
+        .iter()
+        .flat_map(|node| {
+            [node.ipv4().unwrap().into(), node.ipv6().unwrap().into()].map(|address| (node, address))
+        })
+        .map(|(node, address)| slice(node.name(), address, &ports))
+        .collect();
+    for owner in &nodes {
+        let mut table = ForwardingTable::new(owner.name());
+        for address in [V4, V6] {
+            table.add(address, &service, &slices, &HealthyNodes::default()).unwrap();
+        }
+        load(owner, &Ruleset::of(&table));
+    }
+    let flows: Vec<UdpSocket> =
+        (0..30).flat_map(|_| [V4, V6]).map(|address| datagrams_to(&client, address)).collect();
+    let through = |owner: &Host| -> Vec<String> {
+        send_through(&client, owner);
+        flows.iter().map(|flow| ask_udp(flow, owner.name()).expect("every datagram is answered")).collect()
+    };
+    let first = through(&n1);
+    assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 3, "{first:?}");
+    assert_eq!(through(&n2), first);
+    for address in [V4, V6] {
+        let answers = ask_many(&client, address, 60);
+        let servers: BTreeSet<&str> = answers.keys().map(|answer| server(answer)).collect();
+        assert_eq!(servers, BTreeSet::from(["n1", "n2", "n3"]), "{answers:?}");
+    }
+}
+
 fn nft(host: &Host, rules: &str) {
     let output = host.command("nft").arg(rules).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

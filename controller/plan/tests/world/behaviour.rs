@@ -375,7 +375,7 @@ fn the_forwarding_annotation() {
     for (service, mode, reason) in [
         (web(Ok(Forwarding::Announce)), IpMode::Vip, None),
         (proxy(), IpMode::Proxy, None),
-        (proxy().with(|s| s.ports[0].node_port = None), IpMode::Vip, Some(Reason::NoNodePorts)),
+        (proxy().with(|s| s.ports[0].node_port = None), IpMode::Proxy, None),
         (web(Err("fly".into())), IpMode::Vip, Some(Reason::UnknownForwarding)),
     ] {
         let mut cluster = Cluster::new(&two_pools());

@@ -1,6 +1,6 @@
 //! Where packets for an announced address go in mode `node-port`: from (address, protocol, port) to a healthy
-//! node, chosen by consistent hashing. Mode `announce` needs none of it: the owner's own kube-proxy takes those
-//! packets.
+//! node, chosen by consistent hashing, or straight to an endpoint where the port has no NodePort (KEP-1864, or no
+//! cluster at all). Mode `announce` needs none of it: the owner's own kube-proxy takes those packets.
 //!
 //! Three parts, all pure: [`ForwardingTable`] says what should be in force on this node, [`slots`] spreads slots
 //! over nodes, and [`Ruleset`] writes the table as text for the `nft` tool. The IO sibling is
@@ -49,16 +49,23 @@ pub type NodeSet = BTreeMap<Box<str>, IpAddr>;
 /// Where the packets of one [`Frontend`] go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The nodes that share the slots. Frontends with the same nodes share one set, and one hash table.
-    pub nodes: Arc<NodeSet>,
-    /// The port on those nodes.
-    pub node_port: NodePort,
+    /// The NodePorts that share the slots; without them the endpoints take everything.
+    pub node_ports: Option<NodePorts>,
     /// Hash the client's address only (`sessionAffinity: ClientIP`), otherwise its address and port.
     pub client_affinity: bool,
     /// Endpoints that take the share of the node that applies the rules, sorted; empty: its own NodePort does.
     pub local: Vec<SocketAddr>,
     /// Whether those endpoints run on this node. The client's address is kept on the way to them.
     pub local_here: bool,
+}
+
+/// The same port on several nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePorts {
+    /// The nodes. Frontends with the same nodes share one set, and one hash table.
+    pub nodes: Arc<NodeSet>,
+    /// The port.
+    pub port: NodePort,
 }
 
 /// One destination of a [`Target`].
@@ -138,15 +145,16 @@ impl ForwardingTable {
         Self { node: node.into(), ..Self::default() }
     }
 
-    /// Adds `address` with every port of `service`. Ports without a NodePort are left out.
+    /// Adds `address` with every port of `service`. A port without a NodePort goes to the endpoints: to those of this
+    /// node with policy Local, to all otherwise; it is left out when none of them names the port.
     ///
     /// `slices` are the EndpointSlices of that Service. Policy Local sends only to nodes with an endpoint that
     /// answers, since kube-proxy drops the packets elsewhere.
     ///
     /// # Errors
-    /// The reason why nothing was added: [`Reason::NoNodePorts`], [`Reason::NoEndpoints`] (none of the address's
-    /// family answers), [`Reason::NoLocalEndpoints`] (policy Local, no healthy node has one) or
-    /// [`Reason::NoCandidates`] (no healthy node has an address of the family).
+    /// The reason why nothing was added: [`Reason::NoEndpoints`] (none of the address's family answers at a port of the
+    /// Service), [`Reason::NoLocalEndpoints`] (policy Local, and no healthy node has one, or this node has none and there
+    /// is no NodePort) or [`Reason::NoCandidates`] (no healthy node has an address of the family).
     pub fn add<'a>(
         &mut self,
         address: IpAddr,
@@ -154,39 +162,37 @@ impl ForwardingTable {
         slices: impl IntoIterator<Item = &'a EndpointSlice>,
         healthy: &HealthyNodes,
     ) -> Result<(), Reason> {
-        if service.ports.iter().all(|port| port.node_port.is_none()) {
-            return Err(Reason::NoNodePorts);
-        }
         let family = Family::of(address);
         let endpoints = Endpoints::of_family(family, slices);
         if endpoints.nothing_answers() {
             return Err(Reason::NoEndpoints);
         }
-        let healthy = healthy.of(family);
-        if healthy.is_empty() {
-            return Err(Reason::NoCandidates);
-        }
         let nodes = match service.traffic_policy {
-            TrafficPolicy::Cluster => Arc::clone(healthy),
-            TrafficPolicy::Local => self.shared(endpoints.nodes_among(healthy)),
+            TrafficPolicy::Cluster => Arc::clone(healthy.of(family)),
+            TrafficPolicy::Local => self.shared(endpoints.nodes_among(healthy.of(family))),
         };
-        if nodes.is_empty() {
-            return Err(Reason::NoLocalEndpoints);
-        }
+        let mut outcome = Err(Reason::NoEndpoints);
         for port in &service.ports {
-            let Some(node_port) = port.node_port else { continue };
-            let frontend = Frontend { address, protocol: port.protocol, port: port.port };
-            let (local, local_here) = self.local_share(&nodes, service.traffic_policy, &endpoints, port);
-            let target = Target {
-                nodes: Arc::clone(&nodes),
-                node_port,
-                client_affinity: service.client_affinity,
-                local,
-                local_here,
+            let target = match port.node_port {
+                Some(node_port) => self.through_nodes(&nodes, node_port, service, &endpoints, port).ok_or(
+                    if healthy.of(family).is_empty() {
+                        Reason::NoCandidates
+                    } else {
+                        Reason::NoLocalEndpoints
+                    },
+                ),
+                None => self.straight(service, &endpoints, port),
             };
-            self.targets.insert(frontend, target);
+            let frontend = Frontend { address, protocol: port.protocol, port: port.port };
+            match target {
+                Ok(target) => {
+                    self.targets.insert(frontend, target);
+                    outcome = Ok(());
+                }
+                Err(reason) => outcome = outcome.map_err(|_| reason),
+            }
         }
-        Ok(())
+        outcome
     }
 
     /// The name of the node that it is for.
@@ -210,34 +216,60 @@ impl ForwardingTable {
     #[must_use]
     pub fn backends(&self, frontend: &Frontend) -> Vec<Backend> {
         let Some(target) = self.targets.get(frontend) else { return Vec::new() };
+        let endpoints = || target.local.iter().copied().map(Backend::Endpoint);
+        let Some(NodePorts { nodes, port }) = &target.node_ports else { return endpoints().collect() };
         let mut backends = Vec::new();
-        for (name, &address) in target.nodes.iter() {
+        for (name, &address) in nodes.iter() {
             if *name == self.node && !target.local.is_empty() {
-                backends.extend(target.local.iter().copied().map(Backend::Endpoint));
+                backends.extend(endpoints());
             } else {
-                backends.push(Backend::NodePort { address, port: target.node_port });
+                backends.push(Backend::NodePort { address, port: *port });
             }
         }
         backends.sort_unstable();
         backends
     }
 
-    fn local_share(
+    /// Over the NodePorts of `nodes`; `None` when there are no nodes.
+    fn through_nodes(
         &self,
-        nodes: &NodeSet,
-        policy: TrafficPolicy,
+        nodes: &Arc<NodeSet>,
+        port: NodePort,
+        service: &ServiceView,
         endpoints: &Endpoints<'_>,
-        port: &PortSpec,
-    ) -> (Vec<SocketAddr>, bool) {
-        if !nodes.contains_key(&self.node) {
-            return (Vec::new(), false);
+        spec: &PortSpec,
+    ) -> Option<Target> {
+        if nodes.is_empty() {
+            return None;
         }
-        let here = endpoints.addresses(port, Some(&self.node));
-        match policy {
-            TrafficPolicy::Local => (here, true),
-            TrafficPolicy::Cluster if here.is_empty() => (endpoints.addresses(port, None), false),
-            TrafficPolicy::Cluster => (here, true),
+        let here = nodes.contains_key(&self.node);
+        let local = if here { endpoints.addresses(spec, Some(&self.node)) } else { Vec::new() };
+        let elsewhere = here && local.is_empty() && service.traffic_policy == TrafficPolicy::Cluster;
+        Some(Target {
+            node_ports: Some(NodePorts { nodes: Arc::clone(nodes), port }),
+            client_affinity: service.client_affinity,
+            local: if elsewhere { endpoints.addresses(spec, None) } else { local },
+            local_here: here && !elsewhere,
+        })
+    }
+
+    /// To the endpoints themselves.
+    fn straight(
+        &self,
+        service: &ServiceView,
+        endpoints: &Endpoints<'_>,
+        spec: &PortSpec,
+    ) -> Result<Target, Reason> {
+        let all = endpoints.addresses(spec, None);
+        if all.is_empty() {
+            return Err(Reason::NoEndpoints);
         }
+        let local_here = service.traffic_policy == TrafficPolicy::Local;
+        let local = if local_here { endpoints.addresses(spec, Some(&self.node)) } else { all };
+        if local.is_empty() {
+            return Err(Reason::NoLocalEndpoints);
+        }
+        Ok(Target { node_ports: None, client_affinity: service.client_affinity, local, local_here })
     }
 
     fn shared(&mut self, nodes: NodeSet) -> Arc<NodeSet> {

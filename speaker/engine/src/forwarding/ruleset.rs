@@ -70,10 +70,19 @@ struct Rules<'a> {
     words: Words,
     node: &'a str,
     frontends: Vec<(&'a Frontend, &'a Target)>,
-    /// Node sets with their affinity, in order of first use.
-    groups: Vec<(&'a Arc<NodeSet>, bool)>,
+    /// The ways that frontends go, in order of first use.
+    groups: Vec<Group<'a>>,
     /// The place in `groups` of each frontend.
     group_of: Vec<usize>,
+}
+
+/// A way that the frontends of many Services go.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Group<'a> {
+    /// Over the NodePorts of these nodes.
+    Nodes { nodes: &'a NodeSet, client_affinity: bool },
+    /// Straight to endpoints.
+    Endpoints { client_affinity: bool },
 }
 
 impl<'a> Rules<'a> {
@@ -86,10 +95,15 @@ impl<'a> Rules<'a> {
         let group_of = frontends
             .iter()
             .map(|(_, target)| {
+                let client_affinity = target.client_affinity;
+                let nodes = target.node_ports.as_ref().map(|ports| &ports.nodes);
                 // Most Services share one set, so its address answers without a comparison of the content.
-                let pointer = (Arc::as_ptr(&target.nodes).addr(), target.client_affinity);
+                let pointer = (nodes.map(|nodes| Arc::as_ptr(nodes).addr()), client_affinity);
                 *by_pointer.entry(pointer).or_insert_with(|| {
-                    let group = (&target.nodes, target.client_affinity);
+                    let group = match nodes {
+                        Some(nodes) => Group::Nodes { nodes, client_affinity },
+                        None => Group::Endpoints { client_affinity },
+                    };
                     *by_content.entry(group).or_insert_with(|| {
                         groups.push(group);
                         groups.len() - 1
@@ -107,8 +121,9 @@ impl<'a> Rules<'a> {
         let groups = frontends().zip(&self.group_of);
         let groups = groups.map(|((frontend, _), group)| format!("{} : {}", Key(frontend), mark(*group)));
         write_set(out, "map", &format!("groups{n}"), &format!("type {key} : mark"), groups)?;
-        let ports =
-            frontends().map(|(frontend, target)| format!("{} : {}", Key(frontend), target.node_port.0));
+        let ports = frontends().filter_map(|(frontend, target)| {
+            Some(format!("{} : {}", Key(frontend), target.node_ports.as_ref()?.port.0))
+        });
         write_set(out, "map", &format!("ports{n}"), &format!("type {key} : inet_service"), ports)?;
         let counts = frontends()
             .filter(|(_, target)| !target.local.is_empty())
@@ -149,12 +164,19 @@ impl<'a> Rules<'a> {
         for client_affinity in [false, true] {
             self.write_own_chains(out, client_affinity)?;
         }
-        for (group, (nodes, client_affinity)) in self.groups.iter().enumerate() {
-            self.write_node_chain(out, group, nodes, *client_affinity)?;
+        for (number, group) in self.groups.iter().enumerate() {
+            if let Group::Nodes { nodes, client_affinity } = *group {
+                self.write_node_chain(out, number, nodes, client_affinity)?;
+            }
         }
         writeln!(out, "\tchain frontends{n} {{")?;
         writeln!(out, "\t\tmeta mark set {} map @groups{n}", self.words.frontend)?;
-        let chains = (0..self.groups.len()).map(|group| format!("{} : goto nodes{n}_{group}", mark(group)));
+        let chains = self.groups.iter().enumerate().map(|(number, group)| match *group {
+            Group::Nodes { .. } => format!("{} : goto nodes{n}_{number}", mark(number)),
+            Group::Endpoints { client_affinity } => {
+                format!("{} : goto own{n}_{}", mark(number), by(client_affinity))
+            }
+        });
         writeln!(out, "\t\tmeta mark vmap {{ {} }}\n\t}}", join(chains))
     }
 

@@ -129,9 +129,43 @@ fn nothing_is_added_without_a_reason() {
         table.add(vip(), &service(Cluster), [&good], &HealthyNodes::default()),
         Err(Reason::NoCandidates)
     );
-    let portless = ServiceView { ports: vec![named_port("http", None)], ..service(Cluster) };
-    assert_eq!(table.add(vip(), &portless, [&good], &healthy()), Err(Reason::NoNodePorts));
+    let portless = ServiceView { ports: vec![named_port("other", None)], ..service(Cluster) };
+    assert_eq!(table.add(vip(), &portless, [&good], &healthy()), Err(Reason::NoEndpoints));
     assert!(table.is_empty());
+}
+
+#[test]
+fn a_port_without_node_port_goes_straight_to_endpoints() {
+    use TrafficPolicy::{Cluster, Local};
+    let both = slice(&["n1=10.1.1.1", "n2=10.1.2.1", "~n1=10.1.1.2"]);
+    let elsewhere = slice(&["n2=10.1.2.1"]);
+    for (case, policy, slice, expected) in [
+        ("all that are ready", Cluster, &both, Ok("10.1.1.1:8080 10.1.2.1:8080")),
+        ("Local: those of this node", Local, &both, Ok("10.1.1.1:8080")),
+        ("Local, none here", Local, &elsewhere, Err(Reason::NoLocalEndpoints)),
+        ("none at all", Cluster, &slice(&["!n1=10.1.1.1"]), Err(Reason::NoEndpoints)),
+    ] {
+        let service = ServiceView { ports: vec![named_port("http", None)], ..service(policy) };
+        let mut table = ForwardingTable::new("n1");
+        // Nodes do not matter: none of them has a port.
+        let added = table.add(vip(), &service, [slice], &HealthyNodes::default());
+        let found = added.map(|()| table.backends(&frontend()));
+        let expected = expected.map(|text| {
+            let endpoints = text.split(' ').map(|endpoint| Backend::Endpoint(endpoint.parse().unwrap()));
+            endpoints.collect::<Vec<_>>()
+        });
+        assert_eq!(found, expected, "{case}");
+    }
+}
+
+#[test]
+fn a_port_that_goes_nowhere_takes_no_other_with_it() {
+    let ports = vec![named_port("other", None), PortSpec { port: 81, ..named_port("http", None) }];
+    let service = ServiceView { ports, ..service(TrafficPolicy::Cluster) };
+    let mut table = ForwardingTable::new("n1");
+    table.add(vip(), &service, [&slice(&["n1=10.1.1.1"])], &healthy()).unwrap();
+    let fronts: Vec<u16> = table.iter().map(|(frontend, _)| frontend.port).collect();
+    assert_eq!(fronts, [81]);
 }
 
 #[test]

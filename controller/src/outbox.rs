@@ -13,10 +13,11 @@ use landfall_pool::Counts;
 
 /// Statuses in flight at once: enough to hide the latency of an API server, few enough not to crowd it.
 const STATUSES_IN_FLIGHT: usize = 16;
-/// Notices in flight at once, and while statuses wait: an API server that is busy serves them first, yet a stream of
-/// statuses without end does not hold the notices back for ever.
+/// Notices in flight at once.
 const NOTICES_IN_FLIGHT: usize = 4;
-const NOTICES_BESIDE_STATUSES: usize = 1;
+/// While statuses wait, a notice goes with every so many of them: a busy API server serves what users wait for first, yet
+/// a stream of statuses without end does not hold the notices back for ever.
+const STATUSES_PER_NOTICE: usize = 64;
 /// Events that wait at most; more are dropped and counted, since an event is only a notice.
 const EVENTS_WAITING: usize = 20_000;
 
@@ -45,6 +46,8 @@ pub(crate) struct Outbox {
     notices: VecDeque<Notice>,
     statuses_in_flight: usize,
     notices_in_flight: usize,
+    /// Statuses that started since the last notice did.
+    since_notice: usize,
     /// What the writes in flight take back.
     taking_back: Vec<IpAddr>,
     /// Nothing starts before.
@@ -60,6 +63,7 @@ impl Outbox {
             notices: VecDeque::new(),
             statuses_in_flight: 0,
             notices_in_flight: 0,
+            since_notice: 0,
             taking_back: Vec::new(),
             paused_until: Instant::ZERO,
             flying: FuturesUnordered::new(),
@@ -107,6 +111,7 @@ impl Outbox {
             && let Some(write) = self.statuses.pop_front()
         {
             self.statuses_in_flight += 1;
+            self.since_notice += 1;
             self.taking_back.extend(write.taken_back());
             let store = self.store.clone();
             self.flying.push(Box::pin(async move {
@@ -118,6 +123,7 @@ impl Outbox {
             && let Some(notice) = self.notices.pop_front()
         {
             self.notices_in_flight += 1;
+            self.since_notice = 0;
             self.flying.push(give(self.store.clone(), notice));
         }
     }
@@ -152,8 +158,8 @@ impl Outbox {
     }
 
     fn notice_may_start(&self) -> bool {
-        let limit = if self.statuses.is_empty() { NOTICES_IN_FLIGHT } else { NOTICES_BESIDE_STATUSES };
-        self.notices_in_flight < limit && !self.notices.is_empty()
+        let turn = self.statuses.is_empty() || self.since_notice >= STATUSES_PER_NOTICE;
+        turn && self.notices_in_flight < NOTICES_IN_FLIGHT && !self.notices.is_empty()
     }
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    process::Command,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -19,7 +18,7 @@ use kube::{
     api::PostParams,
     runtime::watcher::{self, Event, watcher},
 };
-use landfall_testbed::TestBed;
+use landfall_testbed::{TestBed, access::write_kubeconfig};
 use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
@@ -99,9 +98,14 @@ async fn all(figures: &mut Figures, services: usize, bed: &TestBed) -> anyhow::R
     controller.end()
 }
 
+/// On the machine of the control plane, as where a control plane's node runs it: its traffic takes no way through the bed.
 fn start(bed: &TestBed) -> anyhow::Result<Running> {
-    let mut command = Command::new(landfall()?);
-    command.arg("controller").arg("--kubeconfig").arg(bed.kubeconfig()).args([
+    let plane = bed.control_plane();
+    let (authority, kubeconfig) = (plane.authority(), bed.logs().join("bench.kubeconfig"));
+    let identity = authority.client("bench", "bench", &["system:masters"])?;
+    write_kubeconfig(&kubeconfig, plane.address(), authority, &identity)?;
+    let mut command = plane.host().command(landfall()?);
+    command.arg("controller").arg("--kubeconfig").arg(kubeconfig).args([
         "--namespace",
         SYSTEM,
         "--port",

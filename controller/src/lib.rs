@@ -13,14 +13,14 @@ mod driver;
 mod metrics;
 mod outbox;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use landfall_kubernetes::{
     client::Connection,
-    lease::{self, LeaseOptions, machine::Timing},
+    lease::{self, Leadership, LeaseOptions, machine::Timing},
     names,
     secret::ensure_secret,
-    source::{self, FilesError, Interests},
+    source::{self, Directory, FilesError, Interests},
     write::{FileWriter, Store, Writer, WriterIdentity},
 };
 use landfall_probes::{Addresses, BindError, Gate, Probes};
@@ -51,8 +51,8 @@ pub struct Settings {
 pub enum Cluster {
     /// In an API server.
     Api(Connection),
-    /// In a directory of manifests. There is no lease: one controller per directory.
-    Files(PathBuf),
+    /// In a directory of manifests. Without leadership this is the only controller of the directory, and always leads.
+    Files(Directory, Option<Leadership>),
 }
 
 /// Why a controller cannot run. None of these is worth a retry without a change from outside.
@@ -87,12 +87,22 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
     let probes = tokio::spawn(probes.serve(registry, vec![gate.clone()], shutdown.clone()));
     let world = landfall_plan::Settings { class: class.map(Into::into) };
     match cluster {
-        Cluster::Files(directory) => {
-            let source = source::files(&directory)?;
-            let store = Store::Files(FileWriter::new(&directory));
-            Driver { world, store, leadership: None, metrics: &metrics, gate: &gate }
-                .lead(source, &shutdown)
-                .await;
+        Cluster::Files(directory, leadership) => {
+            let store = Store::Files(FileWriter::new(&directory.statuses));
+            let term = |source, leadership| {
+                let (world, store) = (world.clone(), store.clone());
+                Driver { world, store, leadership, metrics: &metrics, gate: &gate }.lead(source, &shutdown)
+            };
+            match leadership {
+                None => term(source::files(directory)?, None).await,
+                Some(mut leadership) => {
+                    gate.set(true);
+                    while wait_until_leading(&mut leadership, &shutdown).await {
+                        term(source::files(directory.clone())?, Some(leadership.clone())).await;
+                        gate.set(true);
+                    }
+                }
+            }
         }
         Cluster::Api(connection) => {
             let client = &connection.client;
@@ -143,7 +153,7 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
 }
 
 /// True when this replica leads, false on shutdown.
-async fn wait_until_leading(leadership: &mut lease::Leadership, shutdown: &CancellationToken) -> bool {
+async fn wait_until_leading(leadership: &mut Leadership, shutdown: &CancellationToken) -> bool {
     loop {
         if shutdown.is_cancelled() {
             return false;

@@ -20,6 +20,8 @@ pub mod annotation {
     pub const ALLOCATED_FROM: &str = "metallb.io/ip-allocated-from-pool";
     /// Forwarding mode, `announce` or `node-port`.
     pub const FORWARDING: &str = "landfall.dev/forwarding";
+    /// How targets are asked whether they are well, `tcp`, `http:PATH` or `none`; standalone only.
+    pub const HEALTH_CHECK: &str = "landfall.dev/health-check";
     /// On a `ServiceL2Status`: the interfaces that really announce, and why these, such as `eth0 (Subnet)`.
     pub const ANNOUNCED_ON: &str = "landfall.dev/announced-on";
 }

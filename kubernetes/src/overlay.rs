@@ -1,5 +1,5 @@
-//! The status of a Service in a file, for a store without an API server: `status/NAMESPACE.NAME.json` in the
-//! directory of the manifests.
+//! The status of a Service in a file, for a store without an API server: `NAMESPACE.NAME.json` in a folder of
+//! statuses.
 
 use std::{
     collections::BTreeMap,
@@ -11,9 +11,6 @@ use std::{
 use k8s_openapi::api::core::v1::ServiceStatus;
 use landfall_model::ServiceKey;
 use serde::{Deserialize, Serialize};
-
-/// The folder of statuses inside the directory of manifests.
-pub(crate) const FOLDER: &str = "status";
 
 /// The version of a Service whose status was never written.
 pub(crate) const FIRST_VERSION: &str = "0";
@@ -33,9 +30,9 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
-    /// Where the status of `service` is, below `directory`.
-    pub(crate) fn path(directory: &Path, service: &ServiceKey) -> PathBuf {
-        directory.join(FOLDER).join(format!("{}.{}.json", service.namespace, service.name))
+    /// Where the status of `service` is, in the folder `statuses`.
+    pub(crate) fn path(statuses: &Path, service: &ServiceKey) -> PathBuf {
+        statuses.join(format!("{}.{}.json", service.namespace, service.name))
     }
 
     /// Reads a status; `None` where none was written.

@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     cleanup::CleanupArgs, controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs, speaker::SpeakerArgs,
-    status::StatusArgs,
+    standalone::StandaloneArgs, status::StatusArgs,
 };
 
 /// A load balancer for Kubernetes clusters on bare metal.
@@ -24,6 +24,8 @@ enum Command {
     Controller(ControllerArgs),
     /// Announce addresses and forward to endpoints (one on each node)
     Speaker(SpeakerArgs),
+    /// Assign, announce and forward without a cluster, from manifests in a directory (one on each machine)
+    Standalone(StandaloneArgs),
     /// Show who has which address, and why not
     Status(StatusArgs),
     /// Show the main job on this machine: real ARP and TCP, a node dies, another takes over (needs root)
@@ -40,6 +42,7 @@ impl Args {
         match command {
             Command::Controller(args) => args.run(),
             Command::Speaker(args) => args.run(),
+            Command::Standalone(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Demo(args) => args.run(),
             Command::Cleanup(args) => args.run(),
@@ -112,7 +115,7 @@ mod tests {
             for argument in subcommand.get_opts() {
                 let name = argument.get_id();
                 assert!(argument.get_help().is_some(), "{} {name}", subcommand.get_name());
-                if matches!(subcommand.get_name(), "controller" | "speaker") {
+                if matches!(subcommand.get_name(), "controller" | "speaker" | "standalone") {
                     assert!(argument.get_env().is_some(), "{} {name}", subcommand.get_name());
                 }
             }

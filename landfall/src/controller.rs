@@ -6,7 +6,10 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use landfall_controller::{Cluster, Settings};
-use landfall_kubernetes::client::{NAMESPACE_FILE, pod_namespace};
+use landfall_kubernetes::{
+    client::{NAMESPACE_FILE, pod_namespace},
+    source::Directory,
+};
 use landfall_probes::Addresses;
 
 use crate::{
@@ -110,7 +113,7 @@ impl ControllerArgs {
         };
         run::daemon(async |shutdown| {
             let cluster = match files {
-                Some(directory) => Cluster::Files(directory),
+                Some(directory) => Cluster::Files(Directory::new(&directory), None),
                 None => Cluster::Api(connection.connect().await?),
             };
             Ok(landfall_controller::run(settings, cluster, shutdown).await?)

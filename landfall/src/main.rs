@@ -9,6 +9,7 @@ mod demo;
 mod logging;
 mod run;
 mod speaker;
+mod standalone;
 mod status;
 
 use std::process::ExitCode;

@@ -11,7 +11,7 @@ use clap::Args;
 use landfall_engine::{cluster, links::NamePattern, membership::Timing};
 use landfall_kubernetes::{
     names,
-    source::{self, Interests, Source},
+    source::{self, Directory, Interests, Source},
     write::{FileWriter, OwnerPod, Store, Writer, WriterIdentity},
 };
 use landfall_probes::Addresses;
@@ -153,6 +153,7 @@ impl SpeakerArgs {
                 cluster_id: place.cluster_id,
                 exclude: NamePattern::defaults(),
                 nftables: Nftables::new("nft"),
+                standalone: None,
                 addresses: Addresses {
                     health: socket(health_address, health_probe_port),
                     metrics: socket(metrics_address.unwrap_or(address), port),
@@ -183,8 +184,9 @@ struct Place {
 impl Member<'_> {
     /// A speaker without a cluster. All that share the directory are of one cluster.
     fn in_files(&self, directory: &Path) -> anyhow::Result<Place> {
+        let directory = Directory::new(directory);
+        let store = Store::Files(FileWriter::new(&directory.statuses));
         let source = source::files(directory).context("the manifests cannot be read")?;
-        let store = Store::Files(FileWriter::new(directory));
         Ok(Place { source, store, cluster_id: "files".to_owned(), address: None })
     }
 

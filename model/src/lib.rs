@@ -7,6 +7,7 @@
 
 mod address;
 mod advertisement;
+mod assigned;
 mod endpoints;
 mod node;
 mod observation;
@@ -19,6 +20,7 @@ mod time;
 
 pub use address::{AddressRange, Family, RangeError};
 pub use advertisement::{L2Advertisement, NodePreference};
+pub use assigned::Assigned;
 pub use endpoints::{Endpoint, EndpointPort, EndpointSlice};
 pub use node::{EXCLUDE_LABEL, NodeView};
 pub use observation::{Invalid, ObjectName, Observation, SpeakerView};
@@ -26,8 +28,8 @@ pub use pool::{Pool, ServiceAllocation};
 pub use reason::Reason;
 pub use selector::{Labels, Operator, Requirement, Selector, SelectorError};
 pub use service::{
-    Condition, FamilyPolicy, Forwarding, Ingress, IpMode, NodePort, PortSpec, Protocol, Requests, ServiceKey,
-    ServiceView, TrafficPolicy,
+    Condition, FamilyPolicy, Forwarding, HealthCheck, Ingress, IpMode, NodePort, PortSpec, Protocol,
+    Requests, ServiceKey, ServiceView, TrafficPolicy,
 };
 pub use service_write::{Assignment, ServiceStatusWrite};
 pub use time::Instant;

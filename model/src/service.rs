@@ -96,6 +96,35 @@ pub struct Requests {
     pub deprecated_annotation: bool,
     /// `landfall.dev/forwarding`, as written; `Err` holds an unknown value.
     pub forwarding: Option<Result<Forwarding, Box<str>>>,
+    /// `landfall.dev/health-check`, as written; `Err` holds an unknown value.
+    pub health_check: Option<Result<HealthCheck, Box<str>>>,
+}
+
+/// How the targets of a Service are asked whether they are well. Standalone only: in a cluster the kubelet asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HealthCheck {
+    /// `tcp`: a connection can be opened.
+    #[default]
+    Tcp,
+    /// `http:PATH`: a GET request for the path is answered with a status from 200 to 399.
+    Http(Box<str>),
+    /// `none`: nobody asks.
+    None,
+}
+
+impl HealthCheck {
+    /// The check of an annotation's value, if it names one. A path begins with a slash and has no spaces.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "tcp" => Some(Self::Tcp),
+            "none" => Some(Self::None),
+            _ => {
+                let path = text.strip_prefix("http:").filter(|path| path.starts_with('/'))?;
+                path.bytes().all(|byte| byte.is_ascii_graphic()).then(|| Self::Http(path.into()))
+            }
+        }
+    }
 }
 
 /// How packets for a Service's address are brought to its endpoints.

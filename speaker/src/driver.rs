@@ -27,6 +27,7 @@ use landfall_engine::{
     speaker::Speaker,
 };
 use landfall_kubernetes::{
+    lease::Appointment,
     source::Source,
     write::{EventWrite, L2Status, Severity, WriteError},
 };
@@ -66,6 +67,8 @@ pub(crate) struct Driver {
     pub(crate) tables: mpsc::Sender<ForwardingTable>,
     pub(crate) forwarded: mpsc::Receiver<Result<(), Box<str>>>,
     pub(crate) source: Source,
+    /// Standalone only.
+    pub(crate) appointment: Option<Appointment>,
     pub(crate) outbox: Outbox,
     pub(crate) synced: Gate,
     pub(crate) keyed: Gate,
@@ -260,6 +263,13 @@ impl Driver {
                 if let Some(from) = from.filter(|from| *from != self.node && to.as_ref() == Some(&self.node))
                 {
                     self.tidy.insert(from, self.now() + TIDY_OTHER_AFTER);
+                }
+            }
+            Command::Adopt(assigned) => self.outbox.adopt(assigned),
+            Command::Lead(leads) => {
+                tracing::info!(op = "lead", node = %self.node, leads, "whether this machine decides about addresses");
+                if let Some(appointment) = &self.appointment {
+                    appointment.set(leads);
                 }
             }
             Command::Finished => self.finished = true,

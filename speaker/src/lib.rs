@@ -3,6 +3,7 @@
 
 mod driver;
 mod forwarder;
+pub mod health;
 mod metrics;
 pub mod netlink;
 pub mod nftables;
@@ -24,7 +25,7 @@ use landfall_engine::{
     membership::{BootId, Timing},
     speaker::{self, Speaker},
 };
-use landfall_kubernetes::{source::Source, write::Store};
+use landfall_kubernetes::{lease::Appointment, source::Source, write::Store};
 use landfall_probes::{Addresses, BindError, Gate, Probes};
 use prometheus::Registry;
 use tokio::{sync::mpsc, time::sleep};
@@ -45,7 +46,7 @@ use self::{
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// What a speaker needs to know.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
     /// The name of the node that it runs on.
     pub node: Box<str>,
@@ -66,6 +67,8 @@ pub struct Settings {
     pub nftables: Nftables,
     /// Where health and metrics are served.
     pub addresses: Addresses,
+    /// Without an API server: whether this machine decides about addresses is said here.
+    pub standalone: Option<Appointment>,
 }
 
 /// Why a speaker cannot run.
@@ -102,8 +105,18 @@ pub async fn run(
     store: Store,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Settings { node, cluster, membership, timing, secret, cluster_id, exclude, nftables, addresses } =
-        settings;
+    let Settings {
+        node,
+        cluster,
+        membership,
+        timing,
+        secret,
+        cluster_id,
+        exclude,
+        nftables,
+        addresses,
+        standalone,
+    } = settings;
     let probes = Probes::bind(addresses).await?;
     let peers = PeerSocket::open(membership)?;
     let arp = Arc::new(FrameSocket::open(FrameKind::Arp)?);
@@ -137,6 +150,7 @@ pub async fn run(
         exclude,
         node_port,
         version: env!("CARGO_PKG_VERSION").into(),
+        standalone: standalone.is_some(),
     }));
     let registry = Registry::new();
     let sockets = [(FrameKind::Arp, Arc::clone(&arp)), (FrameKind::Neighbor, Arc::clone(&neighbors))];
@@ -171,6 +185,7 @@ pub async fn run(
         tables: table_sender,
         forwarded: result_receiver,
         source,
+        appointment: standalone,
         synced,
         keyed,
         invalid: BTreeSet::new(),

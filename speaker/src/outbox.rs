@@ -9,7 +9,7 @@ use std::{
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use landfall_kubernetes::write::{EventWrite, L2Status, L2StatusFound, L2StatusWrite, Store, WriteError};
-use landfall_model::ServiceKey;
+use landfall_model::{Assigned, ServiceKey};
 use tokio::time::sleep;
 
 const IN_FLIGHT: usize = 8;
@@ -30,6 +30,8 @@ pub(crate) enum Done {
     Found(Box<str>, Result<Vec<L2StatusFound>, WriteError>),
     /// Of the removal of a status that somebody else left.
     Removed(Result<(), WriteError>),
+    /// Of a decision of another machine.
+    Adopted(Box<Assigned>, Result<(), WriteError>),
 }
 
 impl Done {
@@ -40,6 +42,7 @@ impl Done {
             Self::Event(result) => ("event", result.as_ref().err()),
             Self::Found(_, result) => ("list", result.as_ref().err()),
             Self::Removed(result) => ("removal", result.as_ref().err()),
+            Self::Adopted(_, result) => ("adoption", result.as_ref().err()),
         }
     }
 }
@@ -48,6 +51,7 @@ enum Job {
     Event(EventWrite),
     Find(Box<str>),
     Remove(Box<str>),
+    Adopt(Box<Assigned>),
 }
 
 /// The writes that wait and those that are on their way.
@@ -111,6 +115,12 @@ impl Outbox {
         self.start();
     }
 
+    /// Queues a decision of another machine.
+    pub(crate) fn adopt(&mut self, assigned: Assigned) {
+        self.jobs.push_back(Job::Adopt(Box::new(assigned)));
+        self.start();
+    }
+
     /// Whether nothing is on its way or waits.
     pub(crate) fn is_idle(&self) -> bool {
         self.flying.is_empty()
@@ -128,7 +138,10 @@ impl Outbox {
             }
             Done::Found(node, Ok(found)) => self.sort_out(node, found),
             Done::Found(node, Err(_)) => self.jobs.push_back(Job::Find(node.clone())),
-            Done::Event(_) | Done::Removed(_) => {}
+            Done::Adopted(assigned, Err(WriteError::Unavailable { .. })) => {
+                self.jobs.push_back(Job::Adopt(assigned.clone()));
+            }
+            Done::Event(_) | Done::Removed(_) | Done::Adopted(..) => {}
         }
         self.start();
         Some(done)
@@ -187,6 +200,10 @@ fn carry_out(store: Store, job: Job) -> BoxFuture<'static, Done> {
                 Done::Found(node, found)
             }
             Job::Remove(name) => Done::Removed(store.delete_l2_status(&name).await),
+            Job::Adopt(assigned) => {
+                let result = paused(store.adopt(&assigned).await).await;
+                Done::Adopted(assigned, result)
+            }
         }
     })
 }
@@ -225,7 +242,7 @@ mod tests {
         }
 
         fn store(&self) -> Store {
-            Store::Files(FileWriter::new(&self.0))
+            Store::Files(FileWriter::new(&self.0.join("status")))
         }
 
         async fn services(&self, node: &str) -> Vec<String> {

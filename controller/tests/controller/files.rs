@@ -3,6 +3,7 @@
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
 use landfall_controller::{Cluster, Settings, run};
+use landfall_kubernetes::source::Directory;
 use landfall_probes::Addresses;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -62,7 +63,7 @@ async fn services_in_files_are_served_and_follow_their_manifests() {
         addresses: Addresses { health: None, metrics: None },
     };
     let shutdown = CancellationToken::new();
-    let controller = tokio::spawn(run(settings, Cluster::Files(at.to_owned()), shutdown.clone()));
+    let controller = tokio::spawn(run(settings, Cluster::Files(Directory::new(at), None), shutdown.clone()));
     until("all are served", || (0..4).all(|index| addresses(at, &format!("s{index}")).len() == 1)).await;
     let first = addresses(at, "s0");
 

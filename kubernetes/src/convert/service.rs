@@ -5,8 +5,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1 as meta,
 };
 use landfall_model::{
-    Condition, Family, FamilyPolicy, Forwarding, Ingress, Invalid, IpMode, NodePort, PortSpec, Protocol,
-    Reason, Requests, ServiceKey, ServiceView, TrafficPolicy,
+    Condition, Family, FamilyPolicy, Forwarding, HealthCheck, Ingress, Invalid, IpMode, NodePort, PortSpec,
+    Protocol, Reason, Requests, ServiceKey, ServiceView, TrafficPolicy,
 };
 
 use super::{invalid, object_name};
@@ -74,6 +74,8 @@ fn requests(annotations: Option<&BTreeMap<String, String>>, spec: &ServiceSpec) 
         allocated_from: get("", annotation::ALLOCATED_FROM).map(|value| value.as_str().into()),
         forwarding: get("", annotation::FORWARDING)
             .map(|value| Forwarding::parse(value).ok_or_else(|| value.as_str().into())),
+        health_check: get("", annotation::HEALTH_CHECK)
+            .map(|value| HealthCheck::parse(value).ok_or_else(|| value.as_str().into())),
         deprecated_annotation,
     }
 }

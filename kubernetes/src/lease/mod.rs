@@ -95,6 +95,31 @@ pub fn compete(
     (leadership, tokio::spawn(elector.run(stop)))
 }
 
+/// Leadership that is given and taken by another part of this process, where there is no API server.
+#[derive(Debug)]
+pub struct Appointment {
+    deadline: Arc<AtomicU64>,
+    changes: watch::Sender<bool>,
+}
+
+impl Appointment {
+    /// An appointment, not made yet, and the leadership that follows it.
+    #[must_use]
+    pub fn new() -> (Self, Leadership) {
+        let (sender, changes) = watch::channel(false);
+        let deadline = Arc::new(AtomicU64::new(0));
+        let leadership = Leadership { started: Clock::now(), deadline: Arc::clone(&deadline), changes };
+        (Self { deadline, changes: sender }, leadership)
+    }
+
+    /// Makes this process the leader, or no longer. It counts at once.
+    pub fn set(&self, leads: bool) {
+        self.deadline.store(if leads { u64::MAX } else { 0 }, Ordering::Release);
+        // Nobody may be listening yet, or any more.
+        self.changes.send_replace(leads);
+    }
+}
+
 struct Elector {
     api: Api<Lease>,
     machine: Machine,

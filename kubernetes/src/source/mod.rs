@@ -30,7 +30,7 @@ use futures::Stream;
 use landfall_model::Observation;
 use tokio::{sync::mpsc, task::JoinSet};
 
-pub use files::{FilesError, files};
+pub use files::{Directory, FilesError, files, node_addresses};
 pub use watch::{Interests, watch};
 
 /// How many observations wait at most.
@@ -54,6 +54,20 @@ impl Source {
     /// The next observation if one is there already, so that a caller can take many before it decides.
     pub fn try_next(&mut self) -> Option<Observation> {
         self.observations.try_recv().ok()
+    }
+
+    /// What `filter` makes of this source, in a task of the current tokio runtime. The filter ends when its sender is
+    /// closed; the health stays that of this source.
+    #[must_use]
+    pub fn through<F: Future<Output = ()> + Send + 'static>(
+        self,
+        filter: impl FnOnce(Self, mpsc::Sender<Observation>) -> F,
+    ) -> Self {
+        let health = self.health();
+        let (sender, observations) = mpsc::channel(CAPACITY);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(filter(self, sender));
+        Self { observations, health, _tasks: tasks }
     }
 
     /// How the watches do. The handle outlives the source.

@@ -1,12 +1,13 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceStatus;
-use landfall_model::{Assignment, ServiceKey, ServiceStatusWrite};
+use landfall_model::{Assigned, Assignment, IpMode, ServiceKey, ServiceStatusWrite};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,14 +15,14 @@ use super::{EventWrite, L2Status, L2StatusFound, L2StatusWrite, Severity, WriteE
 use crate::{
     api::IPAddressPoolStatus,
     names::annotation::ALLOCATED_FROM,
-    overlay::{FIRST_VERSION, FOLDER, Overlay, replace},
+    overlay::{FIRST_VERSION, Overlay, replace},
 };
 
-/// Writes statuses into the folder `status` of the directory that [`crate::source::files`] reads. Every file is
-/// replaced in one step. Events become log lines.
+/// Writes statuses into the folder that [`crate::source::files`] reads them from. Every file is replaced in one step.
+/// Events become log lines.
 #[derive(Clone, Debug)]
 pub struct FileWriter {
-    directory: PathBuf,
+    statuses: PathBuf,
 }
 
 /// A `ServiceL2Status` as a file.
@@ -38,15 +39,20 @@ struct L2File {
 }
 
 impl FileWriter {
-    /// A writer for the manifests in `directory`.
+    /// A writer into the folder `statuses`, which is made when it is missing.
     #[must_use]
-    pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    pub fn new(statuses: &Path) -> Self {
+        Self { statuses: statuses.to_owned() }
     }
 
     pub(super) async fn service_status(&self, write: &ServiceStatusWrite) -> Result<Box<str>, WriteError> {
-        let (directory, write) = (self.directory.clone(), write.clone());
-        blocking(move || write_overlay(&directory, &write)).await
+        let (statuses, write) = (self.statuses.clone(), write.clone());
+        blocking(move || write_overlay(&statuses, &write)).await
+    }
+
+    pub(super) async fn adopt(&self, assigned: &Assigned) -> Result<(), WriteError> {
+        let (statuses, assigned) = (self.statuses.clone(), assigned.clone());
+        blocking(move || adopt(&statuses, &assigned)).await
     }
 
     pub(super) async fn pool_status(
@@ -54,7 +60,7 @@ impl FileWriter {
         pool: &str,
         status: IPAddressPoolStatus,
     ) -> Result<(), WriteError> {
-        let path = self.folder().join(format!("IPAddressPool.{pool}.json"));
+        let path = self.statuses.join(format!("IPAddressPool.{pool}.json"));
         blocking(move || Ok(replace(&path, &pretty(&json!({ "status": status })))?)).await
     }
 
@@ -62,10 +68,10 @@ impl FileWriter {
         let (service, reason, message) = (&event.service, event.reason, &event.message);
         match event.severity {
             Severity::Normal => {
-                tracing::info!(%service, reason, directory = %self.directory.display(), "{message}")
+                tracing::info!(%service, reason, directory = %self.statuses.display(), "{message}")
             }
             Severity::Warning => {
-                tracing::warn!(%service, reason, directory = %self.directory.display(), "{message}")
+                tracing::warn!(%service, reason, directory = %self.statuses.display(), "{message}")
             }
         }
     }
@@ -87,7 +93,7 @@ impl FileWriter {
     }
 
     pub(super) async fn l2_statuses(&self, node: &str) -> Result<Vec<L2StatusFound>, WriteError> {
-        let (folder, node) = (self.folder(), node.to_owned());
+        let (folder, node) = (self.statuses.clone(), node.to_owned());
         blocking(move || {
             let mut found = Vec::new();
             for (name, file) in l2_files(&folder)? {
@@ -110,19 +116,14 @@ impl FileWriter {
         .await
     }
 
-    fn folder(&self) -> PathBuf {
-        self.directory.join(FOLDER)
-    }
-
     fn l2_path(&self, name: &str) -> PathBuf {
-        self.folder().join(format!("ServiceL2Status.{name}.json"))
+        self.statuses.join(format!("ServiceL2Status.{name}.json"))
     }
 }
 
-fn write_overlay(directory: &Path, write: &ServiceStatusWrite) -> Result<Box<str>, WriteError> {
-    let path = Overlay::path(directory, &write.key);
-    let mut overlay = Overlay::read(&path)?
-        .unwrap_or_else(|| Overlay { resource_version: FIRST_VERSION.to_owned(), ..Overlay::default() });
+fn write_overlay(statuses: &Path, write: &ServiceStatusWrite) -> Result<Box<str>, WriteError> {
+    let path = Overlay::path(statuses, &write.key);
+    let mut overlay = read_or_first(&path)?;
     if *overlay.resource_version != *write.resource_version {
         let message =
             format!("the status has version {}, not {}", overlay.resource_version, write.resource_version);
@@ -157,6 +158,31 @@ fn write_overlay(directory: &Path, write: &ServiceStatusWrite) -> Result<Box<str
     overlay.resource_version = version.saturating_add(1).to_string();
     replace(&path, &pretty(&json!(overlay)))?;
     Ok(overlay.resource_version.into())
+}
+
+/// Makes the status that of another machine, with its version, unless it is newer by now.
+fn adopt(statuses: &Path, assigned: &Assigned) -> Result<(), WriteError> {
+    let path = Overlay::path(statuses, &assigned.service);
+    let mut overlay = read_or_first(&path)?;
+    if overlay.resource_version.parse().is_ok_and(|version: u64| version > assigned.version) {
+        let message = format!("the status has version {} by now", overlay.resource_version);
+        return Err(WriteError::Conflict { message });
+    }
+    let entry = |(address, mode): &(IpAddr, IpMode)| json!({ "ip": address, "ipMode": mode.as_str() });
+    let ingress: Vec<Value> = assigned.ingress.iter().map(entry).collect();
+    overlay.status =
+        serde_json::from_value(json!({ "loadBalancer": { "ingress": ingress } })).map_err(io::Error::from)?;
+    overlay.annotations.remove(ALLOCATED_FROM);
+    overlay
+        .annotations
+        .extend(assigned.pool.as_ref().map(|pool| (ALLOCATED_FROM.to_owned(), pool.to_string())));
+    overlay.resource_version = assigned.version.to_string();
+    Ok(replace(&path, &pretty(&json!(overlay)))?)
+}
+
+fn read_or_first(path: &Path) -> io::Result<Overlay> {
+    let first = || Overlay { resource_version: FIRST_VERSION.to_owned(), ..Overlay::default() };
+    Ok(Overlay::read(path)?.unwrap_or_else(first))
 }
 
 fn l2_files(folder: &Path) -> io::Result<Vec<(String, L2File)>> {

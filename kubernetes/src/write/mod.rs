@@ -11,7 +11,7 @@ mod service;
 
 use std::collections::BTreeSet;
 
-use landfall_model::{ServiceKey, ServiceStatusWrite};
+use landfall_model::{Assigned, ServiceKey, ServiceStatusWrite};
 
 pub use api::{OwnerPod, Writer, WriterIdentity};
 pub use error::WriteError;
@@ -106,6 +106,18 @@ impl Store {
         match self {
             Self::Api(writer) => writer.service_status(write).await,
             Self::Files(writer) => writer.service_status(write).await,
+        }
+    }
+
+    /// Makes the status of a Service what another machine decided. An API server holds one truth for all, so there it
+    /// does nothing.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. After [`WriteError::Conflict`] the status is newer, and nothing is to be done.
+    pub async fn adopt(&self, assigned: &Assigned) -> Result<(), WriteError> {
+        match self {
+            Self::Api(_) => Ok(()),
+            Self::Files(writer) => writer.adopt(assigned).await,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use landfall_model::{Observation, Reason, ServiceKey};
+use landfall_model::{Assigned, Observation, Reason, ServiceKey};
 
 use crate::{forwarding::ForwardingTable, links::Usable, membership::Key};
 
@@ -148,6 +148,11 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// Standalone: take this decision of another machine over, into the Service's status.
+    Adopt(Assigned),
+    /// Standalone: whether this machine is the one that decides about addresses. Until it is said for the first time it
+    /// is not.
+    Lead(bool),
     /// Everything is handed over; the process may exit.
     Finished,
 }

@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod forwarding;
+pub mod health;
 mod interface;
 pub mod links;
 pub mod membership;

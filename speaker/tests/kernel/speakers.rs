@@ -10,7 +10,7 @@ use std::{
 
 use landfall_engine::{cluster, links::NamePattern, membership::Timing};
 use landfall_kubernetes::{
-    source,
+    source::{self, Directory},
     write::{FileWriter, Store},
 };
 use landfall_lan::Host;
@@ -136,11 +136,13 @@ fn run_speaker(node: &Host, manifests: &Path) -> Running {
                 health: Some(([127, 0, 0, 1], 17_472).into()),
                 metrics: Some(([127, 0, 0, 1], 9120).into()),
             },
+            standalone: None,
         };
         node.within(|| {
             runtime.block_on(async {
-                let source = source::files(&directory).unwrap();
-                let store = Store::Files(FileWriter::new(&directory));
+                let directory = Directory::new(&directory);
+                let store = Store::Files(FileWriter::new(&directory.statuses));
+                let source = source::files(directory).unwrap();
                 landfall_speaker::run(settings, source, store, shutdown).await
             })
         })

@@ -4,10 +4,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use landfall_model::{Invalid, ObjectName, Observation, ServiceKey};
+use landfall_model::{Forwarding, Invalid, ObjectName, Observation, ServiceKey};
 use serde_json::{Value, json};
 
-use super::manifest;
+use super::{Directory, manifest};
 use crate::{
     overlay::Overlay,
     source::{
@@ -35,6 +35,11 @@ struct File {
 impl Library {
     pub(super) fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), files: BTreeMap::new() }
+    }
+
+    /// Every object of the last good contents.
+    pub(super) fn documents(&self) -> impl Iterator<Item = &Value> {
+        self.files.values().flat_map(|file| &file.documents)
     }
 
     /// Reads every file anew.
@@ -83,6 +88,7 @@ fn is_manifest(name: &str) -> bool {
 
 /// What was said about each kind.
 pub(super) struct Shelf {
+    directory: Directory,
     services: Tracker<Services>,
     pools: Tracker<Pools>,
     advertisements: Tracker<L2Advertisements>,
@@ -94,9 +100,10 @@ pub(super) struct Shelf {
     broken: BTreeMap<String, String>,
 }
 
-impl Default for Shelf {
-    fn default() -> Self {
+impl Shelf {
+    pub(super) fn new(directory: Directory) -> Self {
         Self {
+            directory,
             services: Tracker::new(),
             pools: Tracker::new(),
             advertisements: Tracker::new(),
@@ -107,9 +114,7 @@ impl Default for Shelf {
             broken: BTreeMap::new(),
         }
     }
-}
 
-impl Shelf {
     /// What changed since the last comparison. Cost follows the number of objects, not of changes: a directory of
     /// files is for small installations.
     pub(super) fn compare(&mut self, library: &Library) -> Vec<Observation> {
@@ -129,6 +134,7 @@ impl Shelf {
                 }
             }
         }
+        self.add_members(&mut objects);
         let used: BTreeSet<Box<str>> = objects.keys().map(|(_, key)| key.namespace.clone()).collect();
         for namespace in used.into_iter().filter(|namespace| !namespace.is_empty()) {
             let id =
@@ -136,8 +142,22 @@ impl Shelf {
             objects.entry(id).or_insert_with(|| ("", json!({ "metadata": { "name": namespace } })));
         }
         let mut said = self.compare_files(broken);
-        said.extend(self.compare_objects(objects, &library.directory));
+        said.extend(self.compare_objects(objects));
         said
+    }
+
+    /// Standalone: the Nodes that no manifest names, and the speaker of each Node.
+    fn add_members(&self, objects: &mut BTreeMap<(String, ServiceKey), (&str, Value)>) {
+        for (name, addresses) in self.directory.members.iter().flatten() {
+            let id = (Nodes::KIND.to_owned(), ServiceKey::new("", name));
+            objects.entry(id).or_insert_with(|| ("", manifest::node(name, addresses)));
+        }
+        if self.directory.members.is_some() {
+            let nodes = objects.iter().filter(|((kind, _), _)| kind == Nodes::KIND);
+            let speakers: Vec<Value> = nodes.map(|(_, (_, node))| manifest::speaker_of(node)).collect();
+            objects.retain(|(kind, _), _| kind != Speakers::KIND);
+            objects.extend(speakers.into_iter().map(|pod| (manifest::identity(&pod), ("", pod))));
+        }
     }
 
     fn compare_files(&mut self, broken: BTreeMap<String, String>) -> Vec<Observation> {
@@ -156,7 +176,6 @@ impl Shelf {
     fn compare_objects(
         &mut self,
         objects: BTreeMap<(String, ServiceKey), (&str, Value)>,
-        directory: &Path,
     ) -> Vec<Observation> {
         self.services.begin();
         self.pools.begin();
@@ -169,11 +188,17 @@ impl Shelf {
         for ((kind, key), (_, mut object)) in objects {
             said.extend(match kind.as_str() {
                 Services::KIND => {
-                    let overlay = Overlay::read(&Overlay::path(directory, &key)).unwrap_or_else(|error| {
+                    let overlay = Overlay::read(&Overlay::path(&self.directory.statuses, &key)).unwrap_or_else(|error| {
                         tracing::warn!(service = %key, %error, "the status cannot be read; it counts as empty");
                         None
                     });
-                    let outcome = manifest::service(object, overlay.unwrap_or_default());
+                    let mut outcome = manifest::service(object, overlay.unwrap_or_default());
+                    if self.directory.members.is_some()
+                        && let Ok(Some(view)) = &mut outcome
+                    {
+                        // There is no kube-proxy that would take the packets.
+                        view.requests.forwarding.get_or_insert(Ok(Forwarding::NodePort));
+                    }
                     self.services.apply(key, outcome)
                 }
                 Pools::KIND => apply(&mut self.pools, key, object),

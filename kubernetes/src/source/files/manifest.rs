@@ -1,5 +1,7 @@
 //! Documents of a manifest file, and what an API server would have added to them. Pure.
 
+use std::net::IpAddr;
+
 use landfall_model::{Family, FamilyPolicy, ServiceKey, ServiceView};
 use serde_json::{Value, json};
 
@@ -112,6 +114,27 @@ fn asked_families(spec: &Value) -> Vec<Family> {
     names
         .filter_map(|name| [Family::V4, Family::V6].into_iter().find(|family| family.as_str() == name))
         .collect()
+}
+
+/// A Node of this name with these addresses.
+pub(super) fn node(name: &str, addresses: &[IpAddr]) -> Value {
+    let addresses: Vec<Value> =
+        addresses.iter().map(|address| json!({ "type": "InternalIP", "address": address })).collect();
+    json!({ "kind": "Node", "metadata": { "name": name }, "status": { "addresses": addresses } })
+}
+
+/// The Pod of the speaker on a Node, which has the Node's internal addresses.
+pub(super) fn speaker_of(node: &Value) -> Value {
+    let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
+    let internal = addresses.filter(|address| address["type"] == "InternalIP");
+    let addresses: Vec<Value> = internal.map(|address| json!({ "ip": address["address"] })).collect();
+    let name = &node["metadata"]["name"];
+    json!({
+        "kind": "Pod",
+        "metadata": { "namespace": "", "name": name },
+        "spec": { "nodeName": name },
+        "status": { "podIPs": addresses },
+    })
 }
 
 /// Gives a Namespace the label with its name, as the API server does.

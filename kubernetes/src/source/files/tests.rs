@@ -3,7 +3,8 @@
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
 use landfall_model::{
-    Assignment, Condition, Family, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView,
+    Assigned, Assignment, Condition, Family, Forwarding, IpMode, Observation, Reason, ServiceKey,
+    ServiceStatusWrite, ServiceView,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -75,7 +76,7 @@ async fn everything_in_the_directory_comes_before_the_barrier() {
         {"kind": "ConfigMap", "metadata": {"name": "ignored"}}
     ]}"#;
     put(directory.path(), "list.json", list);
-    let mut source = files(directory.path()).unwrap();
+    let mut source = files(Directory::new(directory.path())).unwrap();
     let seen = until_synced(&mut source).await;
     let view = seen.iter().find_map(view_of).expect("the Service");
     assert_eq!((view.key.clone(), &*view.resource_version), (web(), "0"));
@@ -104,7 +105,7 @@ async fn everything_in_the_directory_comes_before_the_barrier() {
 async fn changes_are_followed_and_bad_files_change_nothing() {
     let directory = TempDir::new().unwrap();
     put(directory.path(), "web.yaml", WEB);
-    let mut source = files(directory.path()).unwrap();
+    let mut source = files(Directory::new(directory.path())).unwrap();
     until_synced(&mut source).await;
 
     put(directory.path(), "web.yaml", "kind: [broken");
@@ -169,8 +170,8 @@ fn write(view: &ServiceView, assignment: Assignment, status: bool) -> ServiceSta
 async fn what_is_written_comes_back() {
     let directory = TempDir::new().unwrap();
     put(directory.path(), "web.yaml", WEB);
-    let mut source = files(directory.path()).unwrap();
-    let store = Store::Files(FileWriter::new(directory.path()));
+    let mut source = files(Directory::new(directory.path())).unwrap();
+    let store = Store::Files(FileWriter::new(&directory.path().join("status")));
     let seen = until_synced(&mut source).await;
     let first = seen.iter().find_map(view_of).unwrap().clone();
     let address: IpAddr = "192.0.2.7".parse().unwrap();
@@ -186,7 +187,7 @@ async fn what_is_written_comes_back() {
     assert!(matches!(stale, Err(WriteError::Conflict { .. })), "{stale:?}");
 
     // A source that starts later finds the address again.
-    let mut restarted = files(directory.path()).unwrap();
+    let mut restarted = files(Directory::new(directory.path())).unwrap();
     let seen = until_synced(&mut restarted).await;
     assert_eq!(seen.iter().find_map(view_of), Some(second));
 
@@ -200,7 +201,7 @@ async fn what_is_written_comes_back() {
 #[tokio::test]
 async fn reports_of_speakers_and_pools_are_files_too() {
     let directory = TempDir::new().unwrap();
-    let store = Store::Files(FileWriter::new(directory.path()));
+    let store = Store::Files(FileWriter::new(&directory.path().join("status")));
     let said = |announced_on: Option<&str>| L2StatusWrite {
         service: web(),
         node: "n1".into(),
@@ -225,6 +226,82 @@ async fn reports_of_speakers_and_pools_are_files_too() {
     store.pool_status("gold", status).await.unwrap();
     let text = fs::read_to_string(directory.path().join("status/IPAddressPool.gold.json")).unwrap();
     assert!(text.contains("\"availableIPv4\": 256"), "{text}");
+}
+
+/// Speakers, by node, and their addresses.
+fn speakers(seen: &[Observation]) -> Vec<(String, Vec<String>)> {
+    let speaker = |one: &Observation| match one {
+        Observation::Speaker(_, Some(view)) => {
+            Some((view.node.to_string(), view.addresses.iter().map(ToString::to_string).collect()))
+        }
+        _ => None,
+    };
+    seen.iter().filter_map(speaker).collect()
+}
+
+#[tokio::test]
+async fn standalone_machines_are_nodes_with_speakers() {
+    let directory = TempDir::new().unwrap();
+    let state = TempDir::new().unwrap();
+    put(directory.path(), "web.yaml", WEB);
+    let node = "kind: Node\nmetadata: { name: n2, labels: { rack: a } }\nstatus: { addresses: [{ type: InternalIP, address: 192.0.2.22 }] }\n";
+    put(directory.path(), "n2.yaml", node);
+    let pod = "kind: Pod\nmetadata: { name: other }\nspec: { nodeName: n9, containers: [] }\nstatus: { podIP: 192.0.2.99 }\n";
+    put(directory.path(), "pod.yaml", pod);
+    let members = [("n1", "192.0.2.11"), ("n2", "192.0.2.12")];
+    let members = members.map(|(name, address)| (name.to_owned(), vec![address.parse().unwrap()]));
+    let standalone = Directory {
+        manifests: directory.path().to_owned(),
+        statuses: state.path().join("status"),
+        members: Some(members.into()),
+    };
+    let mut source = files(standalone.clone()).unwrap();
+    let seen = until_synced(&mut source).await;
+    let expected = [("n1", "192.0.2.11"), ("n2", "192.0.2.22")];
+    assert_eq!(speakers(&seen), expected.map(|(name, address)| (name.into(), vec![address.into()])));
+    let ready =
+        seen.iter().filter(|one| matches!(one, Observation::Node(_, Some(node)) if node.ready)).count();
+    assert_eq!(ready, 2);
+    assert_eq!(node_addresses(directory.path(), "n2"), ["192.0.2.22".parse::<IpAddr>().unwrap()]);
+    assert_eq!(node_addresses(directory.path(), "n1"), [] as [IpAddr; 0]);
+    let forwarding = seen.iter().find_map(view_of).unwrap().requests.forwarding.clone();
+    assert_eq!(forwarding, Some(Ok(Forwarding::NodePort)), "no kube-proxy takes the packets");
+
+    // A Node is a file away from being a member.
+    put(directory.path(), "n3.yaml", &node.replace("n2", "n3").replace("192.0.2.22", "192.0.2.13"));
+    let seen = until(&mut source, |one| matches!(one, Observation::Speaker(..))).await;
+    assert_eq!(speakers(&seen), [("n3".into(), vec!["192.0.2.13".into()])]);
+    fs::remove_file(directory.path().join("n3.yaml")).unwrap();
+    until(&mut source, |one| matches!(one, Observation::Speaker(_, None))).await;
+    assert!(!directory.path().join("status").exists(), "the manifests are only read");
+}
+
+#[tokio::test]
+async fn a_decision_of_another_machine_is_taken_over_unless_there_is_a_newer_one() {
+    let directory = TempDir::new().unwrap();
+    put(directory.path(), "web.yaml", WEB);
+    let mut source = files(Directory::new(directory.path())).unwrap();
+    let store = Store::Files(FileWriter::new(&directory.path().join("status")));
+    until_synced(&mut source).await;
+    let decision = |version: u64, address: &str, pool: Option<&str>| Assigned {
+        service: web(),
+        version,
+        ingress: vec![(address.parse().unwrap(), IpMode::Proxy)],
+        pool: pool.map(Into::into),
+    };
+    store.adopt(&decision(4, "192.0.2.7", Some("gold"))).await.unwrap();
+    let seen = until(&mut source, |one| view_of(one).is_some()).await;
+    let view = seen.last().and_then(view_of).unwrap();
+    assert_eq!((&*view.resource_version, view.requests.allocated_from.as_deref()), ("4", Some("gold")));
+    assert_eq!(view.addresses().collect::<Vec<_>>(), ["192.0.2.7".parse::<IpAddr>().unwrap()]);
+
+    let older = store.adopt(&decision(3, "192.0.2.8", None)).await;
+    assert!(matches!(older, Err(WriteError::Conflict { .. })), "{older:?}");
+
+    store.adopt(&decision(5, "192.0.2.9", None)).await.unwrap();
+    let seen = until(&mut source, |one| view_of(one).is_some()).await;
+    let view = seen.last().and_then(view_of).unwrap();
+    assert_eq!((&*view.resource_version, view.requests.allocated_from.as_deref()), ("5", None));
 }
 
 #[test]
@@ -253,7 +330,7 @@ fn hostile_documents_are_refused_without_panic() {
         put(directory.path(), "x.yaml", &text);
         let mut library = Library::new(directory.path());
         library.read_all().unwrap();
-        let said = Shelf::default().compare(&library);
+        let said = Shelf::new(Directory::new(directory.path())).compare(&library);
         assert!(said.iter().any(|one| matches!(one, Observation::Invalid(_, Some(_)))), "{text}: {said:?}");
     }
 }
@@ -266,7 +343,7 @@ async fn an_advertisement_without_a_spec_is_for_everything() {
             "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {{ name: all }}\n{spec}"
         );
         put(directory.path(), "advertisement.yaml", &text);
-        let mut source = files(directory.path()).unwrap();
+        let mut source = files(Directory::new(directory.path())).unwrap();
         let seen = until_synced(&mut source).await;
         let everything = landfall_model::L2Advertisement { name: "all".into(), ..Default::default() };
         let expected = Observation::L2Advertisement("all".into(), Some(Box::new(everything)));

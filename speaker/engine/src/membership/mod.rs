@@ -15,6 +15,7 @@
 //! own claims. Agreement between watchers, the watch graph and the question to a silent node's kernel are not in here
 //! yet: [`Event::State`] with [`MemberState::Dead`] is the verdict of this node alone, which is where they will stand.
 
+mod assigned;
 mod claims;
 mod counters;
 mod event;

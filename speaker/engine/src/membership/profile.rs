@@ -1,16 +1,21 @@
 use ipnet::IpNet;
+use landfall_model::Assigned;
 
-use super::field::{Reader, put_address, put_field};
+use super::{
+    assigned,
+    field::{Reader, put_address, put_field},
+};
 use crate::links::LinkSummary;
 
 /// The longest encoded profile. Whoever claims a longer one is not asked for it.
 pub(super) const MAX_PROFILE: usize = 60_000;
 /// The longest text that a profile carries, in bytes.
-const MAX_TEXT: usize = 255;
+pub(super) const MAX_TEXT: usize = 255;
 
 const VERSION: u8 = 1;
 const FLAGS: u8 = 2;
 const LINK: u8 = 3;
+const ASSIGNED: u8 = 4;
 
 const LINK_NAME: u8 = 1;
 const LINK_FLAGS: u8 = 2;
@@ -27,10 +32,12 @@ pub struct Profile {
     pub node_port: bool,
     /// The version of its software, for people.
     pub version: Box<str>,
+    /// Standalone: the addresses of its Services.
+    pub assigned: Vec<Assigned>,
 }
 
 impl Profile {
-    /// The wire form and how many links did not fit into it. Texts are cut to 255 bytes.
+    /// The wire form and how many links and assignments did not fit into it. Texts are cut to 255 bytes.
     pub(super) fn encode(&self) -> (Vec<u8>, u64) {
         let mut out = Vec::new();
         put_field(&mut out, VERSION, |out| out.extend_from_slice(cut(&self.version).as_bytes()));
@@ -42,6 +49,13 @@ impl Profile {
                 left_out += 1;
             } else {
                 put_field(&mut out, LINK, |out| link.encode(out));
+            }
+        }
+        for one in &self.assigned {
+            if out.len() + assigned::encoded_len(one) > MAX_PROFILE {
+                left_out += 1;
+            } else {
+                put_field(&mut out, ASSIGNED, |out| assigned::encode(one, out));
             }
         }
         (out, left_out)
@@ -60,6 +74,7 @@ impl Profile {
                     profile.node_port = flags & FLAG_NODE_PORT != 0;
                 }
                 LINK => profile.links.push(LinkSummary::decode(value)?),
+                ASSIGNED => profile.assigned.push(assigned::decode(value)?),
                 _ => {}
             }
         }
@@ -114,13 +129,13 @@ impl LinkSummary {
     }
 }
 
-fn text(value: &[u8]) -> Option<Box<str>> {
+pub(super) fn text(value: &[u8]) -> Option<Box<str>> {
     if value.len() > MAX_TEXT {
         return None;
     }
     std::str::from_utf8(value).ok().map(Box::from)
 }
 
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }

@@ -88,6 +88,8 @@ impl Model {
             | Command::Status { .. }
             | Command::Event { .. }
             | Command::Ownership { .. }
+            | Command::Adopt(_)
+            | Command::Lead(_)
             | Command::Finished => return Err(TestCaseError::fail("not a command of the responder")),
         };
         let frame = Frame::parse(&bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;

@@ -11,6 +11,7 @@
 //! The order inside one step is the safety of it: who lost an address is silent before anything else is sent; who takes
 //! one over claims it first, programs forwarding next, and answers last.
 
+mod agreement;
 mod forwarder;
 mod report;
 mod snapshot;
@@ -28,7 +29,7 @@ use landfall_model::{Instant, Observation, SpeakerView};
 
 pub use snapshot::{MemberView, OwnerView, Snapshot};
 
-use self::{forwarder::Forwarder, report::Reports};
+use self::{agreement::Agreement, forwarder::Forwarder, report::Reports};
 use crate::{
     Command, Input,
     cluster::{self, Cluster, GroupId, Member},
@@ -62,6 +63,8 @@ pub struct Settings {
     pub node_port: bool,
     /// Our version, for people.
     pub version: Box<str>,
+    /// There is no API server: the machines agree on addresses among themselves.
+    pub standalone: bool,
 }
 
 /// The machine.
@@ -85,6 +88,8 @@ pub struct Speaker {
     responder: Responder,
     forwarder: Forwarder,
     reports: Reports,
+    /// Standalone only.
+    agreement: Option<Agreement>,
     /// By the name of their Pod.
     speakers: BTreeMap<Box<str>, SpeakerView>,
     speakers_changed: bool,
@@ -113,7 +118,8 @@ impl Speaker {
     /// A machine that has seen nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings { node, cluster, boot, seed, timing, port, exclude, node_port, version } = settings;
+        let Settings { node, cluster, boot, seed, timing, port, exclude, node_port, version, standalone } =
+            settings;
         let membership = membership::Settings { node: node.clone(), boot, timing, seed };
         Self {
             port,
@@ -127,6 +133,7 @@ impl Speaker {
             responder: Responder::new(),
             forwarder: Forwarder::new(&node, node_port),
             reports: Reports::new(&node),
+            agreement: standalone.then(Agreement::default),
             speakers: BTreeMap::new(),
             speakers_changed: false,
             wanted: BTreeMap::new(),
@@ -261,8 +268,13 @@ impl Speaker {
                 self.speakers_changed = true;
                 self.cluster.observe(Observation::Synced);
             }
-            other @ (Observation::Service(_, _)
-            | Observation::Pool(_, _)
+            Observation::Service(key, view) => {
+                if let Some(agreement) = &mut self.agreement {
+                    agreement.observe(&key, view.as_deref());
+                }
+                self.cluster.observe(Observation::Service(key, view));
+            }
+            other @ (Observation::Pool(_, _)
             | Observation::L2Advertisement(_, _)
             | Observation::Node(_, _)
             | Observation::EndpointSlice(_, _)
@@ -287,7 +299,9 @@ impl Speaker {
         let links = self.links.summary().to_vec();
         let node_port = self.forwarder.is_able();
         self.cluster.set_member(&self.node, Some(Member { state, links: Some(links.clone()), node_port }));
-        self.membership.set_profile(&Profile { links, node_port, version: self.version.clone() }, now);
+        let assigned = self.agreement.as_ref().map(Agreement::told).unwrap_or_default();
+        let version = self.version.clone();
+        self.membership.set_profile(&Profile { links, node_port, version, assigned }, now);
     }
 
     /// The other speakers by node. During an update a node has two for a moment, usually with the same address.

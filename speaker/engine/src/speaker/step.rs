@@ -21,6 +21,7 @@ impl Speaker {
         self.update_peers(now);
         self.drain_membership(now);
         self.start_when_ready(now);
+        self.agree(now);
         self.take_touched(now);
         if self.ready {
             self.evaluate(now);
@@ -76,7 +77,10 @@ impl Speaker {
                 membership::Event::Profile { node, profile } => {
                     let state =
                         self.cluster.member(&node).map_or(MemberState::Unknown, |member| member.state);
-                    let Profile { links, node_port, .. } = profile;
+                    let Profile { links, node_port, assigned, version: _ } = profile;
+                    if let Some(agreement) = &mut self.agreement {
+                        agreement.hear(&node, assigned);
+                    }
                     let member = Member { state, links: Some(links), node_port };
                     self.cluster.set_member(&node, Some(member));
                 }
@@ -93,6 +97,9 @@ impl Speaker {
 
     fn set_state(&mut self, node: &str, state: MemberState) {
         if state == MemberState::Gone {
+            if let Some(agreement) = &mut self.agreement {
+                agreement.forget(node);
+            }
             self.cluster.set_member(node, None);
             let addresses = self.ownership.forget_node(node);
             self.hurry(&addresses);
@@ -127,6 +134,21 @@ impl Speaker {
         self.present(now);
         self.drain_membership(now);
         self.dirty.extend(self.cluster.groups().iter().map(|(id, _)| id));
+    }
+
+    /// Standalone: tells what we have, takes over what others decided, and finds out whether we are the one to decide.
+    fn agree(&mut self, now: Instant) {
+        let Some(agreement) = &mut self.agreement else { return };
+        let news = agreement.take_news();
+        let before_us = |(name, member): (&str, &Member)| name < &*self.node && member.state.is_eligible();
+        let first = self.ready && self.leaving.is_none() && !self.cluster.members().any(before_us);
+        let lead = agreement.take_lead(first);
+        if let Some(newer) = news {
+            self.commands.extend(newer.into_iter().map(Command::Adopt));
+            self.present(now);
+            self.drain_membership(now);
+        }
+        self.commands.extend(lead.map(Command::Lead));
     }
 
     fn take_touched(&mut self, now: Instant) {

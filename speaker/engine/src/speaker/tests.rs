@@ -21,6 +21,7 @@ fn settings() -> Settings {
         exclude: NamePattern::defaults(),
         node_port: true,
         version: "0".into(),
+        standalone: false,
     }
 }
 

@@ -15,9 +15,11 @@ use landfall_engine::{
     membership::{BootId, Key, Timing},
     speaker::{Settings, Speaker},
 };
-use landfall_model::{Instant, NodeView, Observation, Reason, ServiceKey, SpeakerView};
+use landfall_model::{
+    Assigned, Ingress, Instant, IpMode, NodeView, Observation, Reason, ServiceKey, ServiceView, SpeakerView,
+};
 
-use crate::objects::{advertisement, node, pool, see_advertisement, see_node, see_pool};
+use crate::objects::{advertisement, node, pool, see_advertisement, see_node, see_pool, see_service};
 
 const PORT: u16 = 7946;
 pub(crate) const ETH0: IfIndex = IfIndex(2);
@@ -86,6 +88,9 @@ pub(crate) struct Host {
     believes: BTreeMap<IpAddr, Option<Box<str>>>,
     pub(crate) finished: Option<Instant>,
     replies: Vec<IpAddr>,
+    /// Standalone: the Services of its own files, and whether it decides about their addresses.
+    pub(crate) files: BTreeMap<ServiceKey, ServiceView>,
+    pub(crate) leads: bool,
 }
 
 #[derive(Debug)]
@@ -102,12 +107,22 @@ pub(crate) struct Lan {
     pub(crate) announcements: Vec<Announcement>,
     /// What the next step sends is answers to a client.
     asking: bool,
+    standalone: bool,
 }
 
 impl Lan {
     /// Speakers on hosts of these names, started at the same time, with a pool `192.0.2.0/24` that is advertised
     /// everywhere. The addresses of the hosts are in it too, from .201 on.
     pub(crate) fn new(names: &[&'static str], seed: u64) -> Self {
+        Self::build(names, seed, false)
+    }
+
+    /// The same without an API server: every host has its own files with Services.
+    pub(crate) fn standalone(names: &[&'static str], seed: u64) -> Self {
+        Self::build(names, seed, true)
+    }
+
+    fn build(names: &[&'static str], seed: u64, standalone: bool) -> Self {
         let mut lan = Self {
             now: Instant::from_micros(1_000_000),
             hosts: Vec::new(),
@@ -118,6 +133,7 @@ impl Lan {
             objects: Vec::new(),
             announcements: Vec::new(),
             asking: false,
+            standalone,
         };
         for name in names {
             lan.hosts.push(Host {
@@ -138,6 +154,8 @@ impl Lan {
                 believes: BTreeMap::new(),
                 finished: None,
                 replies: Vec::new(),
+                files: BTreeMap::new(),
+                leads: false,
             });
         }
         lan.see(see_pool(pool("lan", &["192.0.2.0/24", "2001:db8::/64"])));
@@ -169,6 +187,7 @@ impl Lan {
         host.finished = None;
         host.believes.clear();
         host.missed.clear();
+        host.leads = false;
         let boot = BootId { seconds: self.now.as_micros() / 1_000_000, random: host.boots };
         host.speaker = Some(Speaker::new(Settings {
             node: host.name.into(),
@@ -180,6 +199,7 @@ impl Lan {
             exclude: NamePattern::defaults(),
             node_port: true,
             version: "0".into(),
+            standalone: self.standalone,
         }));
         let link = Link {
             index: ETH0,
@@ -200,7 +220,8 @@ impl Lan {
         self.input(index, Input::Link(ETH0, Some(link)));
         let key = Key::derive(b"a secret of this cluster", "cluster-uid").unwrap();
         self.input(index, Input::Keys(vec![key]));
-        for observation in self.objects.clone() {
+        let own = self.hosts[index].files.values().cloned().map(see_service);
+        for observation in self.objects.iter().cloned().chain(own).collect::<Vec<_>>() {
             self.input(index, Input::Observed(observation));
         }
         self.input(index, Input::Observed(Observation::Synced));
@@ -442,9 +463,37 @@ impl Lan {
                     host.moves.push((address, from, to, reason));
                 }
                 Command::Group { .. } => {}
+                Command::Adopt(assigned) => self.adopt(index, &assigned),
+                Command::Lead(leads) => {
+                    assert_ne!(self.hosts[index].leads, leads, "only changes are told");
+                    self.hosts[index].leads = leads;
+                }
                 Command::Finished => self.hosts[index].finished = Some(self.now),
             }
         }
+    }
+
+    /// The files of a host change, which its speaker sees some milliseconds later.
+    pub(crate) fn write(&mut self, index: usize, view: ServiceView) {
+        self.hosts[index].files.insert(view.key.clone(), view.clone());
+        self.schedule(5_000, Delivery::Observed { to: index, observation: see_service(view) });
+    }
+
+    /// What a file store does: an older decision is refused.
+    fn adopt(&mut self, index: usize, assigned: &Assigned) {
+        assert!(self.standalone);
+        let Some(view) = self.hosts[index].files.get(&assigned.service) else {
+            panic!("{assigned:?} has no manifest")
+        };
+        if view.resource_version.parse::<u64>().unwrap() > assigned.version {
+            return;
+        }
+        let entry = |(address, mode): &(IpAddr, IpMode)| Ingress::Address { address: *address, mode: *mode };
+        let mut view = view.clone();
+        view.ingress = assigned.ingress.iter().map(entry).collect();
+        view.requests.allocated_from.clone_from(&assigned.pool);
+        view.resource_version = assigned.version.to_string().into();
+        self.write(index, view);
     }
 
     fn send(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {

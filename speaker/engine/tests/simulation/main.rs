@@ -10,4 +10,5 @@ mod lan;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod planned;
+mod standalone;
 mod start;

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use landfall_model::{Assigned, IpMode, ServiceKey};
 use proptest::{collection::vec, option, prelude::*};
 
 use super::claims::{address, claim};
@@ -207,6 +208,19 @@ fn link() -> impl Strategy<Value = LinkSummary> {
     )
 }
 
+fn assigned() -> impl Strategy<Value = Assigned> {
+    let mode = any::<bool>().prop_map(|proxy| if proxy { IpMode::Proxy } else { IpMode::Vip });
+    let names = ("[a-z0-9-]{1,63}", "[a-z0-9-]{1,63}", option::of("[a-z0-9.-]{1,253}"));
+    (names, any::<u64>(), vec((address(), mode), 0..3)).prop_map(
+        |((namespace, name, pool), version, ingress)| Assigned {
+            service: ServiceKey::new(&namespace, &name),
+            version,
+            ingress,
+            pool: pool.map(Into::into),
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn what_was_written_is_read(
@@ -262,9 +276,9 @@ proptest! {
     #[test]
     fn profiles_come_back_as_they_were(
         links in vec(link(), 0..12), node_port in any::<bool>(), version in "[ -~]{0,40}",
-        future in 4_u8..,
+        assigned in vec(assigned(), 0..12), future in 5_u8..,
     ) {
-        let profile = Profile { links, node_port, version: version.into() };
+        let profile = Profile { links, node_port, version: version.into(), assigned };
         let (mut bytes, left_out) = profile.encode();
         prop_assert_eq!(left_out, 0);
         prop_assert_eq!(Profile::decode(&bytes), Some(profile.clone()));
@@ -280,8 +294,8 @@ fn a_profile_over_the_limit_loses_links_and_counts_them() {
         prefixes: vec!["192.0.2.1/24".parse().unwrap(); 50],
         ..LinkSummary::default()
     };
-    let profile =
-        Profile { links: vec![link; 200], node_port: true, version: "é".repeat(200).into_boxed_str() };
+    let version = "é".repeat(200).into_boxed_str();
+    let profile = Profile { links: vec![link; 200], node_port: true, version, assigned: Vec::new() };
     let (bytes, left_out) = profile.encode();
     assert!(bytes.len() <= MAX_PROFILE);
     let read = Profile::decode(&bytes).unwrap();

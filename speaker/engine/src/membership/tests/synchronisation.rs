@@ -212,7 +212,8 @@ fn profiles_of_all_sizes_arrive_whole() {
                 ..LinkSummary::default()
             };
             let version = format!("1.0.{loss}").into();
-            let profile = Profile { links: (0..links).map(link).collect(), node_port: true, version };
+            let links = (0..links).map(link).collect();
+            let profile = Profile { links, node_port: true, version, assigned: Vec::new() };
             network.act(1, |machine, now| machine.set_profile(&profile, now));
             network.run_until(5 * SECOND, |network| {
                 [0, 2]

@@ -59,6 +59,11 @@ pub struct BGPAdvertisementSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub local_pref: Option<i64>,
+    /// How many times the own autonomous system is repeated in the path of the routes, so that other routers prefer
+    /// shorter ones. Not repeated if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub as_path_prepend: Option<i32>,
     /// Communities that the routes carry: `65000:100`, `large:65000:1:2`, or a name from a Community object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub communities: Option<Vec<String>>,

@@ -82,7 +82,7 @@ pub struct BGPPeerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [
         {
-            "rule": "duration(self) >= duration('1s') && duration(self) <= duration('65535s')",
+            "rule": "duration(self) >= duration('1s') && duration(self) < duration('65536s')",
             "message": "the connect time must lie between 1s and 65535s",
         },
         {

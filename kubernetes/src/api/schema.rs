@@ -1,10 +1,11 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceConversion, CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+    JSONSchemaPropsOrBool,
 };
 use kube::{CustomResourceExt, core::crd::merge_crds};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     BFDProfile, BGPAdvertisement, BGPPeer, BGPPeerV1Beta1, Community, ConfigurationState, IPAddressPool,
@@ -34,11 +35,11 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
             {
                 forbid_null(schema);
                 match kind {
-                    "BFDProfile" | "BGPAdvertisement" | "Community" | "L2Advertisement" => {
+                    "BFDProfile" | "BGPAdvertisement" | "BGPPeer" | "Community" | "L2Advertisement" => {
                         spec_is_optional(schema);
                     }
                     "ServiceBGPStatus" | "ServiceL2Status" => spec_is_filled_in(schema),
-                    // A pool without addresses, a peer without ASN: both mean nothing.
+                    // A pool without addresses means nothing.
                     _ => {}
                 }
             }
@@ -49,11 +50,13 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// Both versions of `BGPPeer`. Objects are kept as `v1beta2`. The old version is named, so that the API server
 /// accepts this definition where objects of it were once stored, but not served: that needs a webhook which
-/// converts. Nothing is said of conversion, which means none on a new cluster. To say it would make the API server
-/// refuse this definition wherever another manager has left MetalLB's webhook in the old one.
+/// converts. Without one the API server reads what is stored as `v1beta1` as if it were `v1beta2`, which fits: the
+/// old version has no field that the new one lacks, and none of another type.
 fn bgp_peer() -> CustomResourceDefinition {
-    merge_crds(vec![BGPPeer::crd(), BGPPeerV1Beta1::crd()], "v1beta2")
-        .expect("invariant: the versions of a kind differ in nothing but their schema")
+    let mut crd = merge_crds(vec![BGPPeer::crd(), BGPPeerV1Beta1::crd()], "v1beta2")
+        .expect("invariant: the versions of a kind differ in nothing but their schema");
+    crd.spec.conversion = Some(CustomResourceConversion { strategy: "None".to_owned(), webhook: None });
+    crd
 }
 
 /// The definitions as files: name and YAML text of each, ordered by name. `deploy/crds` holds them.
@@ -63,8 +66,13 @@ pub fn crd_files() -> Vec<(String, String)> {
         .iter()
         .map(|crd| {
             let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
+            let mut tree = json!(crd);
+            // `kubectl apply` removes MetalLB's webhook, whoever has put it there, only where it is told to.
+            if let Some(conversion) = tree.pointer_mut("/spec/conversion") {
+                conversion["webhook"] = Value::Null;
+            }
             let text =
-                serde_saphyr::to_string(crd).expect("invariant: a definition is a plain tree of values");
+                serde_saphyr::to_string(&tree).expect("invariant: a definition is a plain tree of values");
             (name, text)
         })
         .collect()
@@ -79,8 +87,8 @@ pub fn crds_yaml() -> String {
     })
 }
 
-/// Makes `spec` optional: without it an advertisement is for everything, a profile has only defaults, and no
-/// community has a name.
+/// Makes `spec` optional, as MetalLB has it: without it an advertisement is for everything, a profile has only
+/// defaults, no community has a name, and a peer is refused when it is read, not when it is stored.
 fn spec_is_optional(schema: &mut JSONSchemaProps) {
     if let Some(required) = &mut schema.required {
         required.retain(|field| field != "spec");

@@ -99,6 +99,7 @@ fn bgp_advertisements() {
         full: json!({
             "aggregationLength": 24,
             "aggregationLengthV6": 64,
+            "asPathPrepend": 10,
             "communities": ["65000:100", "large:65000:1:2", "no-export"],
             "ipAddressPoolSelectors": [selector],
             "ipAddressPools": ["gold"],
@@ -111,6 +112,8 @@ fn bgp_advertisements() {
         refused: &[
             ("aggregationLength", json!({ "aggregationLength": 0 })),
             ("aggregationLength", json!({ "aggregationLength": "32" })),
+            ("asPathPrepend", json!({ "asPathPrepend": 0 })),
+            ("asPathPrepend", json!({ "asPathPrepend": 11 })),
             ("localPref", json!({ "localPref": -1 })),
             ("localPref", json!({ "localPref": 4_294_967_296_u64 })),
             ("peers", json!({ "peers": "tor" })),

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench control-plane packages deny
+.PHONY: help build demo test lint bench control-plane metallb packages deny
 
 # Tests that need root run under sudo where we are not root; cargo itself never does.
 ifneq ($(shell id -u),0)
@@ -23,7 +23,7 @@ demo: packages ## a LAN on this machine: an address, an owner, its death, what a
 	cargo build --quiet --release --locked -p landfall
 	$(SUDO) $(TARGET)/release/landfall demo
 
-test: packages control-plane ## every test, those with root, real kernel and real API server included
+test: packages control-plane metallb ## every test, those with root, real kernel and real API server included
 	tests/run
 
 lint: deny ## format, clippy, structure of the workspace, generated files, licences
@@ -31,7 +31,7 @@ lint: deny ## format, clippy, structure of the workspace, generated files, licen
 	cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 	cargo run --quiet --locked -p landfall-structure
 	cargo deny --log-level error check bans licenses sources
-	test -z "$$(gofmt -l tests/testbed/control-plane)"
+	test -z "$$(gofmt -l tests/testbed/control-plane tests/interop)"
 
 bench: packages control-plane ## figures, side by side in one run: docs/performance.md
 	cargo build --release --locked -p landfall -p landfall-testbed -p landfall-bench
@@ -39,6 +39,9 @@ bench: packages control-plane ## figures, side by side in one run: docs/performa
 
 control-plane: ## build etcd, the Kubernetes control plane, kube-proxy and kubectl for the test bed
 	@tests/testbed/control-plane/build > /dev/null
+
+metallb: ## generate MetalLB's definitions of its kinds, to compare ours with
+	@tests/interop/metallb/build > /dev/null
 
 packages:
 	@tests/packages

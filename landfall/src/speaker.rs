@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use landfall_engine::{cluster, links::NamePattern, membership::Timing};
+use landfall_engine::{cluster, forwarding::TableName, links::NamePattern, membership::Timing};
 use landfall_kubernetes::{
     names,
     source::{self, Directory, Interests, Source},
@@ -81,6 +81,10 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
 
+    /// The nftables table with the forwarding rules; two installs on one node need two
+    #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
+    nft_table: TableName,
+
     /// Address of /healthz and /readyz
     #[arg(long, env = "LANDFALL_HEALTH_ADDRESS", value_name = "IP", default_value = "127.0.0.1")]
     health_address: IpAddr,
@@ -116,6 +120,7 @@ impl SpeakerArgs {
             ml_labels,
             ml_secret_key_path,
             ignore_exclude_lb,
+            nft_table,
             health_address,
             health_probe_port,
             metrics_address,
@@ -152,7 +157,7 @@ impl SpeakerArgs {
                 secret: ml_secret_key_path,
                 cluster_id: place.cluster_id,
                 exclude: NamePattern::defaults(),
-                nftables: Nftables::new("nft"),
+                nftables: Nftables::new("nft", nft_table),
                 standalone: None,
                 addresses: Addresses {
                     health: socket(health_address, health_probe_port),

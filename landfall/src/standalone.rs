@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use landfall_controller::Cluster;
-use landfall_engine::{cluster, health, links::NamePattern, membership::Timing};
+use landfall_engine::{cluster, forwarding::TableName, health, links::NamePattern, membership::Timing};
 use landfall_kubernetes::{
     lease::Appointment,
     source::{self, Directory},
@@ -64,6 +64,10 @@ pub(crate) struct StandaloneArgs {
     /// UDP port for heartbeats, the same on all machines
     #[arg(long, env = "LANDFALL_BIND_PORT", value_name = "PORT", default_value_t = 7946)]
     bind_port: u16,
+
+    /// Table of nftables, family inet, with the rules of mode node-port; each installation on one machine needs its own
+    #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value_t)]
+    nft_table: TableName,
 
     /// Time between two health checks of a target
     #[arg(long, env = "LANDFALL_CHECK_INTERVAL", value_name = "SECONDS", default_value = "2", value_parser = seconds)]
@@ -135,6 +139,7 @@ impl StandaloneArgs {
             lb_class,
             bind_address,
             bind_port,
+            nft_table,
             check_interval,
             check_timeout,
             check_rise,
@@ -195,7 +200,7 @@ impl StandaloneArgs {
             secret: key_file,
             cluster_id: installation,
             exclude: NamePattern::defaults(),
-            nftables: Nftables::new("nft"),
+            nftables: Nftables::new("nft", nft_table),
             addresses: Addresses {
                 health: socket(health_address, health_probe_port),
                 metrics: socket(health_address, port),

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use landfall_engine::forwarding::{ForwardingTable, HealthyNodes, Ruleset};
+use landfall_engine::forwarding::{ForwardingTable, HealthyNodes, Ruleset, TableName};
 use landfall_model::{
     Endpoint, EndpointPort, EndpointSlice, FamilyPolicy, Labels, NodePort, NodeView, PortSpec, Protocol,
     Requests, ServiceKey, ServiceView, TrafficPolicy,
@@ -104,7 +104,7 @@ fn shortened(text: &str) -> String {
 
 #[test]
 fn the_rules_are_those_that_were_reviewed() {
-    let text = shortened(Ruleset::of(&example()).text());
+    let text = shortened(&Ruleset::of(&example()).text(&TableName::default()));
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ruleset.nft");
     if std::env::var_os("LANDFALL_BLESS").is_some() {
         fs::write(&file, &text).unwrap();
@@ -119,5 +119,6 @@ fn the_rules_are_those_that_were_reviewed() {
 #[test]
 fn no_rules_at_all_are_the_removal_of_the_table() {
     let none = Ruleset::of(&ForwardingTable::new("n1"));
-    assert_eq!(none.text(), "table inet landfall\ndelete table inet landfall\n");
+    let table: TableName = "landfall-second".parse().unwrap();
+    assert_eq!(none.text(&table), "table inet landfall-second\ndelete table inet landfall-second\n");
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use landfall_engine::forwarding::{Ruleset, TABLE};
+use landfall_engine::forwarding::{Ruleset, TableName};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 /// 10,000 entries take about a second on a slow machine.
@@ -65,23 +65,24 @@ pub enum Applied {
     Loaded,
 }
 
-/// Runs the `nft` tool.
+/// Runs the `nft` tool, for one table.
 #[derive(Clone, Debug)]
 pub struct Nftables {
     tool: OsString,
+    table: TableName,
 }
 
 impl Default for Nftables {
     fn default() -> Self {
-        Self::new("nft")
+        Self::new("nft", TableName::default())
     }
 }
 
 impl Nftables {
-    /// Uses the tool of this name or path.
+    /// Uses the tool of this name or path. Nothing but `table` is ever touched.
     #[must_use]
-    pub fn new(tool: impl AsRef<OsStr>) -> Self {
-        Self { tool: tool.as_ref().to_owned() }
+    pub fn new(tool: impl AsRef<OsStr>, table: TableName) -> Self {
+        Self { tool: tool.as_ref().to_owned(), table }
     }
 
     /// Makes `rules` the rules in force. Leaves equal ones alone. No rules at all are always in force where the tool
@@ -90,9 +91,10 @@ impl Nftables {
     /// # Errors
     /// See [`NftError`]; what was in force before stays so.
     pub async fn apply(&self, rules: &Ruleset) -> Result<Applied, NftError> {
+        let table = &self.table;
         let in_force = match rules.stamp() {
-            Some(stamp) => self.exists(&format!("chain {TABLE} {stamp}")).await?,
-            None => match self.exists(&format!("table {TABLE}")).await {
+            Some(stamp) => self.exists(&format!("chain {table} {stamp}")).await?,
+            None => match self.exists(&format!("table {table}")).await {
                 Ok(exists) => !exists,
                 Err(NftError::Missing { .. }) => true,
                 Err(error) => return Err(error),
@@ -101,7 +103,7 @@ impl Nftables {
         if in_force {
             return Ok(Applied::Adopted);
         }
-        self.run(&["-f", "-"], rules.text()).await?;
+        self.run(&["-f", "-"], &rules.text(table)).await?;
         Ok(Applied::Loaded)
     }
 
@@ -118,8 +120,9 @@ impl Nftables {
     /// # Errors
     /// See [`NftError`].
     pub async fn cleanup(&self) -> Result<(), NftError> {
+        let table = &self.table;
         // Adding the table first makes it work whether or not it is there, in one transaction.
-        self.run(&["-f", "-"], &format!("add table {TABLE}\ndelete table {TABLE}\n")).await
+        self.run(&["-f", "-"], &format!("add table {table}\ndelete table {table}\n")).await
     }
 
     async fn exists(&self, what: &str) -> Result<bool, NftError> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use landfall_engine::forwarding::{ForwardingTable, HealthyNodes, Ruleset};
+use landfall_engine::forwarding::{ForwardingTable, HealthyNodes, Ruleset, TableName};
 use landfall_lan::{Host, PodSpec};
 use landfall_model::{
     Endpoint, EndpointPort, EndpointSlice, FamilyPolicy, Labels, NodePort, NodeView, PortSpec, Protocol,
@@ -344,8 +344,17 @@ fn rules_are_adopted_replaced_and_cleaned_up() {
     assert_eq!(load(&n1, &one), Applied::Loaded);
     assert_eq!(load(&n1, &none), Applied::Loaded);
     load(&n1, &two);
+    // A second installation has a table of its own, and each removes only its own.
+    let second = Nftables::new("nft", "landfall-second".parse().unwrap());
+    on(&n1, async || second.apply(&one).await.unwrap());
+    assert_eq!(load(&n1, &two), Applied::Adopted);
     for _ in 0..2 {
         on(&n1, async || Nftables::default().cleanup().await.unwrap());
+        assert_eq!(run(&n1, "nft list tables").trim(), "table inet landfall-second");
+    }
+    assert_eq!(on(&n1, async || second.apply(&one).await.unwrap()), Applied::Adopted);
+    for _ in 0..2 {
+        on(&n1, async || second.cleanup().await.unwrap());
         assert_eq!(run(&n1, "nft list tables"), "");
     }
 }
@@ -356,7 +365,8 @@ fn a_refusal_leaves_the_rules_in_force() {
     let (_lan, [n1]) = lan(["n1"]);
     let rules = plain_rules("n1", std::slice::from_ref(&n1), false);
     load(&n1, &rules);
-    let missing = on(&n1, async || Nftables::new("landfall-no-such-tool").apply(&rules).await);
+    let missing =
+        on(&n1, async || Nftables::new("landfall-no-such-tool", TableName::default()).apply(&rules).await);
     assert!(matches!(missing, Err(NftError::Missing { .. })), "{missing:?}");
     assert_eq!(load(&n1, &rules), Applied::Adopted);
 }

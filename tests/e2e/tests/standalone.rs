@@ -260,7 +260,8 @@ impl Site {
 fn two_machines_without_a_cluster_share_addresses() {
     let mut site = Site::build().expect("the LAN is laid out");
     let played = site.play();
-    let words: Vec<String> = site.machines.iter().map(|machine| last_words(&site.log(machine.host.name()))).collect();
+    let words: Vec<String> =
+        site.machines.iter().map(|machine| last_words(&site.log(machine.host.name()))).collect();
     site.lan.teardown().expect("the LAN goes");
     if let Err(error) = played {
         panic!("{error:#}\n{}", words.join("\n"));

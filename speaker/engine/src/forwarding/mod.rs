@@ -15,6 +15,7 @@
 
 mod maglev;
 mod ruleset;
+mod table_name;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,8 @@ use landfall_model::{
 };
 
 pub use maglev::{SLOTS, slots};
-pub use ruleset::{Ruleset, TABLE};
+pub use ruleset::Ruleset;
+pub use table_name::{BadTableName, TableName};
 
 /// What clients connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,10 +8,7 @@ use std::{
 use landfall_model::{Family, Protocol};
 use sha2::{Digest, Sha256};
 
-use super::{ForwardingTable, Frontend, NodeSet, Target, slots};
-
-/// The nftables table that holds all of our rules, as the `nft` tool names it.
-pub const TABLE: &str = "inet landfall";
+use super::{ForwardingTable, Frontend, NodeSet, TableName, Target, slots};
 
 /// Chosen once and the same on all speakers, so that a flow has the same slot everywhere.
 const NODE_SEED: u32 = 0x6c61_6e64;
@@ -28,19 +25,24 @@ const TRANSPORT: &str = "meta l4proto { tcp, udp, sctp }";
 /// nft 1.0.6 (Debian 12) both reads and lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
-    text: String,
+    /// What is in the table, without the stamp.
+    body: String,
     stamp: Option<String>,
 }
 
 impl Ruleset {
-    /// The text for standard input of `nft -f -`.
+    /// The text for standard input of `nft -f -` that puts these rules into `table`.
     #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
+    pub fn text(&self, table: &TableName) -> String {
+        let mut text = format!("table {table}\ndelete table {table}\n");
+        if let Some(stamp) = &self.stamp {
+            let _ = write!(text, "table {table} {{\n\tchain {stamp} {{\n\t}}\n{}}}\n", self.body);
+        }
+        text
     }
 
-    /// The name of an empty chain that is in [`TABLE`] exactly when these rules were loaded last: a digest of the
-    /// text. `None` for no rules at all: then the table must not exist.
+    /// The name of an empty chain that is in the table exactly when these rules were loaded last: a digest of the
+    /// rules. `None` for no rules at all: then the table must not exist.
     #[must_use]
     pub fn stamp(&self) -> Option<&str> {
         self.stamp.as_deref()
@@ -49,17 +51,15 @@ impl Ruleset {
     /// The rules of `table`. An empty one is rendered as the removal of all rules.
     #[must_use]
     pub fn of(table: &ForwardingTable) -> Self {
-        let mut text = format!("table {TABLE}\ndelete table {TABLE}\n");
-        if table.is_empty() {
-            return Self { text, stamp: None };
-        }
         let mut body = String::new();
+        if table.is_empty() {
+            return Self { body, stamp: None };
+        }
         let families = [Family::V4, Family::V6].map(|family| Rules::of(table, family));
         write_body(&mut body, &families).expect("invariant: writing to a String does not fail");
         let digest = Sha256::digest(body.as_bytes());
         let stamp = digest[..8].iter().fold("stamp_".to_owned(), |name, byte| format!("{name}{byte:02x}"));
-        let _ = write!(text, "table {TABLE} {{\n\tchain {stamp} {{\n\t}}\n{body}}}\n");
-        Self { text, stamp: Some(stamp) }
+        Self { body, stamp: Some(stamp) }
     }
 }
 

@@ -195,7 +195,8 @@ fn services_with_the_same_nodes_share_one_hash_table() {
         table.add(address, &service(policy), [&slice], &healthy).unwrap();
     }
     let ruleset = Ruleset::of(&table);
-    let chains = |prefix: &str| ruleset.text().matches(&format!("chain {prefix}")).count();
+    let text = ruleset.text(&TableName::default());
+    let chains = |prefix: &str| text.matches(&format!("chain {prefix}")).count();
     // One chain of own endpoints for each number of them, and the one that dispatches.
     assert_eq!((chains("nodes4_"), chains("own4_flow")), (2, 2));
 }

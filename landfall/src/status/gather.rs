@@ -13,7 +13,7 @@ use landfall_kubernetes::{
 use landfall_model::Invalid;
 use landfall_pool::Allocator;
 
-use super::report::{Component, Facts, Owner, Pool, ServiceFacts};
+use super::report::{Component, Facts, Handled, Owner, Pool, ServiceFacts};
 
 /// Where to look.
 pub(super) struct Scope {
@@ -50,6 +50,7 @@ pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Fact
         owners.entry(service).or_default().push(Owner { node: label(label::STATUS_NODE), link });
     }
     Ok(Facts {
+        handled: pods.items.iter().find_map(handled).unwrap_or_default(),
         components: pods.into_iter().map(component).collect(),
         pool_faults: pool_faults(&pools.items),
         pools: pools.into_iter().map(pool).collect(),
@@ -96,6 +97,30 @@ fn pool_faults(pools: &[IPAddressPool]) -> Vec<String> {
     );
     faults.sort();
     faults
+}
+
+/// Which Services this install handles: what its controllers are told by a flag or, without one, the environment.
+/// `None` of a Pod that is no controller.
+fn handled(pod: &Pod) -> Option<Handled> {
+    let is_controller = pod.labels().get("component").is_some_and(|component| component == "controller");
+    let container = pod.spec.as_ref().filter(|_| is_controller)?.containers.first()?;
+    let mut told = None;
+    let mut arguments = container.args.iter().chain(&container.command).flatten();
+    while let Some(argument) = arguments.next() {
+        if let Some(class) = argument.strip_prefix("--lb-class=") {
+            told = Some(class.to_owned());
+        } else if argument == "--lb-class" {
+            told = arguments.next().cloned();
+        }
+    }
+    if told.is_none() {
+        match container.env.iter().flatten().find(|variable| variable.name == "LANDFALL_LB_CLASS") {
+            // What it refers to is not ours to read.
+            Some(variable) if variable.value_from.is_some() => return Some(Handled::Unknown),
+            variable => told = variable.and_then(|variable| variable.value.clone()),
+        }
+    }
+    Some(Handled::Class(told.filter(|class| !class.is_empty())))
 }
 
 fn component(pod: Pod) -> Component {
@@ -161,6 +186,43 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(version(image), expected, "{image}");
+        }
+    }
+
+    #[test]
+    fn the_class_is_what_the_controller_is_told() {
+        let class = |component: &str, container: serde_json::Value| {
+            handled(
+                &serde_json::from_value(serde_json::json!({
+                    "metadata": { "name": "one", "labels": { "component": component } },
+                    "spec": { "containers": [container] },
+                }))
+                .unwrap(),
+            )
+        };
+        let env = |value: &str| serde_json::json!([{ "name": "LANDFALL_LB_CLASS", "value": value }]);
+        let of = |class: &str| Some(Handled::Class(Some(class.to_owned())));
+        let none = Some(Handled::Class(None));
+        for (container, expected) in [
+            (serde_json::json!({ "name": "c", "args": ["controller"] }), none.clone()),
+            (serde_json::json!({ "name": "c", "args": ["controller", "--lb-class=x"] }), of("x")),
+            (serde_json::json!({ "name": "c", "args": ["controller", "--lb-class", "x"] }), of("x")),
+            (
+                serde_json::json!({ "name": "c", "command": ["landfall", "controller", "--lb-class=x"] }),
+                of("x"),
+            ),
+            (serde_json::json!({ "name": "c", "env": env("y") }), of("y")),
+            (serde_json::json!({ "name": "c", "env": env("") }), none.clone()),
+            (serde_json::json!({ "name": "c", "args": ["--lb-class=x"], "env": env("y") }), of("x")),
+            (serde_json::json!({ "name": "c", "args": ["--lb-class="], "env": env("y") }), none),
+            (
+                serde_json::json!({ "name": "c", "env": [{ "name": "LANDFALL_LB_CLASS",
+                    "valueFrom": { "configMapKeyRef": { "name": "a", "key": "b" } } }] }),
+                Some(Handled::Unknown),
+            ),
+        ] {
+            assert_eq!(class("controller", container.clone()), expected, "{container}");
+            assert_eq!(class("speaker", container), None);
         }
     }
 

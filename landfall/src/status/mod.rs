@@ -36,7 +36,7 @@ pub(crate) struct StatusArgs {
     #[arg(short = 'A', long)]
     all_namespaces: bool,
 
-    /// Namespace in which Landfall is installed
+    /// Namespace of the install to show; Services that another install handles are left out
     #[arg(long, env = "LANDFALL_NAMESPACE", value_name = "NAME", default_value = "landfall-system")]
     install_namespace: String,
 

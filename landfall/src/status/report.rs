@@ -8,6 +8,8 @@ use serde::Serialize;
 /// What was read from the cluster, reduced to what the report needs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
+    /// Which Services the install handles.
+    pub(crate) handled: Handled,
     pub(crate) components: Vec<Component>,
     pub(crate) pools: Vec<Pool>,
     /// Why pools are not in force, a sentence each.
@@ -15,6 +17,27 @@ pub(crate) struct Facts {
     pub(crate) services: Vec<ServiceFacts>,
     /// Owners as the speakers report them, by (namespace, name).
     pub(crate) owners: BTreeMap<(String, String), Vec<Owner>>,
+}
+
+/// Which Services an install handles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// Its controllers do not say.
+    #[default]
+    Unknown,
+    /// Those of this class; `None`: those without a class.
+    Class(Option<String>),
+}
+
+impl Handled {
+    /// Whether another install of Landfall handles the Service: it carries our condition, and its class is not that of
+    /// this install.
+    fn elsewhere(&self, service: &ServiceFacts) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Class(class) => *class != service.class && service.allocated.is_some(),
+        }
+    }
 }
 
 /// A node that announces a Service.
@@ -105,7 +128,8 @@ pub(crate) struct ServiceRow {
 impl Report {
     /// Judges what was read. Order: components by name and node, pools by name, Services by namespace and name.
     pub(crate) fn of(facts: Facts) -> Self {
-        let Facts { mut components, mut pools, pool_faults, services, owners } = facts;
+        let Facts { handled, mut components, mut pools, pool_faults, mut services, owners } = facts;
+        services.retain(|service| !handled.elsewhere(service));
         components.sort_by(|a, b| (&a.component, &a.node, &a.pod).cmp(&(&b.component, &b.node, &b.pod)));
         pools.sort_by(|a, b| a.name.cmp(&b.name));
         let mut rows: Vec<ServiceRow> = services.into_iter().map(|service| row(service, &owners)).collect();
@@ -292,6 +316,28 @@ mod tests {
         let mut facts = healthy();
         facts.components.push(component("speaker", true, "v2"));
         assert_eq!(Report::of(facts).verdict, Verdict::Degraded);
+    }
+
+    #[test]
+    fn services_of_another_install_are_left_out() {
+        let classes = |handled: &Handled| {
+            let mut all = Facts { handled: handled.clone(), ..healthy() };
+            for (class, allocated) in [
+                (None, Some((true, "Allocated"))),
+                (Some("ours"), Some((false, "NoPools"))),
+                (Some("theirs"), Some((true, "Allocated"))),
+                // Nobody has looked at it: somebody should know.
+                (Some("nobodys"), None),
+            ] {
+                all.services
+                    .push(ServiceFacts { class: class.map(str::to_owned), ..service(allocated, None) });
+            }
+            let rows = Report::of(all).services;
+            rows.into_iter().map(|row| row.class.unwrap_or_default()).collect::<Vec<_>>()
+        };
+        assert_eq!(classes(&Handled::Unknown), ["", "ours", "theirs", "nobodys"]);
+        assert_eq!(classes(&Handled::Class(None)), ["", "nobodys"]);
+        assert_eq!(classes(&Handled::Class(Some("ours".into()))), ["ours", "nobodys"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::manifests::NAMESPACE;
+use crate::manifests::{NAMESPACE, OVERLAYS};
 
 /// An audit log of everything that service accounts in Landfall's namespace do. Its files go when it is dropped.
 #[derive(Debug)]
@@ -44,11 +44,13 @@ impl Audit {
     /// When a file cannot be written.
     pub fn prepare() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("lf-e2e-").tempdir().context("make a directory")?;
+        let installs = std::iter::once(NAMESPACE).chain(OVERLAYS);
+        let accounts: Vec<String> = installs.map(|name| format!("system:serviceaccounts:{name}")).collect();
         let policy = json!({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
             "omitStages": ["RequestReceived"],
             "rules": [
-                {"level": "Metadata", "userGroups": [format!("system:serviceaccounts:{NAMESPACE}")]},
+                {"level": "Metadata", "userGroups": accounts},
                 {"level": "None"},
             ],
         });

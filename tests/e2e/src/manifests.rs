@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 /// Landfall's own namespace.
 pub const NAMESPACE: &str = "landfall-system";
 
+/// The namespaces of the overlays in `deploy/overlays`.
+pub const OVERLAYS: [&str; 2] = ["metallb-system", "landfall-second"];
+
 /// Where the tests' workloads and Services are.
 pub const SHOP: &str = "shop";
 

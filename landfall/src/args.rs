@@ -89,6 +89,9 @@ fn command(is_set: impl Fn(&str) -> bool) -> clap::Command {
 }
 
 #[cfg(test)]
+mod reference;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

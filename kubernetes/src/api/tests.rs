@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod objects;
+mod reference;
 
 /// `LANDFALL_BLESS=1` writes the files instead of comparing them.
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -18,7 +18,10 @@ use kube::{
     api::PostParams,
     runtime::watcher::{self, Event, watcher},
 };
-use landfall_testbed::{TestBed, access::write_kubeconfig};
+use landfall_testbed::{
+    TestBed,
+    access::{Credentials, write_kubeconfig},
+};
 use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
@@ -60,15 +63,16 @@ async fn all(figures: &mut Figures, services: usize, bed: &TestBed) -> anyhow::R
     bed.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).await?;
     bed.apply(POOL).await?;
     let watch = AddressWatch::start(client.clone());
+    let deployment = Deployment::prepare(bed).await?;
 
-    let controller = start(bed)?;
+    let controller = deployment.start()?;
     let empty = singles(&client, &watch, "empty").await?;
     figures.add_samples("create to address, no other Services", empty, "ms", Some(100.0));
     controller.end()?;
 
     create_many(&client, services).await?;
     let begin = Instant::now();
-    let controller = start(bed)?;
+    let controller = deployment.start()?;
     watch.wait_for(services + SINGLES, PATIENCE).await?;
     let took = begin.elapsed();
     figures.add(
@@ -85,7 +89,7 @@ async fn all(figures: &mut Figures, services: usize, bed: &TestBed) -> anyhow::R
     controller.end()?;
 
     let begin = Instant::now();
-    let controller = start(bed)?;
+    let controller = deployment.start()?;
     create(&client, "after-restart").await?;
     watch.address_of("after-restart", PATIENCE).await?;
     figures.add(
@@ -98,26 +102,35 @@ async fn all(figures: &mut Figures, services: usize, bed: &TestBed) -> anyhow::R
     controller.end()
 }
 
-/// On the machine of the control plane, as where a control plane's node runs it: its traffic takes no way through the bed.
-fn start(bed: &TestBed) -> anyhow::Result<Running> {
-    let plane = bed.control_plane();
-    let (authority, kubeconfig) = (plane.authority(), bed.logs().join("bench.kubeconfig"));
-    let identity = authority.client("bench", "bench", &["system:masters"])?;
-    write_kubeconfig(&kubeconfig, plane.address(), authority, &identity)?;
-    let mut command = plane.host().command(landfall()?);
-    command.arg("controller").arg("--kubeconfig").arg(kubeconfig).args([
-        "--namespace",
-        SYSTEM,
-        "--port",
-        "0",
-        "--health-probe-port",
-        "0",
-    ]);
-    Running::start(command, &log(bed.logs()))
+/// The controller as a Pod would run it, with the token and the rights of its service account, on the machine of the
+/// control plane, so that its traffic takes no way through the bed.
+struct Deployment<'a> {
+    bed: &'a TestBed,
+    kubeconfig: PathBuf,
 }
 
-fn log(directory: &Path) -> std::path::PathBuf {
-    directory.join("bench-controller.log")
+impl<'a> Deployment<'a> {
+    async fn prepare(bed: &'a TestBed) -> anyhow::Result<Self> {
+        bed.apply(include_str!("../../../deploy/base/rbac-controller.yaml")).await?;
+        let account = ["-n", SYSTEM, "create", "token", "landfall-controller", "--duration=1h"];
+        let token = bed.kubectl(account).await?;
+        let (plane, kubeconfig) = (bed.control_plane(), bed.logs().join("bench.kubeconfig"));
+        write_kubeconfig(&kubeconfig, plane.address(), plane.authority(), Credentials::Token(token.trim()))?;
+        Ok(Self { bed, kubeconfig })
+    }
+
+    fn start(&self) -> anyhow::Result<Running> {
+        let mut command = self.bed.control_plane().host().command(landfall()?);
+        command.arg("controller").arg("--kubeconfig").arg(&self.kubeconfig).args([
+            "--namespace",
+            SYSTEM,
+            "--port",
+            "0",
+            "--health-probe-port",
+            "0",
+        ]);
+        Running::start(command, &self.bed.logs().join("bench-controller.log"))
+    }
 }
 
 /// Creates Services one after the other; milliseconds from the request to the address on a watch.

@@ -14,6 +14,15 @@ use tokio::task::JoinHandle;
 
 use crate::certificates::{Authority, Identity};
 
+/// How somebody proves to the API server who they are.
+#[derive(Clone, Copy, Debug)]
+pub enum Credentials<'a> {
+    /// By a certificate, as people and the control plane do.
+    Certificate(&'a Identity),
+    /// By the token of a service account, as Pods do.
+    Token(&'a str),
+}
+
 /// Writes a kubeconfig (JSON is YAML) for one identity against one server address.
 ///
 /// # Errors
@@ -22,8 +31,14 @@ pub fn write_kubeconfig(
     path: &Path,
     server: SocketAddr,
     authority: &Authority,
-    identity: &Identity,
+    credentials: Credentials<'_>,
 ) -> Result<PathBuf> {
+    let user = match credentials {
+        Credentials::Certificate(identity) => {
+            json!({ "client-certificate": identity.certificate, "client-key": identity.key })
+        }
+        Credentials::Token(token) => json!({ "token": token }),
+    };
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -33,10 +48,7 @@ pub fn write_kubeconfig(
             "server": format!("https://{server}"),
             "certificate-authority": authority.certificate(),
         }}],
-        "users": [{"name": "testbed", "user": {
-            "client-certificate": identity.certificate,
-            "client-key": identity.key,
-        }}],
+        "users": [{"name": "testbed", "user": user}],
     });
     std::fs::write(path, serde_json::to_string_pretty(&config)?)
         .with_context(|| format!("write {}", path.display()))?;

@@ -13,7 +13,7 @@ use landfall_lan::{Host, Process};
 use nix::sys::signal::Signal;
 use tokio::sync::Mutex;
 
-use crate::access::{self, Forwarder, write_kubeconfig};
+use crate::access::{self, Credentials::Certificate, Forwarder, write_kubeconfig};
 use crate::certificates::{Authority, Identity};
 use crate::programs::Programs;
 
@@ -83,8 +83,12 @@ impl ControlPlane {
         let admin = authority.client("admin", "admin", &["system:masters"])?;
         let api = SocketAddr::from((address, API_PORT));
         let forwarder = Forwarder::start(host.clone(), api).await?;
-        let kubeconfig =
-            write_kubeconfig(&directory.join("kubeconfig"), forwarder.address(), &authority, &admin)?;
+        let kubeconfig = write_kubeconfig(
+            &directory.join("kubeconfig"),
+            forwarder.address(),
+            &authority,
+            Certificate(&admin),
+        )?;
         let client = access::client(&kubeconfig).await?;
         let plane = Self {
             host,
@@ -264,7 +268,7 @@ impl ControlPlane {
     fn component(&self, name: &str, user: &str) -> Result<PathBuf> {
         let identity = self.authority.client(name, user, &[])?;
         let path = self.directory.join(format!("{name}.kubeconfig"));
-        write_kubeconfig(&path, self.api, &self.authority, &identity)
+        write_kubeconfig(&path, self.api, &self.authority, Certificate(&identity))
     }
 
     fn spawn(&self, name: &str, flags: &[String]) -> Result<Process> {

@@ -13,7 +13,7 @@ use landfall_lan::{Host, Process};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use crate::access::{self, Forwarder, write_kubeconfig};
+use crate::access::{self, Credentials::Certificate, Forwarder, write_kubeconfig};
 use crate::ask;
 use crate::certificates::Authority;
 use crate::control_plane::{joined, open_log};
@@ -76,7 +76,7 @@ impl Node {
         let kubelet_identity =
             authority.client(&format!("kubelet-{}", host.name()), &user, &["system:nodes"])?;
         let proxy = authority.client(&format!("kube-proxy-{}", host.name()), "system:kube-proxy", &[])?;
-        write_kubeconfig(&directory.join("kube-proxy.kubeconfig"), spec.api, authority, &proxy)?;
+        write_kubeconfig(&directory.join("kube-proxy.kubeconfig"), spec.api, authority, Certificate(&proxy))?;
         Ok(Self { host, pod_ranges, spec, directory, kubelet_identity, running: Mutex::default() })
     }
 
@@ -114,7 +114,7 @@ impl Node {
             &self.directory.join("kubelet.kubeconfig"),
             forwarder.address(),
             authority,
-            &self.kubelet_identity,
+            Certificate(&self.kubelet_identity),
         )?;
         let settings = Settings {
             host: self.host.clone(),

@@ -89,3 +89,6 @@ pub(crate) fn digest(parts: &[&str]) -> String {
     }
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod reference;

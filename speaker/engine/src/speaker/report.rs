@@ -13,8 +13,9 @@ use crate::{
     responder::Responder,
 };
 
-/// Reasons of events, spelled as MetalLB's users know them: a node began to announce, or should and cannot.
+/// A node began to announce the Service. Spelled as MetalLB's users know it, like the next one.
 const NODE_ASSIGNED: &str = "nodeAssigned";
+/// The node that should announce the Service cannot.
 const ANNOUNCE_FAILED: &str = "announceFailed";
 
 /// What the API server is told, on change only: which Services this node announces, and why it cannot.

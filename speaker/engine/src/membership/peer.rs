@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) heard_until: Option<Instant>,
     /// When it is dead unless it proves before that it hears us, or says that it does not.
     pub(super) deadline: Instant,
+    /// Since when it answers to a later run of this node than the present one.
+    pub(super) denied_since: Option<Instant>,
     /// What it last said that it has.
     pub(super) theirs: Option<Digests>,
     pub(super) profile: Option<Profile>,
@@ -66,6 +68,7 @@ impl Peer {
             interval: Duration::ZERO,
             heard_until: None,
             deadline: Instant::ZERO,
+            denied_since: None,
             theirs: None,
             profile: None,
             profile_digest: 0,

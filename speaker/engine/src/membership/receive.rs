@@ -12,6 +12,10 @@ use super::{
     peer::PeerId,
 };
 
+/// How many silence windows a peer may take us for an old run, before an established run does something about it. After
+/// one, all peers that went over to another speaker of our name count as dead.
+const DENIED_WINDOWS: u32 = 3;
+
 /// What a packet says about whether its sender hears this run of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
@@ -31,7 +35,7 @@ impl Membership {
 
     /// All checks, the cheap ones first.
     fn admit<'a>(
-        &self,
+        &mut self,
         from: SocketAddr,
         bytes: &'a [u8],
     ) -> Result<(PeerId, Heartbeat<'a>, Content<'a>), DropReason> {
@@ -47,20 +51,22 @@ impl Membership {
         if heartbeat.sender == &*self.node {
             return Err(DropReason::OwnName);
         }
-        let id = self.names.get(heartbeat.sender).ok_or(DropReason::UnknownSender)?;
-        let peer = self.peers.get(id).ok_or(DropReason::UnknownSender)?;
+        let id = *self.names.get(heartbeat.sender).ok_or(DropReason::UnknownSender)?;
+        let peer = self.peers.get_mut(&id).ok_or(DropReason::UnknownSender)?;
         if !peer.has_address(source) {
             return Err(DropReason::WrongSource);
         }
         if peer.stamp.is_some_and(|stamp| heartbeat.stamp <= stamp) {
+            // A member that is back after it was none: it must learn which run of it we know, or it could never go above it.
+            peer.heard_until.get_or_insert(Instant::ZERO);
             return Err(DropReason::Replayed);
         }
-        Ok((*id, heartbeat, content))
+        Ok((id, heartbeat, content))
     }
 
     fn accept(&mut self, id: PeerId, heartbeat: &Heartbeat<'_>, content: &Content<'_>, now: Instant) {
         self.counters.accepted += 1;
-        let proof = self.proof(heartbeat.echo);
+        let proof = self.proof(id, heartbeat.echo, now);
         let until = now + self.timing.window(heartbeat.interval);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let before = peer.stamp.map(|stamp| stamp.boot);
@@ -91,20 +97,36 @@ impl Membership {
         self.answer(id, content, now);
     }
 
-    fn proof(&mut self, echo: Option<Echo>) -> Proof {
+    fn proof(&mut self, id: PeerId, echo: Option<Echo>, now: Instant) -> Proof {
         let Some(echo) = echo else { return Proof::Nothing };
         if echo.boot == self.boot {
             self.confirmed = true;
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.denied_since = None;
+            }
             return if echo.now { Proof::Hears } else { Proof::Deaf };
         }
         // Peers remember a later run of this node, so they would take us for a replay: the wall clock went back.
-        // A run that is established does not follow, or two speakers under one name would outbid each other.
-        if echo.boot > self.boot && !(self.settled && self.confirmed) {
+        if echo.boot > self.boot && self.follows(id, now) {
             self.boot.seconds = echo.boot.seconds.saturating_add(1);
             self.confirmed = false;
+            self.peers.values_mut().for_each(|peer| peer.denied_since = None);
             self.counters.boot_raised += 1;
         }
         Proof::Nothing
+    }
+
+    /// Whether this run goes above a later one that a peer knows. One that is established does so only when others
+    /// still hear it after a while: if they do not, another speaker runs under our name, and two would outbid each
+    /// other.
+    fn follows(&mut self, id: PeerId, now: Instant) -> bool {
+        if !(self.settled && self.confirmed) {
+            return true;
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
+        let since = *peer.denied_since.get_or_insert(now);
+        let patience = self.timing.window(peer.interval).saturating_mul(DENIED_WINDOWS);
+        self.hears_anyone() && now.since(since) >= patience
     }
 }
 

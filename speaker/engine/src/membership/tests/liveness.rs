@@ -260,6 +260,35 @@ fn a_node_whose_clock_went_back_is_heard_all_the_same() {
 }
 
 #[test]
+fn a_peer_that_alone_remembers_a_later_run_hears_an_established_one_all_the_same() {
+    let mut network = Network::settled(3, 9);
+    network.kill(1);
+    network.kill(2);
+    network.cut = [(0, 2), (2, 0)].into();
+    // The first one knew the second one's run; the one that starts with it knows nothing.
+    network.start(1, 2_000);
+    network.start(2, 10);
+    network.run(3 * SECOND);
+    assert_eq!(network.state(2, 1), LIVE);
+    network.cut.clear();
+    network.run_until(4 * SECOND, Network::agrees);
+    assert_eq!(network.nodes[2].machine.counters().boot_raised, 1);
+}
+
+#[test]
+fn a_node_that_is_a_member_again_is_heard_although_its_clock_went_back() {
+    let mut network = Network::settled(2, 9);
+    network.kill(1);
+    let peers = network.addresses();
+    network.act(0, |machine, now| {
+        machine.set_peers(BTreeMap::new(), now);
+        machine.set_peers(peers, now);
+    });
+    network.start(1, 10);
+    network.run_until(2 * SECOND, Network::agrees);
+}
+
+#[test]
 fn two_restarts_within_one_second_of_the_clock_are_heard() {
     for seed in 0..20 {
         let mut network = Network::settled(3, seed);

@@ -9,7 +9,7 @@ use crate::{
     names::label,
     overlay::{FIRST_VERSION, Overlay},
     source::{
-        kind::Services,
+        kind::{EndpointSlices, Kind as _, L2Advertisements, Namespaces, Nodes, Pools, Services, Speakers},
         seen::{Outcome, Seen},
     },
 };
@@ -17,13 +17,31 @@ use crate::{
 /// Kinds without a namespace.
 const CLUSTER_SCOPED: &[&str] = &["Node", "Namespace"];
 
+/// Kinds whose names matter: they become names of files, of nodes and in labels.
+const READ: &[&str] = &[
+    Services::KIND,
+    Pools::KIND,
+    L2Advertisements::KIND,
+    Nodes::KIND,
+    EndpointSlices::KIND,
+    Namespaces::KIND,
+    Speakers::KIND,
+];
+
+/// How many scalars and collections aliases (`*name`) may stand for in one file: enough for what people share between
+/// objects, and too little for some lines that stand for gigabytes.
+const ALIASED: usize = 10_000;
+
 /// The documents of a file, with `List` objects opened and with every field of the metadata that names an object.
 ///
 /// # Errors
 /// When the text is not YAML or JSON, or a document is not an object with kind and name.
 pub(super) fn parse(text: &str) -> Result<Vec<Value>, String> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| format!("it is not valid YAML: {error}"))?;
+    let options = serde_saphyr::options! {
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED },
+    };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| format!("it is not valid YAML: {error}"))?;
     let mut objects = Vec::new();
     for (index, document) in documents.into_iter().enumerate() {
         let place = format!("document {}", index + 1);
@@ -64,7 +82,32 @@ fn named(mut object: Value, place: &str) -> Result<Value, String> {
     } else if metadata["namespace"].as_str().is_none_or(str::is_empty) {
         metadata["namespace"] = json!("default");
     }
+    if READ.contains(&kind.as_str()) {
+        check_name(metadata, "name", true).map_err(|error| format!("{place} ({kind}): {error}"))?;
+        check_name(metadata, "namespace", false).map_err(|error| format!("{place} ({kind}): {error}"))?;
+    }
     Ok(object)
+}
+
+/// The rule of the API server (RFC 1123): a name without it could be a path to any file.
+fn check_name(metadata: &Value, field: &str, dots: bool) -> Result<(), String> {
+    let Some(name) = metadata[field].as_str() else { return Ok(()) };
+    let letter = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let label = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|c| letter(c) || c == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    let valid =
+        if dots { name.len() <= 253 && name.split('.').all(label) } else { name.len() <= 63 && label(name) };
+    if valid {
+        return Ok(());
+    }
+    let also = if dots { " and '.'" } else { "" };
+    Err(format!(
+        "metadata.{field} is {name:?}; use lower-case letters, digits, '-'{also}, as the API server asks for"
+    ))
 }
 
 /// Kind, namespace and name of an object that [`parse`] returned.

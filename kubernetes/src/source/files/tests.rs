@@ -335,6 +335,45 @@ fn hostile_documents_are_refused_without_panic() {
     }
 }
 
+#[test]
+fn names_are_those_that_the_api_server_lets_through() {
+    let parse =
+        |kind: &str, metadata: &str| manifest::parse(&format!("kind: {kind}\nmetadata: {{ {metadata} }}"));
+    for (kind, metadata) in [
+        ("Service", "name: web"),
+        ("Service", "name: web.v1-2, namespace: shop-1"),
+        ("Node", "name: n1, namespace: ../of/no/meaning"),
+        ("ClusterRole", "name: \"system:a/b\""),
+    ] {
+        assert!(parse(kind, metadata).is_ok(), "{kind} {metadata}");
+    }
+    for (kind, metadata) in [
+        ("Service", "name: ../../etc/web"),
+        ("Service", "name: .."),
+        ("Service", "name: Web"),
+        ("Service", "name: web, namespace: .."),
+        ("Service", "name: web, namespace: shop.a"),
+        ("Node", "name: -n1"),
+    ] {
+        let error = parse(kind, metadata).unwrap_err();
+        assert!(error.contains("use lower-case letters"), "{kind} {metadata}: {error}");
+    }
+}
+
+#[test]
+fn a_few_lines_cannot_stand_for_gigabytes() {
+    let list = |name: char, of: &str| format!("{name}: &{name} [{}]\n", [of; 10].join(","));
+    let mut text = list('a', "x");
+    for pair in ["ab", "bc", "cd", "de", "ef", "fg"] {
+        let (from, to) = (&pair[..1], pair.chars().nth(1).unwrap());
+        text.push_str(&list(to, &format!("*{from}")));
+    }
+    let error = manifest::parse(&text).unwrap_err();
+    assert!(error.contains("alias"), "{error}");
+    let shared = "kind: Service\nmetadata: { name: web, labels: &all { a: b } }\nspec: { selector: *all }";
+    assert_eq!(manifest::parse(shared).unwrap()[0]["spec"]["selector"]["a"], "b");
+}
+
 #[tokio::test]
 async fn an_advertisement_without_a_spec_is_for_everything() {
     for spec in ["", "spec: null\n", "spec: {}\n"] {

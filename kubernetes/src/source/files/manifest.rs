@@ -36,7 +36,7 @@ const ALIASED: usize = 10_000;
 ///
 /// # Errors
 /// When the text is not YAML or JSON, or a document is not an object with kind and name.
-pub(super) fn parse(text: &str) -> Result<Vec<Value>, String> {
+pub fn parse(text: &str) -> Result<Vec<Value>, String> {
     let options = serde_saphyr::options! {
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED },
     };

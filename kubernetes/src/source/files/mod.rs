@@ -24,6 +24,8 @@ use futures::StreamExt as _;
 use inotify::{EventMask, EventStream, Inotify, WatchMask};
 use tokio::task::JoinSet;
 
+pub use self::manifest::parse as documents;
+
 use self::library::{Library, Shelf};
 use super::{Outlet, Source};
 use crate::convert;

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench control-plane metallb packages deny
+.PHONY: help build demo test lint bench fuzz control-plane metallb packages deny
 
 # Tests that need root run under sudo where we are not root; cargo itself never does.
 ifneq ($(shell id -u),0)
@@ -11,7 +11,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := sudo -E
 SUDO := sudo -E
 endif
 
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -21,7 +21,7 @@ build: ## build the binary for release: target/release/landfall
 
 demo: packages ## a LAN on this machine: an address, an owner, its death, what a client saw
 	cargo build --quiet --release --locked -p landfall
-	$(SUDO) $(TARGET)/release/landfall demo
+	$(SUDO) $(BUILT)/release/landfall demo
 
 test: packages control-plane metallb ## every test, those with root, real kernel and real API server included
 	tests/run
@@ -35,7 +35,10 @@ lint: deny ## format, clippy, structure of the workspace, generated files, licen
 
 bench: packages control-plane ## figures, side by side in one run: docs/performance.md
 	cargo build --release --locked -p landfall -p landfall-testbed -p landfall-bench
-	$(SUDO) $(TARGET)/release/landfall-bench --docs docs
+	$(SUDO) $(BUILT)/release/landfall-bench --docs docs
+
+fuzz: ## fuzz each parser and state machine for a minute; SECONDS=600 for longer, TARGET=world for only one
+	tests/fuzz/run "$(SECONDS)" "$(TARGET)"
 
 control-plane: ## build etcd, the Kubernetes control plane, kube-proxy and kubectl for the test bed
 	@tests/testbed/control-plane/build > /dev/null

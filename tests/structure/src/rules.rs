@@ -17,6 +17,7 @@ const CRATES: &[(&str, u8, Purity)] = &[
     ("landfall-testbed", 7, Purity::Io),
     ("landfall-e2e", 8, Purity::Io),
     ("landfall-bench", 9, Purity::Io),
+    ("landfall-fuzz", 9, Purity::Io),
     ("landfall-structure", 9, Purity::Io),
 ];
 

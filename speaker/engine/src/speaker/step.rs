@@ -142,13 +142,13 @@ impl Speaker {
         let news = agreement.take_news();
         let before_us = |(name, member): (&str, &Member)| name < &*self.node && member.state.is_eligible();
         let first = self.ready && self.leaving.is_none() && !self.cluster.members().any(before_us);
-        let lead = agreement.take_lead(first);
+        // Who is behind stops deciding before it takes over what it missed.
+        self.commands.extend(agreement.take_lead(first).map(Command::Lead));
         if let Some(newer) = news {
             self.commands.extend(newer.into_iter().map(Command::Adopt));
             self.present(now);
             self.drain_membership(now);
         }
-        self.commands.extend(lead.map(Command::Lead));
     }
 
     fn take_touched(&mut self, now: Instant) {

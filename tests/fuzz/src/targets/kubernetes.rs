@@ -217,7 +217,8 @@ pub(crate) fn manifests(input: &[u8]) {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let seen = runtime.block_on(async {
-        let mut source = source::files(directory.path()).expect("the directory is there");
+        let mut source =
+            source::files(source::Directory::new(directory.path())).expect("the directory is there");
         let mut seen = Vec::new();
         while let Some(observation) = source.next().await.filter(|one| *one != Observation::Synced) {
             seen.push(observation);

@@ -12,7 +12,7 @@ use arbitrary::Arbitrary;
 use landfall_engine::{
     Command, IfIndex, Input, Link, Mac,
     cluster::Settings as ClusterSettings,
-    forwarding::Ruleset,
+    forwarding::{Ruleset, TableName},
     links::NamePattern,
     membership::{BootId, Key, Timing},
     speaker::{Settings, Speaker},
@@ -90,6 +90,7 @@ struct Bed {
     joined: BTreeSet<(IfIndex, Ipv6Addr)>,
     rules_under_way: bool,
     finished: bool,
+    leads: bool,
 }
 
 /// The speaker of the node `me`.
@@ -120,6 +121,7 @@ impl Bed {
             exclude: NamePattern::defaults(),
             node_port: true,
             version: "0".into(),
+            standalone: true,
         };
         let mut bed = Self {
             speaker: Speaker::new(settings),
@@ -131,6 +133,7 @@ impl Bed {
             joined: BTreeSet::new(),
             rules_under_way: false,
             finished: false,
+            leads: false,
         };
         bed.apply(Operation::Link { index: 0, name: 0, flags: 0 });
         bed.apply(Operation::Keys { number: 1 });
@@ -301,13 +304,20 @@ impl Bed {
                 Command::Forward(table) => {
                     assert!(!self.rules_under_way, "one change at a time");
                     self.rules_under_way = true;
-                    let text = Ruleset::of(&table).text().to_owned();
+                    let text = Ruleset::of(&table).text(&TableName::default());
                     assert_eq!(text.matches('{').count(), text.matches('}').count(), "{text}");
                 }
                 Command::Ownership { address, from, to, .. } => {
                     assert_ne!(from, to);
                     let known = self.told.insert(address, to).flatten();
                     assert_eq!(known, from, "a change from what was not told");
+                }
+                Command::Lead(leads) => {
+                    assert_ne!(self.leads, leads, "only changes are told");
+                    self.leads = leads;
+                }
+                Command::Adopt(assigned) => {
+                    assert!(!self.leads, "it decides although it is behind: {assigned:?}");
                 }
                 Command::Status { .. } | Command::Event { .. } => {}
                 Command::Finished => self.finished = true,

@@ -102,6 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_has_a_valid_default() {
+        for line in [
+            &["controller"][..],
+            &["speaker", "--node-name", "n1"],
+            &["standalone", "-f", "manifests"],
+            &["status"],
+            &["demo"],
+            &["cleanup"],
+            &["crds"],
+        ] {
+            let parsed = command(|_| false).try_get_matches_from([&["landfall"], line].concat());
+            assert!(parsed.is_ok(), "{line:?}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
     fn every_metallb_name_stands_beside_one_of_ours() {
         let command = Args::command();
         for (subcommand, argument, name) in METALLB_ENVIRONMENT {

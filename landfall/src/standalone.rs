@@ -65,8 +65,8 @@ pub(crate) struct StandaloneArgs {
     #[arg(long, env = "LANDFALL_BIND_PORT", value_name = "PORT", default_value_t = 7946)]
     bind_port: u16,
 
-    /// Table of nftables, family inet, with the rules of mode node-port; each installation on one machine needs its own
-    #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value_t)]
+    /// The nftables table with the forwarding rules; two installs on one machine need two
+    #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
     nft_table: TableName,
 
     /// Time between two health checks of a target

@@ -67,13 +67,14 @@ status: {{ loadBalancer: {{ ingress: [{{ ip: {V4}, ipMode: Proxy }}, {{ ip: '{V6
         for (number, node) in nodes.iter().enumerate() {
             let (name, v4, v6) = (node.name(), node.ipv4().unwrap(), node.ipv6().unwrap());
             for (kind, address) in [("IPv4", IpAddr::from(v4)), ("IPv6", v6.into())] {
+                let suffix = kind.to_lowercase();
                 write!(
                     text,
                     "\
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {{ name: web-{number}-{kind}, namespace: shop, labels: {{ kubernetes.io/service-name: web }} }}
+metadata: {{ name: web-{number}-{suffix}, namespace: shop, labels: {{ kubernetes.io/service-name: web }} }}
 addressType: {kind}
 ports: [{{ name: http, protocol: TCP, port: {NODE_PORT} }}]
 endpoints: [{{ addresses: ['{address}'], nodeName: {name}, conditions: {{ ready: true }} }}]

@@ -13,14 +13,19 @@ endif
 
 BUILT := $(or $(CARGO_TARGET_DIR),target)
 
+# No path of this machine is in a release binary, so it is the same wherever it is built. The last prefix that fits counts.
+CARGO_HOME ?= $(HOME)/.cargo
+places := $(CARGO_HOME)=/cargo $(CURDIR)=/landfall $(abspath $(BUILT))=/target
+release := RUSTFLAGS="$(strip $(RUSTFLAGS) $(places:%=--remap-path-prefix=%))" cargo build --release --locked
+
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 build: ## build the binary for release: target/release/landfall
-	cargo build --release --locked -p landfall
+	$(release) -p landfall
 
 demo: packages ## a LAN on this machine: an address, an owner, its death, what a client saw
-	cargo build --quiet --release --locked -p landfall
+	$(release) --quiet -p landfall
 	$(SUDO) $(BUILT)/release/landfall demo
 
 test: packages control-plane metallb ## every test, those with root, real kernel and real API server included
@@ -34,7 +39,8 @@ lint: deny ## format, clippy, structure of the workspace, generated files, licen
 	test -z "$$(gofmt -l tests/testbed/control-plane tests/interop)"
 
 bench: packages control-plane ## figures, side by side in one run: docs/performance.md
-	cargo build --release --locked -p landfall -p landfall-testbed -p landfall-bench
+	$(release) -p landfall
+	$(release) -p landfall-testbed -p landfall-bench
 	$(SUDO) $(BUILT)/release/landfall-bench --docs docs
 
 fuzz: ## fuzz each parser and state machine for a minute; SECONDS=600 for longer, TARGET=world for only one

@@ -1,8 +1,8 @@
 //! Starts a container's program: the last step before its first instruction.
 //!
 //! The stand-in for the kubelet runs `landfall-testbed run-container FILE` inside the Pod's network namespace. That process
-//! gives itself a mount namespace, a root file system of its own (the machine's, copied on write, with the volumes on top),
-//! the container's rights and user, and becomes the program. When the program ends, its mounts are gone.
+//! gives itself a mount namespace, a root file system of its own (the machine's or an image's, copied on write, with the
+//! volumes on top), the container's rights and user, and becomes the program. When the program ends, its mounts are gone.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -26,9 +26,11 @@ pub struct Launch {
     pub environment: Vec<(String, String)>,
     /// The working directory inside the container.
     pub working_directory: PathBuf,
+    /// The directory of the machine that is the root file system; what is written there stays in the container.
+    pub root: PathBuf,
     /// Files and directories of the machine that appear inside, in this order.
     pub mounts: Vec<Mount>,
-    /// An empty directory for the root file system.
+    /// An empty directory for what is written.
     pub scratch: PathBuf,
     /// The user to run as; root where it is not set.
     pub user: Option<u32>,
@@ -84,13 +86,16 @@ fn enter_root(launch: &Launch) -> Result<()> {
         fs::create_dir(at(directory))?;
     }
     let root = at("root");
-    let layers = format!("lowerdir=/,upperdir={},workdir={}", at("upper").display(), at("work").display());
+    let lower = launch.root.display();
+    let layers =
+        format!("lowerdir={lower},upperdir={},workdir={}", at("upper").display(), at("work").display());
     mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(layers.as_str()))
-        .context("mount the root file system (overlay)")?;
+        .with_context(|| format!("mount the root file system {lower} (overlay)"))?;
     for shared in ["proc", "dev"] {
         bind(&Path::new("/").join(shared), &root.join(shared), false)?;
     }
     // A fresh one, because /sys/class/net shows the interfaces of the namespace that mounted it.
+    fs::create_dir_all(root.join("sys"))?;
     mount(Some("sysfs"), &root.join("sys"), Some("sysfs"), MsFlags::empty(), none).context("mount sysfs")?;
     for Mount { source, target, read_only } in &launch.mounts {
         bind(source, &inside(&root, target)?, *read_only)?;

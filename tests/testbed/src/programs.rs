@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 
 /// The programs that the bed starts.
 #[derive(Clone, Debug)]
@@ -15,11 +16,14 @@ pub struct Programs {
     pub testbed: PathBuf,
     /// The `landfall` binary; `None` until it was built. Only Pods with a Landfall image need it.
     pub landfall: Option<PathBuf>,
+    /// An image that was unpacked by `umoci unpack`. Where it is set, Pods with a Landfall image run this one: its root file
+    /// system and its entry point, and nothing of the machine's.
+    pub image: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Finds them: by the environment (`LANDFALL_CONTROL_PLANE`, `LANDFALL_TESTBED_BIN`, `LANDFALL_BIN`), else beside the
-    /// running executable, as cargo puts them. The control plane is built when it is not there (a few minutes, once).
+    /// Finds them: by the environment (`LANDFALL_CONTROL_PLANE`, `LANDFALL_TESTBED_BIN`, `LANDFALL_BIN`; an image by
+    /// `LANDFALL_IMAGE`), else beside the running executable, as cargo puts them. The control plane is built when it is not there (a few minutes, once).
     ///
     /// # Errors
     /// Names the program that is missing, and how to get it.
@@ -36,7 +40,8 @@ impl Programs {
         let testbed = beside("landfall-testbed", "LANDFALL_TESTBED_BIN")?
             .context("the program landfall-testbed is not built: run `cargo build -p landfall-testbed`")?;
         let landfall = beside("landfall", "LANDFALL_BIN")?;
-        Ok(Self { control_plane, testbed, landfall })
+        let image = env::var_os("LANDFALL_IMAGE").map(PathBuf::from);
+        Ok(Self { control_plane, testbed, landfall, image })
     }
 
     /// A program of the control plane.
@@ -55,13 +60,21 @@ impl Programs {
             return Ok(Image::installed(&self.testbed, Some("backend")));
         }
         if name == "landfall" || name.ends_with("/landfall") {
+            if let Some(bundle) = &self.image {
+                return Image::unpacked(bundle);
+            }
             let program = self.landfall.as_ref().context(
                 "the program landfall is not built: run `cargo build -p landfall` or set LANDFALL_BIN to it",
             )?;
             return Ok(Image::installed(program, None));
         }
         if name == "landfall-testbed/host" {
-            return Ok(Image { program: PathBuf::from("/bin/sh"), installed: None, first_argument: None });
+            return Ok(Image {
+                root: "/".into(),
+                entry: vec!["/bin/sh".into()],
+                installed: None,
+                user: None,
+            });
         }
         bail!(
             "the test bed has no image {image:?}: it knows landfall (any registry), landfall-testbed/backend, and \
@@ -70,29 +83,58 @@ impl Programs {
     }
 }
 
-/// What runs when a container does not name a command.
+/// What a container is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The entry point, on the machine.
-    pub program: PathBuf,
-    /// Where the image has it, when it is not a part of the machine's own root file system. (Its folder on the machine may
-    /// be closed to the container's user.)
-    pub installed: Option<PathBuf>,
-    /// What comes before the container's own arguments.
-    pub first_argument: Option<&'static str>,
+    /// The root file system, a directory of the machine. Containers write to copies of their own.
+    pub root: PathBuf,
+    /// The program and its first arguments, which run when a container does not name a command.
+    pub entry: Vec<String>,
+    /// A program of the machine that appears in the root file system, and where. (Its folder on the machine may be closed to
+    /// the container's user.)
+    pub installed: Option<(PathBuf, PathBuf)>,
+    /// The user and the group that run it where a Pod names none.
+    pub user: Option<(u32, u32)>,
 }
 
 impl Image {
-    fn installed(program: &Path, first_argument: Option<&'static str>) -> Self {
-        let installed = program.file_name().map(|name| Path::new("/usr/local/bin").join(name));
-        Self { program: program.to_owned(), installed, first_argument }
+    fn installed(program: &Path, argument: Option<&str>) -> Self {
+        let inside = Path::new("/usr/local/bin").join(program.file_name().unwrap_or_default());
+        let entry =
+            std::iter::once(inside.display().to_string()).chain(argument.map(str::to_owned)).collect();
+        Self { root: "/".into(), entry, installed: Some((program.to_owned(), inside)), user: None }
     }
 
-    /// The entry point as the container sees it.
-    #[must_use]
-    pub fn entry(&self) -> &Path {
-        self.installed.as_deref().unwrap_or(&self.program)
+    /// A bundle of the OCI runtime specification: the folder `rootfs`, and `config.json` with what the image says of its
+    /// process. The image's environment and working directory are not known here.
+    fn unpacked(bundle: &Path) -> Result<Self> {
+        let file = bundle.join("config.json");
+        let text = std::fs::read(&file).with_context(|| {
+            format!("read {}: LANDFALL_IMAGE must name what `umoci unpack` has written", file.display())
+        })?;
+        let config: RuntimeConfig =
+            serde_json::from_slice(&text).with_context(|| format!("understand {}", file.display()))?;
+        let RuntimeProcess { args: entry, user: User { uid, gid } } = config.process;
+        ensure!(!entry.is_empty(), "{} names no program: the image has no entry point", file.display());
+        Ok(Self { root: bundle.join("rootfs"), entry, installed: None, user: Some((uid, gid)) })
     }
+}
+
+#[derive(Deserialize)]
+struct RuntimeConfig {
+    process: RuntimeProcess,
+}
+
+#[derive(Deserialize)]
+struct RuntimeProcess {
+    args: Vec<String>,
+    user: User,
+}
+
+#[derive(Deserialize)]
+struct User {
+    uid: u32,
+    gid: u32,
 }
 
 /// An image reference without its tag and digest.
@@ -150,14 +192,37 @@ mod tests {
             control_plane: "/cp".into(),
             testbed: "/bin/testbed".into(),
             landfall: Some("/bin/landfall".into()),
+            image: None,
         };
         let of = |image| programs.of_image(image);
-        assert_eq!(of("ghcr.io/x/landfall:dev").unwrap().program, PathBuf::from("/bin/landfall"));
-        assert_eq!(of("landfall").unwrap().entry(), Path::new("/usr/local/bin/landfall"));
-        assert_eq!(of("landfall-testbed/host").unwrap().entry(), Path::new("/bin/sh"));
-        assert_eq!(of("landfall-testbed/backend").unwrap().first_argument, Some("backend"));
+        let inside = PathBuf::from("/usr/local/bin/landfall");
+        assert_eq!(of("ghcr.io/x/landfall:dev").unwrap().installed, Some(("/bin/landfall".into(), inside)));
+        assert_eq!(of("landfall").unwrap().entry, ["/usr/local/bin/landfall"]);
+        assert_eq!(of("landfall-testbed/host").unwrap().entry, ["/bin/sh"]);
+        assert_eq!(of("landfall-testbed/backend").unwrap().entry, ["/usr/local/bin/testbed", "backend"]);
         assert!(of("nginx").unwrap_err().to_string().contains("landfall-testbed/backend"));
         let unbuilt = Programs { landfall: None, ..programs.clone() };
         assert!(unbuilt.of_image("landfall").unwrap_err().to_string().contains("cargo build -p landfall"));
+    }
+    #[test]
+    fn an_unpacked_image_brings_its_own_root_and_entry_point() {
+        let bundle = tempfile::tempdir().unwrap();
+        let programs = Programs {
+            control_plane: "/cp".into(),
+            testbed: "/bin/testbed".into(),
+            landfall: Some("/bin/landfall".into()),
+            image: Some(bundle.path().to_owned()),
+        };
+        let refused = programs.of_image("landfall").unwrap_err().to_string();
+        assert!(refused.contains("umoci unpack"), "{refused}");
+        let config = |args| format!(r#"{{"process": {{"args": {args}, "user": {{"uid": 1, "gid": 2}}}}}}"#);
+        std::fs::write(bundle.path().join("config.json"), config(r#"["/x", "-y"]"#)).unwrap();
+        let image = programs.of_image("registry.test:5000/landfall:1").unwrap();
+        let entry = vec!["/x".to_owned(), "-y".to_owned()];
+        let root = bundle.path().join("rootfs");
+        assert_eq!(image, Image { root, entry, installed: None, user: Some((1, 2)) });
+        assert_eq!(programs.of_image("landfall-testbed/backend").unwrap().root, Path::new("/"));
+        std::fs::write(bundle.path().join("config.json"), config("[]")).unwrap();
+        assert!(programs.of_image("landfall").unwrap_err().to_string().contains("no entry point"));
     }
 }

@@ -198,39 +198,40 @@ impl Sandbox {
             texts.into_iter().flatten().map(|text| expand(text, &environment)).collect::<Vec<_>>()
         };
         let image = settings.programs.of_image(container.image.as_deref().unwrap_or_default())?;
-        let program = image.entry().display().to_string();
         let argv = match (command, container.command.as_ref().filter(|command| !command.is_empty())) {
             (Some(command), _) => command.to_vec(),
             (None, Some(entry)) => {
                 let mut argv = expanded(Some(entry));
                 // Wherever the real image has its program, here it is where the bed puts it.
-                if PathBuf::from(&argv[0]).file_name() == image.program.file_name() {
-                    argv[0] = program;
+                if let Some((_, inside)) = &image.installed
+                    && PathBuf::from(&argv[0]).file_name() == inside.file_name()
+                {
+                    argv[0] = inside.display().to_string();
                 }
                 argv.extend(expanded(container.args.as_ref()));
                 argv
             }
-            (None, None) => {
-                let first = image.first_argument.map(str::to_owned);
-                std::iter::once(program).chain(first).chain(expanded(container.args.as_ref())).collect()
-            }
+            (None, None) => image.entry.into_iter().chain(expanded(container.args.as_ref())).collect(),
         };
         let security = container.security_context.as_ref();
         let of_pod = self.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
         let user = security.and_then(|own| own.run_as_user).or(of_pod.and_then(|pod| pod.run_as_user));
         let group = security.and_then(|own| own.run_as_group).or(of_pod.and_then(|pod| pod.run_as_group));
         let mut mounts = self.mounts(container)?;
-        if let Some(target) = image.installed {
-            mounts.insert(0, Mount { source: image.program, target, read_only: true });
+        if let Some((source, target)) = image.installed {
+            mounts.insert(0, Mount { source, target, read_only: true });
         }
+        let user = user.map(u32::try_from).transpose().context("runAsUser")?;
+        let group = group.map(u32::try_from).transpose().context("runAsGroup")?;
         Ok(Launch {
             argv,
             environment,
             working_directory: container.working_dir.as_deref().unwrap_or("/").into(),
+            root: image.root,
             mounts,
             scratch: self.directory.join("scratch"),
-            user: user.map(u32::try_from).transpose().context("runAsUser")?,
-            group: group.map(u32::try_from).transpose().context("runAsGroup")?,
+            user: user.or(image.user.map(|(user, _)| user)),
+            group: group.or(image.user.map(|(_, group)| group)),
             capabilities: capabilities::bounding_set(security)?,
             read_only_root: security.and_then(|own| own.read_only_root_filesystem).unwrap_or(false),
             no_new_privileges: security.and_then(|own| own.allow_privilege_escalation) == Some(false),

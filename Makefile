@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench fuzz control-plane metallb packages deny
+.PHONY: help build image demo test lint bench fuzz control-plane metallb packages deny
 
 # Tests that need root run under sudo where we are not root; cargo itself never does.
 ifneq ($(shell id -u),0)
@@ -24,6 +24,10 @@ help: ## show this list
 build: ## build the binary for release: target/release/landfall
 	$(release) -p landfall
 
+image: build packages ## make a container image of it, an OCI layout: target/image/oci
+	deploy/image/packages "$$(dpkg --print-architecture)" $(BUILT)/image/packages
+	deploy/image/build $(BUILT)/release/landfall $(BUILT)/image/packages $(BUILT)/image/oci
+
 demo: packages ## a LAN on this machine: an address, an owner, its death, what a client saw
 	$(release) --quiet -p landfall
 	$(SUDO) $(BUILT)/release/landfall demo
@@ -38,8 +42,7 @@ lint: deny ## format, clippy, structure of the workspace, generated files, licen
 	cargo deny --log-level error check bans licenses sources
 	test -z "$$(gofmt -l tests/testbed/control-plane tests/interop)"
 
-bench: packages control-plane ## figures, side by side in one run: docs/performance.md
-	$(release) -p landfall
+bench: image control-plane ## figures, side by side in one run: docs/performance.md
 	$(release) -p landfall-testbed -p landfall-bench
 	$(SUDO) $(BUILT)/release/landfall-bench --docs docs
 

@@ -57,14 +57,6 @@ impl Figures {
         self.series.push(Series { name: what.to_owned(), unit, samples });
     }
 
-    /// The size of the release binary.
-    pub(crate) fn binary_size(&mut self) -> anyhow::Result<()> {
-        let program = crate::process::landfall()?;
-        let size = program.metadata().with_context(|| format!("{} is missing", program.display()))?.len();
-        self.add("binary, stripped", size as f64 / 1e6, "MB", Some(25.0));
-        Ok(())
-    }
-
     /// The table for people.
     pub(crate) fn table(&self) -> String {
         let mut text = String::from("| What | Measured | Target |\n| --- | ---: | ---: |\n");

@@ -11,6 +11,7 @@ mod failover;
 mod figures;
 mod plot;
 mod process;
+mod size;
 
 use std::path::PathBuf;
 
@@ -57,7 +58,7 @@ impl Part {
 fn main() -> anyhow::Result<()> {
     let Args { only, services, kills, docs } = Args::parse();
     let mut figures = Figures::default();
-    figures.binary_size()?;
+    size::measure(&mut figures)?;
     if only.contains(&Part::Allocation) {
         allocation::measure(&mut figures)?;
     }

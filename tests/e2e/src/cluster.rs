@@ -15,6 +15,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use landfall_lan::{Host, MacAddress};
 use landfall_testbed::TestBed;
+use landfall_testbed::programs::Programs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -23,6 +24,7 @@ use tokio::runtime::Runtime;
 use crate::audit::Audit;
 use crate::history::{self, History};
 use crate::manifests::{self, NAMESPACE, SHOP};
+use crate::processes;
 use crate::wait::until;
 
 /// How long a roll-out may take. A busy machine with two cores needs a quarter of it.
@@ -56,10 +58,19 @@ impl Cluster {
     /// # Errors
     /// Without root, or when something does not come up.
     pub fn start() -> Result<Self> {
+        Self::start_with(Programs::find()?)
+    }
+
+    /// The same, with other programs than those that were built last.
+    ///
+    /// # Errors
+    /// Without root, or when something does not come up.
+    pub fn start_with(programs: Programs) -> Result<Self> {
         let begun = Instant::now();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let audit = Audit::prepare()?;
-        let mut builder = TestBed::builder().name(landfall_lan::Lan::unique_name("e2e")).nodes(3).clients(2);
+        let name = landfall_lan::Lan::unique_name("e2e");
+        let mut builder = TestBed::builder().name(name).programs(programs).nodes(3).clients(2);
         for flag in audit.flags() {
             builder = builder.api_flag(flag);
         }
@@ -267,9 +278,7 @@ impl Cluster {
     /// # Errors
     /// When it has none, or the kernel refuses.
     pub fn signal_pod(&self, pod: &str, signal: Signal) -> Result<()> {
-        let processes = processes_of(pod);
-        ensure!(!processes.is_empty(), "no process of the Pod {pod} runs");
-        for pid in processes {
+        for pid in processes::of_pod(pod)? {
             kill(Pid::from_raw(pid), signal).with_context(|| format!("send {signal} to {pid} of {pod}"))?;
         }
         Ok(())
@@ -419,19 +428,6 @@ fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
-}
-
-/// The processes whose environment says that they belong to this Pod, as the kubelet's contract has it: `HOSTNAME` is the
-/// Pod's name. A process that is about to end has no environment any more and is not among them.
-fn processes_of(pod: &str) -> Vec<i32> {
-    let wanted = format!("HOSTNAME={pod}");
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
-    })
-    .collect()
 }
 
 fn tail(text: &str, count: usize) -> String {

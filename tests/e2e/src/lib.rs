@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod frames;
 pub mod history;
 pub mod manifests;
+pub mod processes;
 pub mod requests;
 pub mod sections;
 pub mod wait;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,6 +25,8 @@ pub struct Call {
     pub pod: String,
     /// `get`, `patch` and so on.
     pub verb: String,
+    /// The API group, empty for the core.
+    pub group: String,
     /// `services/status` or such.
     pub resource: String,
     /// Namespace and name of the object; of a list only the namespace.
@@ -123,6 +125,83 @@ impl Call {
     }
 }
 
+/// One verb that a role grants to a service account of Landfall.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    /// The service account.
+    pub account: String,
+    /// The API group, empty for the core.
+    pub group: String,
+    /// `services/status` or such.
+    pub resource: String,
+    /// `get`, `patch` and so on.
+    pub verb: String,
+    /// The only object that it is granted for, if there is one.
+    pub name: Option<String>,
+    /// It is granted everywhere, not only in Landfall's namespace.
+    pub everywhere: bool,
+}
+
+impl Grant {
+    /// What a list of roles grants; the label `component` of a role names the service account.
+    ///
+    /// # Errors
+    /// When a role does not look like one of ours, or grants something with a wildcard.
+    pub fn of_roles(roles: &Value) -> Result<BTreeSet<Self>> {
+        let texts = |value: &Value| -> Vec<String> {
+            value
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|text| text.as_str().map(str::to_owned))
+                .collect()
+        };
+        let mut grants = BTreeSet::new();
+        for role in roles["items"].as_array().context("a list of roles")? {
+            let component =
+                role["metadata"]["labels"]["component"].as_str().context("a role with a component")?;
+            let account = format!("system:serviceaccount:{NAMESPACE}:landfall-{component}");
+            for rule in role["rules"].as_array().into_iter().flatten() {
+                let names = texts(&rule["resourceNames"]);
+                let names = if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
+                for group in texts(&rule["apiGroups"]) {
+                    for resource in texts(&rule["resources"]) {
+                        for verb in texts(&rule["verbs"]) {
+                            for name in &names {
+                                let wide = [&group, &resource, &verb].into_iter().any(|text| text == "*");
+                                ensure!(!wide, "{account} is granted {group} {resource} {verb}: a wildcard");
+                                grants.insert(Self {
+                                    account: account.clone(),
+                                    group: group.clone(),
+                                    resource: resource.clone(),
+                                    verb: verb.clone(),
+                                    name: name.clone(),
+                                    everywhere: role["kind"] == "ClusterRole",
+                                });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(grants)
+    }
+
+    /// Whether a call needed it: the call succeeded, and what it did is what is granted, no less.
+    #[must_use]
+    pub fn is_used_by(&self, call: &Call) -> bool {
+        // An apply of an object that is not there needs the right to create it too.
+        let created = call.verb == "patch" && call.code == 201 && self.verb == "create";
+        let (namespace, name) = call.object.split_once('/').unwrap_or((&call.object, ""));
+        call.code < 300
+            && call.account == self.account
+            && (&call.group, &call.resource) == (&self.group, &self.resource)
+            && (call.verb == self.verb || created)
+            && self.name.as_deref().is_none_or(|only| only == name)
+            && self.everywhere == (namespace != NAMESPACE)
+    }
+}
+
 fn call(event: &Value) -> Call {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let join =
@@ -131,6 +210,7 @@ fn call(event: &Value) -> Call {
         account: text("/user/username"),
         pod: text("/user/extra/authentication.kubernetes.io~1pod-name/0"),
         verb: text("/verb"),
+        group: text("/objectRef/apiGroup"),
         resource: join([text("/objectRef/resource"), text("/objectRef/subresource")]),
         object: join([text("/objectRef/namespace"), text("/objectRef/name")]),
         code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
@@ -159,6 +239,42 @@ mod tests {
             (seen.resource.as_str(), seen.object.as_str(), seen.code),
             ("services/status", "shop/web", 200)
         );
+    }
+
+    #[test]
+    fn a_grant_is_used_by_what_needs_no_less() {
+        let roles = json!({"items": [{
+            "kind": "Role", "metadata": {"labels": {"component": "controller"}},
+            "rules": [
+                {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["a"], "verbs": ["get"]},
+                {"apiGroups": ["metallb.io"], "resources": ["servicel2statuses"], "verbs": ["create"]},
+            ],
+        }]});
+        let grants: Vec<Grant> = Grant::of_roles(&roles).expect("roles").into_iter().collect();
+        let [lease, status] = &grants[..] else { panic!("{grants:?}") };
+        let call = |group: &str, resource: &str, verb: &str, object: &str, code: u64| Call {
+            account: "system:serviceaccount:landfall-system:landfall-controller".to_owned(),
+            pod: String::new(),
+            verb: verb.to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            object: object.to_owned(),
+            code,
+            allowed: true,
+            received: String::new(),
+        };
+        let leases =
+            |verb: &str, object: &str, code: u64| call("coordination.k8s.io", "leases", verb, object, code);
+        assert!(lease.is_used_by(&leases("get", "landfall-system/a", 200)));
+        assert!(!lease.is_used_by(&leases("get", "landfall-system/a", 404)), "it failed");
+        assert!(!lease.is_used_by(&leases("get", "landfall-system/b", 200)), "another one");
+        assert!(!lease.is_used_by(&leases("get", "shop/a", 200)), "elsewhere");
+        assert!(!lease.is_used_by(&leases("list", "landfall-system/a", 200)), "another verb");
+        let apply = |code| call("metallb.io", "servicel2statuses", "patch", "landfall-system/l2-1", code);
+        assert!(status.is_used_by(&apply(201)) && !status.is_used_by(&apply(200)));
+        let wide = json!({"items": [{"kind": "Role", "metadata": {"labels": {"component": "speaker"}},
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]}]}]});
+        assert!(Grant::of_roles(&wide).expect_err("a wildcard").to_string().contains("wildcard"));
     }
 
     #[test]

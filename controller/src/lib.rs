@@ -13,7 +13,7 @@ mod driver;
 mod metrics;
 mod outbox;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use landfall_kubernetes::{
     client::Connection,
@@ -28,9 +28,6 @@ use prometheus::Registry;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{driver::Driver, metrics::Metrics};
-
-/// Name of the leader's Lease.
-const LEASE: &str = "landfall-controller";
 
 /// What a controller needs to know.
 #[derive(Clone, Debug)]
@@ -109,7 +106,7 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
             let identity = lease::identity(&pod_name).map_err(Error::Entropy)?;
             let options = LeaseOptions {
                 namespace: namespace.clone(),
-                name: LEASE.to_owned(),
+                name: names::lease::NAME.to_owned(),
                 identity,
                 timing: Timing::default(),
             };
@@ -120,7 +117,7 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
                 manager: names::manager::CONTROLLER,
                 component: names::event::CONTROLLER,
                 instance: pod_name,
-                owner: None,
+                owner: Arc::default(),
             };
             let store = Store::Api(Writer::new(client.clone(), writer));
             gate.set(true);

@@ -70,6 +70,12 @@ pub mod manager {
     pub const SPEAKER: &str = "landfall-speaker";
 }
 
+/// The Lease by which the controllers agree on one that writes.
+pub mod lease {
+    /// Its name, in the namespace of the installation.
+    pub const NAME: &str = "landfall-controller";
+}
+
 /// The Secret with the key of the speakers' heartbeats.
 pub mod secret {
     /// Its default name.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -79,7 +79,7 @@ fn store(client: &Client) -> Store {
         manager: names::manager::CONTROLLER,
         component: names::event::CONTROLLER,
         instance: "test".to_owned(),
-        owner: None,
+        owner: Arc::default(),
     };
     Store::Api(Writer::new(client.clone(), identity))
 }

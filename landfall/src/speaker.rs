@@ -1,4 +1,5 @@
 mod identity;
+mod place;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,15 +10,11 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 use landfall_engine::{cluster, forwarding::TableName, links::NamePattern, membership::Timing};
-use landfall_kubernetes::{
-    names,
-    source::{self, Directory, Interests, Source},
-    write::{FileWriter, OwnerPod, Store, Writer, WriterIdentity},
-};
+use landfall_kubernetes::write::describe;
 use landfall_probes::Addresses;
-use landfall_speaker::{Settings, nftables::Nftables};
+use landfall_speaker::{Settings, memory::Memory, nftables::Nftables};
 
-use self::identity::{Identity, identity};
+use self::place::Member;
 use crate::{
     connection::ConnectionArgs,
     controller::{own_namespace, socket},
@@ -77,6 +74,10 @@ pub(crate) struct SpeakerArgs {
     )]
     ml_secret_key_path: PathBuf,
 
+    /// Directory for what this node remembers, so that it serves again when it starts while the API server is away
+    #[arg(long, env = "LANDFALL_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
     /// Let nodes own addresses although they carry the label node.kubernetes.io/exclude-from-external-load-balancers
     #[arg(long, env = "LANDFALL_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
@@ -119,6 +120,7 @@ impl SpeakerArgs {
             ml_bindport,
             ml_labels,
             ml_secret_key_path,
+            state_dir,
             ignore_exclude_lb,
             nft_table,
             health_address,
@@ -136,10 +138,12 @@ impl SpeakerArgs {
                 pod: pod_name.as_deref(),
                 labels: &ml_labels,
             };
+            let memory = state_dir.as_deref().and_then(open_memory);
+            let boot = landfall_speaker::boot(memory.as_ref());
             let place = match &files {
                 Some(directory) => member.in_files(directory)?,
                 None => tokio::select! {
-                    place = member.in_cluster(connection) => place?,
+                    place = member.in_cluster(connection, memory) => place?,
                     () = shutdown.cancelled() => return Ok(()),
                 },
             };
@@ -155,6 +159,7 @@ impl SpeakerArgs {
                 membership: SocketAddr::new(address, ml_bindport),
                 timing: Timing::default(),
                 secret: ml_secret_key_path,
+                boot,
                 cluster_id: place.cluster_id,
                 exclude: NamePattern::defaults(),
                 nftables: Nftables::new("nft", nft_table),
@@ -164,53 +169,21 @@ impl SpeakerArgs {
                     metrics: socket(metrics_address.unwrap_or(address), port),
                 },
             };
-            Ok(landfall_speaker::run(settings, place.source, place.store, shutdown).await?)
+            tokio::select! {
+                ended = landfall_speaker::run(settings, place.source, place.store, shutdown) => Ok(ended?),
+                mistaken = place.mistaken => Err(mistaken),
+            }
         })?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Which speaker this is.
-struct Member<'a> {
-    node: &'a str,
-    namespace: &'a str,
-    pod: Option<&'a str>,
-    labels: &'a str,
-}
-
-/// Where a speaker reads and writes, and what it learned there about itself.
-struct Place {
-    source: Source,
-    store: Store,
-    cluster_id: String,
-    address: Option<IpAddr>,
-}
-
-impl Member<'_> {
-    /// A speaker without a cluster. All that share the directory are of one cluster.
-    fn in_files(&self, directory: &Path) -> anyhow::Result<Place> {
-        let directory = Directory::new(directory);
-        let store = Store::Files(FileWriter::new(&directory.statuses));
-        let source = source::files(directory).context("the manifests cannot be read")?;
-        Ok(Place { source, store, cluster_id: "files".to_owned(), address: None })
-    }
-
-    /// A speaker of a cluster. Waits for the API server, which alone knows the cluster's identity.
-    async fn in_cluster(&self, connection: ConnectionArgs) -> anyhow::Result<Place> {
-        let client = connection.connect().await?.client;
-        let Identity { cluster_id, pod } = identity(&client, self.namespace, self.pod).await;
-        let writer = WriterIdentity {
-            namespace: self.namespace.to_owned(),
-            manager: names::manager::SPEAKER,
-            component: names::event::SPEAKER,
-            instance: self.pod.unwrap_or(self.node).to_owned(),
-            owner: pod.as_ref().map(|pod| OwnerPod { name: pod.name.clone(), uid: pod.uid.clone() }),
-        };
-        Ok(Place {
-            source: source::watch(client.clone(), &Interests::speaker(self.namespace, self.labels)),
-            store: Store::Api(Writer::new(client, writer)),
-            cluster_id,
-            address: pod.and_then(|pod| pod.address),
+/// The memory in `directory`. One that cannot be used is said so; a speaker works without.
+pub(crate) fn open_memory(directory: &Path) -> Option<Memory> {
+    Memory::open(directory)
+        .inspect_err(|error| {
+            let error = describe(error);
+            tracing::warn!(op = "remember", error, "this node remembers nothing");
         })
-    }
+        .ok()
 }

@@ -23,6 +23,7 @@ use crate::{
     controller::socket,
     logging::{self, LogLevel},
     run,
+    speaker::open_memory,
 };
 
 /// `landfall standalone`.
@@ -192,12 +193,14 @@ impl StandaloneArgs {
                     .and_then(|next| socket(health_address, next)),
             },
         };
+        let memory = open_memory(&state_dir);
         let speaker = landfall_speaker::Settings {
             node: node.into(),
             cluster: cluster::Settings { class: class.map(Into::into), ignore_exclude_lb: false },
             membership: SocketAddr::new(bind_address, bind_port),
             timing: Timing::default(),
             secret: key_file,
+            boot: landfall_speaker::boot(memory.as_ref()),
             cluster_id: installation,
             exclude: NamePattern::defaults(),
             nftables: Nftables::new("nft", nft_table),

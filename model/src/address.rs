@@ -5,9 +5,10 @@ use std::{
 };
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// An IP address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -45,7 +46,8 @@ impl fmt::Display for Family {
 ///
 /// It is written as in `IPAddressPool.spec.addresses`: a CIDR prefix (host bits are dropped) or
 /// `first-last`. A bare address is refused, as MetalLB refuses it: write `192.0.2.7/32`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "(IpAddr, IpAddr)", try_from = "(IpAddr, IpAddr)")]
 pub struct AddressRange {
     first: IpAddr,
     last: IpAddr,
@@ -125,6 +127,20 @@ impl AddressRange {
     #[must_use]
     pub fn offset(&self, address: IpAddr) -> Option<u128> {
         self.contains(address).then(|| bits(address) - bits(self.first))
+    }
+}
+
+impl From<AddressRange> for (IpAddr, IpAddr) {
+    fn from(range: AddressRange) -> Self {
+        (range.first, range.last)
+    }
+}
+
+impl TryFrom<(IpAddr, IpAddr)> for AddressRange {
+    type Error = RangeError;
+
+    fn try_from((first, last): (IpAddr, IpAddr)) -> Result<Self, RangeError> {
+        Self::new(first, last)
     }
 }
 

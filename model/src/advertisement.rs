@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Labels, Pool, Selector};
 
 /// An `L2Advertisement` whose every field has been parsed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct L2Advertisement {
     /// `metadata.name`.
     pub name: Box<str>,
@@ -22,7 +24,7 @@ pub struct L2Advertisement {
 }
 
 /// One entry of `preferredNodeSelectors`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodePreference {
     /// 1 to 100; the weights of all that match a node are added up.
     pub weight: u32,

@@ -1,9 +1,11 @@
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Protocol, ServiceKey};
 
 /// What Landfall reads of one EndpointSlice (`discovery.k8s.io/v1`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EndpointSlice {
     /// The Service it belongs to, by its label `kubernetes.io/service-name`.
     pub service: ServiceKey,
@@ -14,7 +16,7 @@ pub struct EndpointSlice {
 }
 
 /// One entry of a slice's `ports`. It belongs to the Service port of the same name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EndpointPort {
     /// `name`, empty for a single unnamed port.
     pub name: Box<str>,
@@ -25,7 +27,7 @@ pub struct EndpointPort {
 }
 
 /// One endpoint of a slice.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The first of `addresses`; the others are without meaning since Kubernetes 1.30.
     pub address: IpAddr,

@@ -3,7 +3,7 @@
 //! `landfall-kubernetes`.
 //!
 //! Values are parsed once, at the edge. What a type of this crate holds is already valid, so the crates above
-//! need not check it again.
+//! need not check it again. They can be written with `serde`, for a node's memory; that form is not an interface.
 
 mod address;
 mod advertisement;

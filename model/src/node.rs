@@ -1,12 +1,14 @@
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Labels;
 
 /// The label that takes a node out of load balancing, whatever its value.
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// What Landfall reads of one Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeView {
     /// `metadata.name`.
     pub name: Box<str>,

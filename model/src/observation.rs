@@ -1,13 +1,16 @@
 use std::{fmt, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{EndpointSlice, L2Advertisement, Labels, NodeView, Pool, ServiceKey, ServiceView};
 
 /// One fact about the cluster, as the watches of `landfall-kubernetes` report it. `None` means deleted.
 ///
-/// The source sends the first list of every kind it was asked for, then [`Observation::Synced`] once, then
-/// changes. After a broken watch it sends only what differs, deletions included. An object that does not parse
-/// is sent as [`Observation::Invalid`], and its last valid version stays in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The source sends the first list of every kind it was asked for, then [`Observation::Synced`], then changes. (One that
+/// began with what a node remembers sends it once more when the real lists are complete.) After a broken
+/// watch it sends only what differs, deletions included. An object that does not parse is sent as
+/// [`Observation::Invalid`], and its last valid version stays in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Observation {
     /// A Service that is of type LoadBalancer or carries what a load balancer left on it. Once sent, all its later
     /// versions are, whatever their type, so that a change of type is seen.
@@ -25,13 +28,69 @@ pub enum Observation {
     /// A speaker, by the name of its Pod.
     Speaker(Box<str>, Option<SpeakerView>),
     /// An object that could not be parsed; `None` once it can be, or is gone.
+    #[serde(skip)]
     Invalid(ObjectName, Option<Box<Invalid>>),
     /// The first list of every kind is complete: decisions may begin.
     Synced,
 }
 
+impl Observation {
+    /// The object that it is about; none for [`Observation::Synced`].
+    #[must_use]
+    pub fn object(&self) -> Option<ObjectName> {
+        let namespaced = |kind, key: &ServiceKey| ObjectName {
+            kind,
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+        };
+        let global = |kind, name: &str| ObjectName { kind, namespace: Box::default(), name: name.into() };
+        Some(match self {
+            Self::Service(key, _) => namespaced("Service", key),
+            Self::Pool(name, _) => global("IPAddressPool", name),
+            Self::L2Advertisement(name, _) => global("L2Advertisement", name),
+            Self::Node(name, _) => global("Node", name),
+            Self::EndpointSlice(key, _) => namespaced("EndpointSlice", key),
+            Self::Namespace(name, _) => global("Namespace", name),
+            Self::Speaker(name, _) => global("Pod", name),
+            Self::Invalid(object, _) => object.clone(),
+            Self::Synced => return None,
+        })
+    }
+
+    /// The observation that the object is gone.
+    #[must_use]
+    pub fn gone(self) -> Self {
+        match self {
+            Self::Service(key, _) => Self::Service(key, None),
+            Self::Pool(name, _) => Self::Pool(name, None),
+            Self::L2Advertisement(name, _) => Self::L2Advertisement(name, None),
+            Self::Node(name, _) => Self::Node(name, None),
+            Self::EndpointSlice(key, _) => Self::EndpointSlice(key, None),
+            Self::Namespace(name, _) => Self::Namespace(name, None),
+            Self::Speaker(name, _) => Self::Speaker(name, None),
+            Self::Invalid(object, _) => Self::Invalid(object, None),
+            Self::Synced => Self::Synced,
+        }
+    }
+
+    /// Whether it says that an object is gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Service(_, view) => view.is_none(),
+            Self::Pool(_, pool) => pool.is_none(),
+            Self::L2Advertisement(_, advertisement) => advertisement.is_none(),
+            Self::Node(_, node) => node.is_none(),
+            Self::EndpointSlice(_, slice) => slice.is_none(),
+            Self::Namespace(_, labels) => labels.is_none(),
+            Self::Speaker(_, speaker) => speaker.is_none(),
+            Self::Invalid(_, _) | Self::Synced => false,
+        }
+    }
+}
+
 /// One speaker of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SpeakerView {
     /// The node it runs on.
     pub node: Box<str>,

@@ -1,9 +1,11 @@
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{AddressRange, Labels, Reason, Selector};
 
 /// An `IPAddressPool` whose every field has been parsed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pool {
     /// `metadata.name`.
     pub name: Box<str>,
@@ -20,7 +22,7 @@ pub struct Pool {
 }
 
 /// `IPAddressPool.spec.serviceAllocation`: pins a pool to some Services.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServiceAllocation {
     /// `priority`: lower positive numbers first, 0 after all of them.
     pub priority: i32,

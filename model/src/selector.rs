@@ -1,18 +1,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 /// The labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
 /// A Kubernetes label selector. The empty selector matches everything.
 ///
 /// See the `LabelSelector` type of `meta/v1`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Selector {
     requirements: BTreeSet<Requirement>,
 }
 
 /// One condition of a [`Selector`]; all of them must hold.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Requirement {
     /// The label's key.
     pub key: String,
@@ -21,7 +23,7 @@ pub struct Requirement {
 }
 
 /// What a [`Requirement`] asks of a label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Operator {
     /// The label is there and has one of these values.
     In(BTreeSet<String>),

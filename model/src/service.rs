@@ -1,9 +1,11 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Family, Labels, Reason};
 
 /// The name of a Service, ordered by namespace, then name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceKey {
     /// `metadata.namespace`.
     pub namespace: Box<str>,
@@ -26,7 +28,7 @@ impl fmt::Display for ServiceKey {
 }
 
 /// What Landfall reads of one Service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ServiceView {
     /// Namespace and name.
     pub key: ServiceKey,
@@ -80,7 +82,7 @@ impl ServiceView {
 
 /// What a Service asks for beside its spec. Where both prefixes are present, `metallb.io/` wins over
 /// `metallb.universe.tf/`, even with an empty value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Requests {
     /// `address-pool`: allocate from this pool only.
     pub pool: Option<Box<str>>,
@@ -101,7 +103,7 @@ pub struct Requests {
 }
 
 /// How the targets of a Service are asked whether they are well. Standalone only: in a cluster the kubelet asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum HealthCheck {
     /// `tcp`: a connection can be opened.
     #[default]
@@ -128,7 +130,7 @@ impl HealthCheck {
 }
 
 /// How packets for a Service's address are brought to its endpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Forwarding {
     /// The owner's own kube-proxy takes them (`ipMode: VIP`).
     #[default]
@@ -164,7 +166,7 @@ impl Forwarding {
 }
 
 /// `spec.ipFamilyPolicy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FamilyPolicy {
     /// One family.
     #[default]
@@ -176,7 +178,7 @@ pub enum FamilyPolicy {
 }
 
 /// `spec.externalTrafficPolicy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TrafficPolicy {
     /// Any endpoint of the cluster.
     #[default]
@@ -186,7 +188,7 @@ pub enum TrafficPolicy {
 }
 
 /// A transport protocol of a Service port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -209,11 +211,11 @@ impl Protocol {
 }
 
 /// A port that kube-proxy opens on every node for a Service port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodePort(pub u16);
 
 /// One entry of `spec.ports`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PortSpec {
     /// `name`, empty for a single unnamed port.
     pub name: Box<str>,
@@ -226,7 +228,7 @@ pub struct PortSpec {
 }
 
 /// One entry of `status.loadBalancer.ingress`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ingress {
     /// An entry with a parseable `ip`.
     Address {
@@ -240,7 +242,7 @@ pub enum Ingress {
 }
 
 /// `status.loadBalancer.ingress[].ipMode` (KEP-1860).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IpMode {
     /// Packets arrive with the address as destination; kube-proxy handles them on every node.
     #[default]
@@ -261,7 +263,7 @@ impl IpMode {
 }
 
 /// One of our own conditions on a Service. The time of its last transition is the writer's business.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Condition {
     /// `type`, such as `landfall.dev/Allocated`.
     pub kind: Box<str>,

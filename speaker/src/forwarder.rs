@@ -1,4 +1,5 @@
 use landfall_engine::forwarding::{ForwardingTable, Ruleset};
+use landfall_kubernetes::write::describe;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::nftables::{Applied, Nftables};
@@ -30,15 +31,4 @@ pub(crate) async fn forward(
             return;
         }
     }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 mod driver;
 mod forwarder;
 pub mod health;
+pub mod memory;
 mod metrics;
 pub mod netlink;
 pub mod nftables;
@@ -16,7 +17,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant as Clock},
 };
 
 use landfall_engine::{
@@ -25,7 +26,11 @@ use landfall_engine::{
     membership::{BootId, Timing},
     speaker::{self, Speaker},
 };
-use landfall_kubernetes::{lease::Appointment, source::Source, write::Store};
+use landfall_kubernetes::{
+    lease::Appointment,
+    source::Source,
+    write::{Store, describe},
+};
 use landfall_probes::{Addresses, BindError, Gate, Probes};
 use prometheus::Registry;
 use tokio::{sync::mpsc, time::sleep};
@@ -33,7 +38,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{
     driver::Driver,
-    forwarder::{describe, forward},
+    forwarder::forward,
+    memory::Memory,
     metrics::{Metrics, Read, Shared},
     netlink::{LinkError, Links},
     nftables::Nftables,
@@ -59,6 +65,8 @@ pub struct Settings {
     /// The file with the secret that all speakers share, or the directory with a file `secretkey`. It may appear later;
     /// without it the speaker hears no other.
     pub secret: PathBuf,
+    /// Rises with every start on this node, see [`memory::Memory::next_boot`] and [`boot`].
+    pub boot: u64,
     /// What tells this cluster from others with the same secret: the UID of the namespace `kube-system`.
     pub cluster_id: String,
     /// Interfaces that never announce.
@@ -111,6 +119,7 @@ pub async fn run(
         membership,
         timing,
         secret,
+        boot,
         cluster_id,
         exclude,
         nftables,
@@ -139,11 +148,11 @@ pub async fn run(
         tracing::warn!(op = "forward", node = %node, setting, "this node forwards no packets, so mode node-port reaches \
             nothing but itself; set net.ipv4.ip_forward=1");
     }
-    let (boot, seed) = entropy().map_err(Error::Entropy)?;
+    let (random, seed) = entropy().map_err(Error::Entropy)?;
     let machine = Shared::new(Speaker::new(speaker::Settings {
         node: node.clone(),
         cluster,
-        boot,
+        boot: BootId { seconds: boot, random },
         seed,
         timing,
         port: membership.port(),
@@ -165,7 +174,7 @@ pub async fn run(
         AbortOnDropHandle::new(tokio::spawn(secret.run(key_sender))),
         AbortOnDropHandle::new(tokio::spawn(forward(nftables, table_receiver, result_sender))),
     ];
-    let synced = Gate::new("first lists of the API server complete");
+    let synced = Gate::new("first lists of the API server complete, or remembered");
     let keyed = Gate::new("key shared with the other speakers");
     let stop_probes = CancellationToken::new();
     let probes = probes.serve(registry, vec![synced.clone(), keyed.clone()], stop_probes.clone());
@@ -227,7 +236,17 @@ async fn follow_links(mut links: Links, sender: mpsc::Sender<(IfIndex, Option<Li
     }
 }
 
-fn entropy() -> Result<(BootId, u64), getrandom::Error> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Ok((BootId { seconds, random: getrandom::u64()? }, getrandom::u64()?))
+/// The number of a start on this node: what its memory says, or the seconds since 1970 without one.
+#[must_use]
+pub fn boot(memory: Option<&Memory>) -> u64 {
+    let remembered = memory.map(Memory::next_boot).transpose().unwrap_or_else(|error| {
+        let error = describe(&error);
+        tracing::warn!(op = "remember", error, "this start cannot be remembered");
+        None
+    });
+    remembered.unwrap_or_else(memory::clock)
+}
+
+fn entropy() -> Result<(u64, u64), getrandom::Error> {
+    Ok((getrandom::u64()?, getrandom::u64()?))
 }

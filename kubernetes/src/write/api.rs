@@ -2,7 +2,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -42,8 +42,8 @@ pub struct WriterIdentity {
     pub component: &'static str,
     /// Name of this Pod or process, the reporting instance of events.
     pub instance: String,
-    /// The Pod that owns `ServiceL2Status` objects, so that they go when it goes.
-    pub owner: Option<OwnerPod>,
+    /// The Pod that owns `ServiceL2Status` objects, so that they go when it goes. May be set later.
+    pub owner: Arc<OnceLock<OwnerPod>>,
 }
 
 /// The Pod that a process runs in.

@@ -91,7 +91,8 @@ fn names_uid(status: &kube::core::Status) -> bool {
 }
 
 /// An error with its causes, on one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {

@@ -93,7 +93,7 @@ fn object(writer: &Writer, write: &L2StatusWrite, name: &str, announced_on: &str
         },
         "annotations": { annotation::ANNOUNCED_ON: announced_on },
     });
-    if let Some(owner) = &writer.identity.owner {
+    if let Some(owner) = writer.identity.owner.get() {
         metadata["ownerReferences"] = json!([
             { "apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid }
         ]);

@@ -14,8 +14,7 @@ use std::collections::BTreeSet;
 use landfall_model::{Assigned, ServiceKey, ServiceStatusWrite};
 
 pub use api::{OwnerPod, Writer, WriterIdentity};
-pub use error::WriteError;
-pub(crate) use error::describe;
+pub use error::{WriteError, describe};
 pub use files::FileWriter;
 
 use crate::api::IPAddressPoolStatus;

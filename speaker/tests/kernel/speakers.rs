@@ -130,6 +130,7 @@ fn run_speaker(node: &Host, manifests: &Path) -> Running {
             membership: (node.ipv4().unwrap(), 7946).into(),
             timing: Timing::default(),
             secret: directory.join("key"),
+            boot: landfall_speaker::boot(None),
             cluster_id: "test".to_owned(),
             exclude: NamePattern::defaults(),
             nftables: Nftables::default(),

@@ -1,16 +1,22 @@
 //! The node that answers dies: another one answers, quickly, every time, with and without the API server, and the one that
 //! comes back takes nothing.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
 use landfall_e2e::cluster::ANSWERED;
-use landfall_e2e::manifests::{SHOP, advertisement, list, pool, service};
+use landfall_e2e::manifests::{NAMESPACE, SHOP, advertisement, list, pool, service};
 use landfall_e2e::requests::{Traffic, first_answer, settled};
 use landfall_e2e::wait::{throughout, until};
 use landfall_e2e::{Asker, Cluster, Sections};
+use nix::sys::signal::Signal;
 use serde_json::json;
+
+/// From the death of all speakers to an answered request: they start again, wait for the API server, and meet.
+const RECALLED: Duration = Duration::from_secs(20);
 
 /// From the death of the owner to an answered request.
 const TAKE_OVER: Duration = Duration::from_secs(5);
@@ -29,6 +35,7 @@ fn addresses_survive_their_owners() {
     sections.run("the API server is paused: still answering, and fail-over works", without_api_server);
     sections.run("an owner that was cut off silently gives way when it is back", cut_off_owner);
     sections.run("a killed speaker process moves nothing for good", killed_speaker);
+    sections.run("all speakers start again without an API server and serve", all_speakers_start_alone);
     sections.run("the rights are enough", Cluster::ensure_rights);
     sections.finish();
 }
@@ -207,18 +214,66 @@ fn cut_off_owner(cluster: &Cluster) -> Result<()> {
     scene.endpoints_are_back()
 }
 
+/// No speaker has ever heard an API server, and none is there: they serve what they remember, and when it is back, what it
+/// says.
+fn all_speakers_start_alone(cluster: &Cluster) -> Result<()> {
+    let scene = Scene::set(cluster)?;
+    let speakers = speakers(cluster)?;
+    let plane = cluster.bed().control_plane();
+    cluster.wait_for(plane.pause_api())?;
+    let killed = Instant::now();
+    let played = (|| {
+        for pod in speakers.keys() {
+            cluster.signal_pod(pod, Signal::SIGKILL)?;
+        }
+        // Clients forget a neighbour only after a while, so ask for it again, as a client would that comes new.
+        until("an owner that nobody told anything", RECALLED, || {
+            for address in &scene.addresses {
+                let heard = scene.asker.heard_since(*address, killed);
+                let alone =
+                    heard.iter().any(|heard| heard.at.duration_since(killed) > Duration::from_secs(3));
+                ensure!(alone, "nobody answers for {address} {:.0?} after the kill", killed.elapsed());
+            }
+            Ok(())
+        })?;
+        scene.traffic.answered_after(Instant::now(), TAKE_OVER)?;
+        let owner = scene.owner()?;
+        eprintln!("   {owner} serves from memory {:.0?} after all speakers were killed", killed.elapsed());
+        // They hear each other too: one of them dies, another takes over.
+        let change = Instant::now();
+        scene.calm(change)?;
+        scene.ensure_single_owner(change)
+    })();
+    cluster.wait_for(plane.resume_api())?;
+    played?;
+    let owner = scene.owner()?;
+    cluster.rolled_out()?;
+    cluster.apply(&service("late", "web", json!({})))?;
+    let late = cluster.address("late")?;
+    settled(cluster.client(), SocketAddr::new(late, 80), ANSWERED)?;
+    let now = scene.owner()?;
+    ensure!(now == owner, "the API server is back, and {now} answers instead of {owner}");
+    let logs = cluster.landfall_logs()?;
+    let recalled = logs.values().filter(|log| log.contains("serves what it remembers")).count();
+    ensure!(recalled == speakers.len(), "{recalled} of {} speakers served from memory", speakers.len());
+    cluster.delete_services(&["late"])
+}
+
+/// The speakers' Pods with their nodes.
+fn speakers(cluster: &Cluster) -> Result<BTreeMap<String, String>> {
+    let pods = cluster.pods(NAMESPACE, "component=speaker")?;
+    let named = |pod: Pod| Some((pod.metadata.name?, pod.spec?.node_name?));
+    Ok(pods.into_iter().filter_map(named).collect())
+}
+
 /// The node lives on, so its address may stay or move, but the client is answered and no two nodes quarrel.
 fn killed_speaker(cluster: &Cluster) -> Result<()> {
     let scene = Scene::set(cluster)?;
     let owner = scene.owner()?;
-    let speakers = cluster.pods(landfall_e2e::manifests::NAMESPACE, "component=speaker")?;
-    let on_owner = |pod: &&k8s_openapi::api::core::v1::Pod| {
-        pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(owner.as_str())
-    };
-    let pod = speakers.iter().find(on_owner).context("the owner has a speaker")?;
-    let name = pod.metadata.name.as_deref().context("a name")?;
+    let speakers = speakers(cluster)?;
+    let (name, _) = speakers.iter().find(|(_, node)| **node == owner).context("the owner has a speaker")?;
     let killed = Instant::now();
-    cluster.signal_pod(name, nix::sys::signal::Signal::SIGKILL)?;
+    cluster.signal_pod(name, Signal::SIGKILL)?;
     let answered = scene.traffic.answered_after(Instant::now(), TAKE_OVER)?;
     until("the speaker to run again", Duration::from_secs(30), || {
         let out = cluster.kubectl([
@@ -226,7 +281,7 @@ fn killed_speaker(cluster: &Cluster) -> Result<()> {
             "pod",
             name,
             "-n",
-            landfall_e2e::manifests::NAMESPACE,
+            NAMESPACE,
             "-o",
             "jsonpath={.status.containerStatuses[0].restartCount}/{.status.containerStatuses[0].ready}",
         ])?;

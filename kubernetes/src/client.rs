@@ -8,8 +8,12 @@ use std::{
 use http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tower::util::MapResponseLayer;
+
+use crate::busy;
 
 /// Where the API server is and who is asking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +52,8 @@ pub async fn connect(options: &ConnectOptions) -> Result<Connection, ConnectErro
     config.headers.push((USER_AGENT, agent));
     let namespace = config.default_namespace.clone();
     let client =
-        Client::try_from(config).map_err(|error| ConnectError::Client { source: Box::new(error) })?;
+        ClientBuilder::try_from(config).map_err(|error| ConnectError::Client { source: Box::new(error) })?;
+    let client = client.with_layer(&MapResponseLayer::new(busy::told)).build();
     Ok(Connection { client, namespace })
 }
 

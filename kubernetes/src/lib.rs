@@ -3,6 +3,7 @@
 //! It decides nothing: what to write comes from the pure crates.
 
 pub mod api;
+mod busy;
 pub mod client;
 pub mod convert;
 pub mod lease;

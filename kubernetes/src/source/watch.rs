@@ -1,6 +1,6 @@
 //! Watches of the API server: one task per kind, none of which ever gives up.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kube::{
@@ -198,12 +198,26 @@ async fn report<K: Kind>(error: &watcher::Error, backoff: &mut Backoff, outlet: 
         tracing::warn!(kind, error = text, "the watch failed; what is known stays in force");
     }
     outlet.health.set_failing(kind, !expired(error));
-    tokio::time::sleep(backoff.next(random(), Instant::now())).await;
+    let pause = backoff.next(random(), Instant::now());
+    // As a busy server asks, with the jitter on top, since it asks everybody.
+    tokio::time::sleep(asked_to_wait(error).map_or(pause, |asked| asked + pause)).await;
 }
 
 /// The server has forgotten the version that the watch was at, which is normal after a pause.
 fn expired(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::WatchError(status) if status.code == 410)
+}
+
+fn asked_to_wait(error: &watcher::Error) -> Option<Duration> {
+    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+    | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+    | watcher::Error::WatchFailed(kube::Error::Api(status))
+    | watcher::Error::WatchError(status)) = error
+    else {
+        return None;
+    };
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)))
 }
 
 /// There is no such kind.

@@ -4,6 +4,7 @@
 
 pub mod api;
 mod busy;
+pub mod cleanup;
 pub mod client;
 pub mod convert;
 pub mod lease;

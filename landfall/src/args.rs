@@ -30,7 +30,7 @@ enum Command {
     Status(StatusArgs),
     /// Show the main job on this machine: real ARP and TCP, a node dies, another takes over (needs root)
     Demo(DemoArgs),
-    /// Remove the forwarding rules that a speaker left on this node
+    /// Remove what Landfall left on this node, or in the cluster
     Cleanup(CleanupArgs),
     /// Print the custom resource definitions as YAML
     Crds(CrdsArgs),
@@ -110,6 +110,7 @@ mod tests {
             &["status"],
             &["demo"],
             &["cleanup"],
+            &["cleanup", "cluster"],
             &["crds"],
         ] {
             let parsed = command(|_| false).try_get_matches_from([&["landfall"], line].concat());

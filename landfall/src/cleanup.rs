@@ -1,31 +1,60 @@
-use std::process::ExitCode;
+mod cluster;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, Subcommand};
 use landfall_engine::forwarding::TableName;
-use landfall_speaker::nftables::Nftables;
+use landfall_speaker::{memory::Memory, nftables::Nftables};
 
+use self::cluster::ClusterArgs;
 use crate::run;
 
 /// `landfall cleanup`.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct CleanupArgs {
+    #[command(subcommand)]
+    what: Option<What>,
+
     /// The nftables table that the speaker was told to use
     #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
     nft_table: TableName,
+
+    /// The directory that the speaker was told to use; what it remembered there is removed
+    #[arg(long, env = "LANDFALL_STATE_DIR", value_name = "DIR", default_value = "/var/lib/landfall")]
+    state_dir: PathBuf,
+
+    /// Wait for SIGTERM afterwards, as a container of a DaemonSet must
+    #[arg(long)]
+    stay: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// Take back what Landfall wrote to Services, and remove its Lease, Secret and reports
+    Cluster(ClusterArgs),
 }
 
 impl CleanupArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { nft_table } = self;
-        let said = format!("this node has no table {nft_table} any more");
-        run::command(async {
-            Nftables::new("nft", nft_table)
-                .cleanup()
-                .await
-                .context("the forwarding rules could not be removed")
+        let Self { what, nft_table, state_dir, stay } = self;
+        if let Some(What::Cluster(args)) = what {
+            return args.run();
+        }
+        let table = nft_table.to_string();
+        run::daemon(async |shutdown| {
+            let cleanup = Nftables::new("nft", nft_table);
+            cleanup.cleanup().await.context("the forwarding rules could not be removed")?;
+            Memory::remove(&state_dir).with_context(|| {
+                format!("what this node remembered in {} could not be removed", state_dir.display())
+            })?;
+            println!("this node has no table {table} any more, and remembers nothing");
+            if stay {
+                shutdown.cancelled().await;
+            }
+            Ok(())
         })?;
-        println!("{said}");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -32,19 +32,27 @@ fn text() -> String {
     let mut command = Args::command();
     command.build();
     for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
-        write_command(&mut text, command);
+        write_command(&mut text, "landfall", command);
     }
     text
 }
 
-fn write_command(text: &mut String, command: &Command) {
+/// A command and those below it.
+fn write_command(text: &mut String, above: &str, command: &Command) {
+    let name = format!("{above} {}", command.get_name());
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let _ = write!(text, "\n## landfall {}\n\n{about}.\n", command.get_name());
+    let _ = write!(text, "\n## {name}\n\n{about}.\n");
     let shown = |arg: &&Arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version");
     let arguments: Vec<&Arg> = command.get_arguments().filter(shown).collect();
-    if arguments.is_empty() {
-        return;
+    if !arguments.is_empty() {
+        write_arguments(text, &arguments);
     }
+    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        write_command(text, &name, command);
+    }
+}
+
+fn write_arguments(text: &mut String, arguments: &[&Arg]) {
     text.push_str("\n| Flag | Environment | Default | Meaning |\n| --- | --- | --- | --- |\n");
     for argument in arguments {
         let _ = writeln!(

@@ -307,6 +307,26 @@ impl Cluster {
         command.output().context("run landfall")
     }
 
+    /// Runs a line of the documentation in a shell, at the root of the repository, where `kubectl` and `landfall` are on the
+    /// path and have all rights; answers what it printed.
+    ///
+    /// # Errors
+    /// When it fails, with its words.
+    pub fn shell(&self, line: &str) -> Result<String> {
+        let landfall = self.landfall()?.parent().context("landfall lies in a folder")?;
+        let folders = [landfall.to_owned(), self.bed().programs().control_plane.clone()];
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&inherited)))?;
+        let mut command = Command::new("sh");
+        command.args(["-ec", line]).current_dir(repository()).env_clear().env("PATH", path);
+        // kubectl keeps a cache in it.
+        command.env("HOME", self.bed().logs());
+        let output = command.env("KUBECONFIG", self.bed().kubeconfig()).output().context("run sh")?;
+        let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        ensure!(output.status.success(), "{line}: {} {}", words(&output.stdout), words(&output.stderr));
+        Ok(words(&output.stdout))
+    }
+
     /// The log of a container, all of its starts.
     ///
     /// # Errors

@@ -203,7 +203,9 @@ fn removed(cluster: &Cluster) -> Result<()> {
         ensure!(!left.is_empty(), "no node has kept the rules");
         for node in cluster.bed().nodes() {
             let mut command = node.host().command(cluster.landfall()?);
-            let output = command.args(["cleanup", "--nft-table", "landfall-second"]).output()?;
+            let state = cluster.bed().logs().join("no-state").display().to_string();
+            let arguments = ["cleanup", "--nft-table", "landfall-second", "--state-dir", &state];
+            let output = command.args(arguments).output()?;
             ensure!(output.status.success(), "{output:?}");
         }
         let left = nodes_with_rules(cluster, &SECOND)?;

@@ -20,7 +20,7 @@ mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +54,11 @@ const WATCH_RETRY: Duration = Duration::from_millis(300);
 
 /// The machine's architecture, as Kubernetes spells it.
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+
+/// The disk of the node whose files are in `directory`, but for what is the kernel's.
+pub(crate) fn disk(directory: &Path) -> PathBuf {
+    directory.join("files")
+}
 
 /// What the agent of one node needs to know.
 #[derive(Debug)]

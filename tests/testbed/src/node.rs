@@ -92,6 +92,12 @@ impl Node {
         &self.pod_ranges
     }
 
+    /// Where a path of the node's disk, such as that of a `hostPath`, lies on this machine.
+    #[must_use]
+    pub fn disk(&self, path: &str) -> PathBuf {
+        crate::kubelet::disk(&self.directory).join(path.trim_start_matches('/'))
+    }
+
     /// Whether it is alive.
     pub async fn is_alive(&self) -> bool {
         self.running.lock().await.is_some()

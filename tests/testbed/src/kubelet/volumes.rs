@@ -200,7 +200,7 @@ fn node_path(context: &Context, path: &str) -> Result<PathBuf> {
     if kernel.iter().any(|prefix| path.starts_with(prefix)) {
         return Ok(path.to_owned());
     }
-    let mut own = context.settings.directory.join("files");
+    let mut own = super::disk(&context.settings.directory);
     for part in path.components() {
         match part {
             Component::Normal(name) => own.push(name),

@@ -1,0 +1,243 @@
+//! Takes back what Landfall wrote to a cluster and what would outlive its installation: addresses, conditions and the
+//! annotation on Services; its Lease, its Secret and its reports, which outlive it in a namespace that others share.
+//!
+//! Ours is what the field managers of [`crate::names::manager`] own; nothing else is touched.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Secret, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use landfall_model::ServiceKey;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    api::ServiceL2Status,
+    names::{lease, manager},
+    write::WriteError,
+};
+
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+
+/// Which installation is to leave nothing behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// Its namespace.
+    pub namespace: String,
+    /// The class of Services that it handles; `None`: those without one.
+    pub class: Option<String>,
+    /// The name of the speakers' Secret.
+    pub secret: String,
+}
+
+/// What is there of an installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Services with fields of ours.
+    pub services: Vec<ServiceKey>,
+    /// Whole objects that are ours.
+    pub objects: Vec<Object>,
+}
+
+/// An object that is ours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Object {
+    /// The controllers' Lease.
+    Lease(String),
+    /// The speakers' Secret.
+    Secret(String),
+    /// A report of a speaker.
+    Report(String),
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lease(name) => write!(f, "Lease {name}"),
+            Self::Secret(name) => write!(f, "Secret {name}"),
+            Self::Report(name) => write!(f, "ServiceL2Status {name}"),
+        }
+    }
+}
+
+/// Why nothing can be taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanupError {
+    /// What is taken back would be written again.
+    #[error(
+        "a controller still runs: {holder} holds the Lease {namespace}/{name}; remove the installation's Deployment first, and try again"
+    )]
+    Running {
+        /// The holder of the Lease.
+        holder: String,
+        /// The namespace of the Lease.
+        namespace: String,
+        /// Its name.
+        name: &'static str,
+    },
+    /// The API server does not do what was asked.
+    #[error(transparent)]
+    Api(#[from] WriteError),
+}
+
+impl From<kube::Error> for CleanupError {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(error.into())
+    }
+}
+
+/// Looks for what is left of `install`.
+///
+/// # Errors
+/// When one of its controllers runs, or something cannot be read.
+pub async fn find(client: &Client, install: &Install) -> Result<Found, CleanupError> {
+    let namespace = &install.namespace;
+    let mut found = Found::default();
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    if let Some(lease) = leases.get_opt(lease::NAME).await? {
+        if let Some(holder) = holder(&lease, Timestamp::now()) {
+            return Err(CleanupError::Running { holder, namespace: namespace.clone(), name: lease::NAME });
+        }
+        found.objects.push(Object::Lease(lease.name_any()));
+    }
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = secrets.get_metadata_opt(&install.secret).await?;
+    if secret.is_some_and(|secret| is_of(&secret.metadata, manager::CONTROLLER)) {
+        found.objects.push(Object::Secret(install.secret.clone()));
+    }
+    each(&Api::<ServiceL2Status>::namespaced(client.clone(), namespace), |status| {
+        if is_of(&status.metadata, manager::SPEAKER) {
+            found.objects.push(Object::Report(status.name_any()));
+        }
+    })
+    .await?;
+    each(&Api::<Service>::all(client.clone()), |service| {
+        let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_ref());
+        if is_of(&service.metadata, manager::CONTROLLER) && class == install.class.as_ref() {
+            let namespace = service.namespace().unwrap_or_default();
+            found.services.push(ServiceKey::new(&namespace, &service.name_any()));
+        }
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Takes everything back that was found. What is gone already is no error, so it can be repeated.
+///
+/// Returns the Services that have an address still, because somebody else wrote it too.
+///
+/// # Errors
+/// When something cannot be written; what is left can be found again.
+pub async fn remove(
+    client: &Client,
+    install: &Install,
+    found: &Found,
+) -> Result<Vec<ServiceKey>, CleanupError> {
+    let mut kept = Vec::new();
+    for key in &found.services {
+        match release(client, key).await {
+            Ok(true) => kept.push(key.clone()),
+            Ok(false) | Err(WriteError::Gone { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for object in &found.objects {
+        match object {
+            Object::Lease(name) => delete::<Lease>(client, install, name).await?,
+            Object::Secret(name) => delete::<Secret>(client, install, name).await?,
+            Object::Report(name) => delete::<ServiceL2Status>(client, install, name).await?,
+        }
+    }
+    Ok(kept)
+}
+
+/// Gives up all fields of the controller: an apply without any. Says whether an address is left.
+async fn release(client: &Client, key: &ServiceKey) -> Result<bool, WriteError> {
+    let api: Api<Service> = Api::namespaced(client.clone(), &key.namespace);
+    let nothing = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": key.name } });
+    let parameters = PatchParams::apply(manager::CONTROLLER).force();
+    let service = api.patch_status(&key.name, &parameters, &Patch::Apply(nothing)).await?;
+    let status = service.status.and_then(|status| status.load_balancer);
+    Ok(status.and_then(|status| status.ingress).is_some_and(|ingress| !ingress.is_empty()))
+}
+
+async fn delete<K>(client: &Client, install: &Install, name: &str) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + fmt::Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), &install.namespace);
+    match api.delete(name, &DeleteParams::default()).await.map_err(WriteError::from) {
+        Ok(_) | Err(WriteError::Gone { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Calls `look` for every object, page by page. A kind that the API server does not know has none.
+async fn each<K>(api: &Api<K>, mut look: impl FnMut(K)) -> Result<(), WriteError>
+where
+    K: Clone + fmt::Debug + for<'de> Deserialize<'de>,
+{
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = match api.list(&page).await.map_err(WriteError::from) {
+            Ok(list) => list,
+            Err(WriteError::Gone { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        list.items.into_iter().for_each(&mut look);
+        match list.metadata.continue_ {
+            Some(next) if !next.is_empty() => page = page.continue_token(&next),
+            Some(_) | None => return Ok(()),
+        }
+    }
+}
+
+fn is_of(metadata: &ObjectMeta, manager: &str) -> bool {
+    let managers = metadata.managed_fields.iter().flatten();
+    managers.filter_map(|fields| fields.manager.as_deref()).any(|name| name == manager)
+}
+
+/// Who leads, unless the Lease was given back or has run out.
+fn holder(lease: &Lease, now: Timestamp) -> Option<String> {
+    let spec = lease.spec.as_ref()?;
+    let holder = spec.holder_identity.as_ref().filter(|holder| !holder.is_empty())?;
+    let renewed = spec.renew_time.as_ref()?.0;
+    let lasts = SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or_default()));
+    (now < renewed.checked_add(lasts).ok()?).then(|| holder.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_says_whether_somebody_leads() {
+        let lease = |holder: &str, renewed: &str| {
+            let spec = json!({ "holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 15 });
+            serde_json::from_value::<Lease>(json!({ "metadata": {}, "spec": spec })).unwrap()
+        };
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        for (holder_is, renewed, leads) in [
+            ("a", "2026-01-01T00:00:50.000000Z", true),
+            ("a", "2026-01-01T00:00:45.000000Z", false),
+            ("", "2026-01-01T00:00:59.000000Z", false),
+        ] {
+            let found = holder(&lease(holder_is, renewed), now);
+            assert_eq!(found.is_some(), leads, "{holder_is:?} {renewed}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use landfall_kubernetes::cleanup::{Found, Install, find, remove};
+
+use crate::{connection::ConnectionArgs, run};
+
+/// `landfall cleanup cluster`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ClusterArgs {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+
+    /// Namespace of the install
+    #[arg(long, env = "LANDFALL_NAMESPACE", value_name = "NAME", default_value = "landfall-system")]
+    install_namespace: String,
+
+    /// The class of Services that the install handles; without it or empty, Services without a class
+    #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
+    lb_class: Option<String>,
+
+    /// The Secret with the speakers' key; removed if the controller made it
+    #[arg(long, env = "LANDFALL_ML_SECRET_NAME", value_name = "NAME", default_value = "memberlist")]
+    ml_secret_name: String,
+
+    /// Only say what would be taken back and removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl ClusterArgs {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { connection, install_namespace, lb_class, ml_secret_name, dry_run } = self;
+        let install = Install {
+            namespace: install_namespace,
+            class: lb_class.filter(|class| !class.is_empty()),
+            secret: ml_secret_name,
+        };
+        run::command(async {
+            let client = connection.connect().await?.client;
+            let found = find(&client, &install).await?;
+            let kept = if dry_run { Vec::new() } else { remove(&client, &install, &found).await? };
+            print!("{}", said(&install, &found, dry_run));
+            for service in kept {
+                println!("Service {service} keeps an address that somebody else wrote too");
+            }
+            Ok(())
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// One line for each thing.
+fn said(install: &Install, found: &Found, dry_run: bool) -> String {
+    let Found { services, objects } = found;
+    let (takes, removes) =
+        if dry_run { ("would take back", "would remove") } else { ("took back", "removed") };
+    let services = services.iter().map(|service| format!("{takes} what was written to Service {service}\n"));
+    let objects = objects.iter().map(|object| format!("{removes} {object} in {}\n", install.namespace));
+    let lines: String = services.chain(objects).collect();
+    if lines.is_empty() { "nothing is left of it\n".to_owned() } else { lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_kubernetes::cleanup::Object;
+    use landfall_model::ServiceKey;
+
+    use super::*;
+
+    #[test]
+    fn each_thing_has_a_line() {
+        let install = Install { namespace: "lb".to_owned(), class: None, secret: "memberlist".to_owned() };
+        assert_eq!(said(&install, &Found::default(), false), "nothing is left of it\n");
+        let found = Found {
+            services: vec![ServiceKey::new("shop", "web")],
+            objects: vec![Object::Secret("memberlist".to_owned())],
+        };
+        let done = "took back what was written to Service shop/web\nremoved Secret memberlist in lb\n";
+        assert_eq!(said(&install, &found, false), done);
+        let planned =
+            "would take back what was written to Service shop/web\nwould remove Secret memberlist in lb\n";
+        assert_eq!(said(&install, &found, true), planned);
+    }
+}

@@ -16,14 +16,16 @@ pub struct Programs {
     pub testbed: PathBuf,
     /// The `landfall` binary; `None` until it was built. Only Pods with a Landfall image need it.
     pub landfall: Option<PathBuf>,
+    /// The `landfall` binary of an earlier version. Pods with a Landfall image of the tag `previous` run it.
+    pub previous: Option<PathBuf>,
     /// An image that was unpacked by `umoci unpack`. Where it is set, Pods with a Landfall image run this one: its root file
     /// system and its entry point, and nothing of the machine's.
     pub image: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Finds them: by the environment (`LANDFALL_CONTROL_PLANE`, `LANDFALL_TESTBED_BIN`, `LANDFALL_BIN`; an image by
-    /// `LANDFALL_IMAGE`), else beside the running executable, as cargo puts them. The control plane is built when it is not there (a few minutes, once).
+    /// Finds them: by the environment (`LANDFALL_CONTROL_PLANE`, `LANDFALL_TESTBED_BIN`, `LANDFALL_BIN`; an earlier
+    /// version by `LANDFALL_PREVIOUS`, a folder with its binary; an image by `LANDFALL_IMAGE`), else beside the running executable, as cargo puts them. The control plane is built when it is not there (a few minutes, once).
     ///
     /// # Errors
     /// Names the program that is missing, and how to get it.
@@ -41,7 +43,8 @@ impl Programs {
             .context("the program landfall-testbed is not built: run `cargo build -p landfall-testbed`")?;
         let landfall = beside("landfall", "LANDFALL_BIN")?;
         let image = env::var_os("LANDFALL_IMAGE").map(PathBuf::from);
-        Ok(Self { control_plane, testbed, landfall, image })
+        let previous = env::var_os("LANDFALL_PREVIOUS").map(|folder| Path::new(&folder).join("landfall"));
+        Ok(Self { control_plane, testbed, landfall, previous, image })
     }
 
     /// A program of the control plane.
@@ -55,13 +58,21 @@ impl Programs {
     /// # Errors
     /// The message of an image that cannot be pulled.
     pub fn of_image(&self, image: &str) -> Result<Image> {
-        let name = image_name(image);
+        let (name, tag) = name_and_tag(image);
         if name == "landfall-testbed/backend" {
             return Ok(Image::installed(&self.testbed, Some("backend")));
         }
         if name == "landfall" || name.ends_with("/landfall") {
             if let Some(bundle) = &self.image {
                 return Image::unpacked(bundle);
+            }
+            if tag == Some("previous") {
+                let program = self.previous.as_ref();
+                return Ok(Image::installed(
+                    program
+                        .context("no earlier version is there: set LANDFALL_PREVIOUS, as tests/run does")?,
+                    None,
+                ));
             }
             let program = self.landfall.as_ref().context(
                 "the program landfall is not built: run `cargo build -p landfall` or set LANDFALL_BIN to it",
@@ -137,13 +148,13 @@ struct User {
     gid: u32,
 }
 
-/// An image reference without its tag and digest.
-fn image_name(image: &str) -> &str {
-    let name = image.split_once('@').map_or(image, |(name, _)| name);
-    match name.rsplit_once(':') {
+/// An image reference without its digest, in two parts.
+fn name_and_tag(image: &str) -> (&str, Option<&str>) {
+    let image = image.split_once('@').map_or(image, |(name, _)| name);
+    match image.rsplit_once(':') {
         // A colon before a slash belongs to a registry's port.
-        Some((front, tag)) if !tag.contains('/') => front,
-        Some(_) | None => name,
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        Some(_) | None => (image, None),
     }
 }
 
@@ -175,14 +186,14 @@ mod tests {
 
     #[test]
     fn tags_digests_and_ports_are_told_apart() {
-        for (image, name) in [
-            ("landfall", "landfall"),
-            ("landfall:v1", "landfall"),
-            ("registry:5000/team/landfall", "registry:5000/team/landfall"),
-            ("registry:5000/team/landfall:v1@sha256:abc", "registry:5000/team/landfall"),
-            ("landfall-testbed/backend:1", "landfall-testbed/backend"),
+        for (image, name, tag) in [
+            ("landfall", "landfall", None),
+            ("landfall:v1", "landfall", Some("v1")),
+            ("registry:5000/team/landfall", "registry:5000/team/landfall", None),
+            ("registry:5000/team/landfall:v1@sha256:abc", "registry:5000/team/landfall", Some("v1")),
+            ("landfall-testbed/backend:1", "landfall-testbed/backend", Some("1")),
         ] {
-            assert_eq!(image_name(image), name, "{image}");
+            assert_eq!(name_and_tag(image), (name, tag), "{image}");
         }
     }
 
@@ -192,11 +203,14 @@ mod tests {
             control_plane: "/cp".into(),
             testbed: "/bin/testbed".into(),
             landfall: Some("/bin/landfall".into()),
+            previous: Some("/old/landfall".into()),
             image: None,
         };
         let of = |image| programs.of_image(image);
         let inside = PathBuf::from("/usr/local/bin/landfall");
         assert_eq!(of("ghcr.io/x/landfall:dev").unwrap().installed, Some(("/bin/landfall".into(), inside)));
+        let old = of("ghcr.io/x/landfall:previous").unwrap().installed.map(|(program, _)| program);
+        assert_eq!(old, Some("/old/landfall".into()));
         assert_eq!(of("landfall").unwrap().entry, ["/usr/local/bin/landfall"]);
         assert_eq!(of("landfall-testbed/host").unwrap().entry, ["/bin/sh"]);
         assert_eq!(of("landfall-testbed/backend").unwrap().entry, ["/usr/local/bin/testbed", "backend"]);
@@ -211,6 +225,7 @@ mod tests {
             control_plane: "/cp".into(),
             testbed: "/bin/testbed".into(),
             landfall: Some("/bin/landfall".into()),
+            previous: None,
             image: Some(bundle.path().to_owned()),
         };
         let refused = programs.of_image("landfall").unwrap_err().to_string();

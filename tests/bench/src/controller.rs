@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -26,15 +27,16 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
     figures::Figures,
+    growth,
     process::{Running, landfall},
 };
 
-const NAMESPACE: &str = "bench";
-const SYSTEM: &str = "landfall-system";
+pub(crate) const NAMESPACE: &str = "bench";
+pub(crate) const SYSTEM: &str = "landfall-system";
 /// Services created one after the other for a latency figure.
 const SINGLES: usize = 100;
 /// Requests in flight while many Services are created.
-const WIDTH: usize = 16;
+pub(crate) const WIDTH: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 const POOL: &str = "\
@@ -44,15 +46,16 @@ metadata: { name: bench, namespace: landfall-system }
 spec: { addresses: [10.100.0.0/16] }
 ";
 
-pub(crate) async fn measure(figures: &mut Figures, services: usize) -> anyhow::Result<()> {
+/// `services` is the number of the large case, and `growth` that of the largest.
+pub(crate) async fn measure(figures: &mut Figures, services: usize, growth: usize) -> anyhow::Result<()> {
     let bed = TestBed::builder().nodes(0).clients(0).start().await.context("cannot bring up the test bed")?;
-    let result = all(figures, services, &bed).await;
+    let result = all(figures, services, growth, &bed).await;
     let down = bed.teardown().await;
     result?;
     down
 }
 
-async fn all(figures: &mut Figures, services: usize, bed: &TestBed) -> anyhow::Result<()> {
+async fn all(figures: &mut Figures, services: usize, growth: usize, bed: &TestBed) -> anyhow::Result<()> {
     let client = bed.client();
     for namespace in [NAMESPACE, SYSTEM] {
         let metadata = ObjectMeta { name: Some(namespace.to_owned()), ..ObjectMeta::default() };
@@ -70,7 +73,7 @@ async fn all(figures: &mut Figures, services: usize, bed: &TestBed) -> anyhow::R
     figures.add_samples("create to address, no other Services", empty, "ms", Some(100.0));
     controller.end()?;
 
-    create_many(&client, services).await?;
+    create_many(&client, 0..services).await?;
     let begin = Instant::now();
     let controller = deployment.start()?;
     watch.wait_for(services + SINGLES, PATIENCE).await?;
@@ -99,7 +102,15 @@ async fn all(figures: &mut Figures, services: usize, bed: &TestBed) -> anyhow::R
         Some(2.0),
     );
     ensure!(watch.moved() == 0, "a restart moved {} addresses", watch.moved());
-    controller.end()
+
+    create_many(&client, services..growth).await?;
+    // Those of the first figures and the one after the restart are there too.
+    watch.wait_for(growth + 2 * SINGLES + 1, PATIENCE).await?;
+    let grown = singles(&client, &watch, "grown").await?;
+    figures.add_samples(&format!("create to address, {growth} other Services"), grown, "ms", Some(100.0));
+    figures.add("the same, memory of the controller", controller.resident_mib()?, "MiB", None);
+    controller.end()?;
+    growth::measure(figures, bed, growth).await
 }
 
 /// The controller as a Pod would run it, with the token and the rights of its service account, on the machine of the
@@ -149,8 +160,8 @@ async fn singles(client: &Client, watch: &AddressWatch, prefix: &str) -> anyhow:
     Ok(samples)
 }
 
-async fn create_many(client: &Client, count: usize) -> anyhow::Result<()> {
-    futures::stream::iter(0..count)
+async fn create_many(client: &Client, numbers: Range<usize>) -> anyhow::Result<()> {
+    futures::stream::iter(numbers)
         .map(|n| async move { create(client, &format!("many-{n}")).await })
         .buffer_unordered(WIDTH)
         .try_collect::<Vec<()>>()

@@ -9,6 +9,7 @@ mod controller;
 mod docs;
 mod failover;
 mod figures;
+mod growth;
 mod plot;
 mod process;
 mod size;
@@ -30,6 +31,10 @@ struct Args {
     /// Services in the large case
     #[arg(long, default_value_t = 5_000, value_name = "COUNT")]
     services: usize,
+
+    /// Services in the largest case, each with ten endpoints
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
+    growth: usize,
 
     /// Times that the owner of an address is killed
     #[arg(long, default_value_t = 10, value_name = "COUNT")]
@@ -56,7 +61,7 @@ impl Part {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args { only, services, kills, docs } = Args::parse();
+    let Args { only, services, growth, kills, docs } = Args::parse();
     let mut figures = Figures::default();
     size::measure(&mut figures)?;
     if only.contains(&Part::Allocation) {
@@ -64,7 +69,9 @@ fn main() -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     if only.contains(&Part::Controller) {
-        runtime.block_on(controller::measure(&mut figures, services)).context("the controller's figures")?;
+        runtime
+            .block_on(controller::measure(&mut figures, services, growth))
+            .context("the controller's figures")?;
     }
     if only.contains(&Part::Speaker) {
         failover::measure(&mut figures, kills).context("the speaker's figures")?;

@@ -39,6 +39,11 @@ impl Running {
         memory_mib(self.0.id(), "VmHWM")
     }
 
+    /// The memory that it uses now, in MiB.
+    pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
+        memory_mib(self.0.id(), "VmRSS")
+    }
+
     /// Asks it to end (SIGTERM) and waits until it has.
     pub(crate) fn end(mut self) -> anyhow::Result<()> {
         let status = Command::new("kill").arg(self.0.id().to_string()).status().context("cannot run kill")?;

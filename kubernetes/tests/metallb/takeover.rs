@@ -281,6 +281,11 @@ async fn there_and_back(site: &Site, way: Way, their_definitions: &[Value]) {
     assert_eq!(site.peers().await["spec"]["conversion"], json!({ "strategy": "None" }));
     let our_verdicts = verdicts(site).await;
     for (probe, (theirs, ours)) in probes().iter().zip(their_verdicts.iter().zip(&our_verdicts)) {
+        // Kubernetes 1.37 checks formats, 1.34 does not. MetalLB's definitions say int32 where its programs read 32 bits
+        // without a sign, so such numbers are no measure there; ours name no format.
+        if theirs.as_ref().is_err_and(|error| error.contains("with format int32")) {
+            continue;
+        }
         let same = theirs.is_ok() == ours.is_ok();
         assert_eq!(same, probe.same, "{} {}: {theirs:?}, {ours:?}", probe.kind, probe.data);
     }

@@ -46,7 +46,7 @@ pub(crate) async fn measure(figures: &mut Figures, bed: &TestBed, services: usiz
     let client = bed.client();
     create_slices(&client, services).await?;
     bed.apply(include_str!("../../../deploy/base/rbac-speaker.yaml")).await?;
-    let relay = Relay::start(bed.control_plane().host().clone(), bed.control_plane().loopback()).await?;
+    let relay = Relay::start(bed.control_plane().host().clone(), bed.control_plane().address()).await?;
     let speaker = Speaker::start(bed, &relay).await?;
     let size = format!("{services} Services, {} endpoints", services * ENDPOINTS);
     speaker.synced(services).await?;

@@ -7,6 +7,8 @@ mod busy;
 pub mod cleanup;
 pub mod client;
 pub mod convert;
+#[cfg(test)]
+mod golden;
 pub mod lease;
 pub mod names;
 mod overlay;

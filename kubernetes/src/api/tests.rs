@@ -6,23 +6,17 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use serde_json::{Value, json};
 
 use super::*;
+use crate::golden;
 
 mod objects;
 mod reference;
 
-/// `LANDFALL_BLESS=1` writes the files instead of comparing them.
 #[test]
 fn deployed_definitions_are_those_of_the_code() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
-    let bless = std::env::var_os("LANDFALL_BLESS").is_some();
     let files = crd_files();
     for (name, text) in &files {
-        let path = folder.join(name);
-        if bless {
-            fs::write(&path, text).unwrap();
-        }
-        let deployed = fs::read_to_string(&path).unwrap_or_default();
-        assert!(deployed == *text, "{} is out of date; run the tests with LANDFALL_BLESS=1", path.display());
+        golden::is_up_to_date(&format!("../deploy/crds/{name}"), text);
     }
     let count = fs::read_dir(&folder).unwrap().filter(|entry| {
         let name = entry.as_ref().unwrap().file_name();

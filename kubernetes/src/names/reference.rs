@@ -1,7 +1,9 @@
 //! docs/reference/names.md: annotations, labels, conditions, events and reasons, written from the constants and their
 //! documentation. `LANDFALL_BLESS=1` writes it anew.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
+
+use crate::golden;
 
 const HEAD: &str = "\
 # Names
@@ -17,13 +19,7 @@ const REASONS: &str = include_str!("../../../model/src/reason.rs");
 
 #[test]
 fn the_reference_of_names_is_that_of_the_code() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/names.md");
-    let text = text();
-    if std::env::var_os("LANDFALL_BLESS").is_some() {
-        fs::write(&file, &text).unwrap();
-    }
-    let found = fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == text, "{} is out of date; run the tests with LANDFALL_BLESS=1", file.display());
+    golden::is_up_to_date("../docs/reference/names.md", &text());
 }
 
 fn text() -> String {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrArray;
 
 use super::*;
+use crate::golden;
 
 const HEAD: &str = "\
 # Custom resources
@@ -15,13 +16,7 @@ Written from the definitions by a test; do not edit. `LANDFALL_BLESS=1 cargo tes
 
 #[test]
 fn the_reference_of_custom_resources_is_that_of_the_code() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/custom-resources.md");
-    let text = text();
-    if std::env::var_os("LANDFALL_BLESS").is_some() {
-        fs::write(&file, &text).unwrap();
-    }
-    let found = fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == text, "{} is out of date; run the tests with LANDFALL_BLESS=1", file.display());
+    golden::is_up_to_date("../docs/reference/custom-resources.md", &text());
 }
 
 fn text() -> String {

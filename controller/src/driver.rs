@@ -50,8 +50,11 @@ impl Driver<'_> {
             gate.set(synced);
             if std::mem::take(&mut observed) {
                 tell_refused(&world, &mut refused);
-                metrics.config_loaded.set(i64::from(synced));
-                metrics.config_stale.set(i64::from(world.invalid().next().is_some() || !refused.is_empty()));
+                metrics.client.config_loaded.set(i64::from(synced));
+                metrics
+                    .client
+                    .config_stale
+                    .set(i64::from(world.invalid().next().is_some() || !refused.is_empty()));
             }
             if waiting != *world.waiting_by_reason() {
                 waiting.clone_from(world.waiting_by_reason());
@@ -117,7 +120,7 @@ async fn until(recheck: Option<Instant>, now: Instant) {
 
 /// Hands one observation to the world; true for the one that says that everything was listed.
 fn take(metrics: &Metrics, world: &mut World, observation: Observation) -> bool {
-    metrics.updates.inc();
+    metrics.client.updates.inc();
     match &observation {
         Observation::Pool(name, None) => metrics.pool_gone(name),
         Observation::Invalid(object, Some(invalid)) => {

@@ -23,8 +23,7 @@ use landfall_kubernetes::{
     source::{self, Directory, FilesError, Interests},
     write::{FileWriter, Store, Writer, WriterIdentity},
 };
-use landfall_probes::{Addresses, BindError, Gate, Probes};
-use prometheus::Registry;
+use landfall_probes::{Addresses, BindError, Description, Gate, Meter, Probes};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{driver::Driver, metrics::Metrics};
@@ -71,17 +70,27 @@ pub enum Error {
     Metrics(#[from] prometheus::Error),
 }
 
+/// Every metric of a controller.
+///
+/// # Errors
+/// When two have the same name.
+pub fn metrics() -> prometheus::Result<Vec<Description>> {
+    let mut meter = Meter::default();
+    Metrics::new(&mut meter)?;
+    Ok(meter.descriptions().to_vec())
+}
+
 /// Runs a controller until `shutdown`; then it gives the lease back and returns.
 ///
 /// # Errors
 /// See [`Error`]. An API server that is away is no error: the controller waits for it.
 pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationToken) -> Result<(), Error> {
     let Settings { namespace, pod_name, class, secret_name, addresses } = settings;
-    let registry = Registry::new();
-    let metrics = Metrics::new(&registry)?;
+    let mut meter = Meter::default();
+    let metrics = Metrics::new(&mut meter)?;
     let gate = Gate::new("competing for the lease, or leading with everything claimed");
     let probes = Probes::bind(addresses).await?;
-    let probes = tokio::spawn(probes.serve(registry, vec![gate.clone()], shutdown.clone()));
+    let probes = tokio::spawn(probes.serve(meter.into_registry(), vec![gate.clone()], shutdown.clone()));
     let world = landfall_plan::Settings { class: class.map(Into::into) };
     match cluster {
         Cluster::Files(directory, leadership) => {

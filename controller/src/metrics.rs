@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use landfall_model::Reason;
 use landfall_pool::Counts;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use landfall_probes::{ClientMetrics, Meter};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// All metrics of one controller.
 pub(crate) struct Metrics {
     capacity: [IntGaugeVec; 3],
     in_use: [IntGaugeVec; 3],
-    pub(crate) updates: IntCounter,
-    pub(crate) update_errors: IntCounter,
-    pub(crate) config_loaded: IntGauge,
-    pub(crate) config_stale: IntGauge,
+    pub(crate) client: ClientMetrics,
     pub(crate) leader: IntGauge,
     writes: IntCounterVec,
     pub(crate) events_dropped: IntCounter,
@@ -25,42 +23,32 @@ impl Metrics {
     ///
     /// # Errors
     /// When a name is registered already.
-    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let gauges = |what: &str, help: &str| -> prometheus::Result<[IntGaugeVec; 3]> {
-            let gauge = |family: &str| -> prometheus::Result<IntGaugeVec> {
-                let name = format!("metallb_allocator_{family}addresses_{what}");
-                registered(registry, IntGaugeVec::new(Opts::new(name, help), &["pool"])?)
+    pub(crate) fn new(meter: &mut Meter) -> prometheus::Result<Self> {
+        let mut gauges = |what: &str, help: &str| -> prometheus::Result<[IntGaugeVec; 3]> {
+            let mut gauge = |family: &str| {
+                meter.gauges(&format!("metallb_allocator_{family}addresses_{what}"), help, &["pool"])
             };
             Ok([gauge("")?, gauge("ipv4_")?, gauge("ipv6_")?])
         };
-        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
-        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help)?);
-        let writes =
-            Opts::new("landfall_controller_writes_total", "Writes to the API server by kind and result");
-        let waiting = Opts::new(
-            "landfall_services_waiting",
-            "Services without the address they should have, by reason",
-        );
         Ok(Self {
             capacity: gauges("total", "Addresses of a pool")?,
             in_use: gauges("in_use_total", "Addresses of a pool that are in use")?,
-            updates: counter(
-                "metallb_k8s_client_updates_total",
-                "Changes of watched objects that were processed",
+            client: meter.client()?,
+            leader: meter.gauge("landfall_controller_leader_bool", "1 while this replica leads")?,
+            writes: meter.counters(
+                "landfall_controller_writes_total",
+                "Writes to the API server by kind and result",
+                &["kind", "result"],
             )?,
-            update_errors: counter("metallb_k8s_client_update_errors_total", "Writes that failed")?,
-            config_loaded: gauge("metallb_k8s_client_config_loaded_bool", "1 once a configuration was read")?,
-            config_stale: gauge(
-                "metallb_k8s_client_config_stale_bool",
-                "1 while an object of the configuration is invalid",
-            )?,
-            leader: gauge("landfall_controller_leader_bool", "1 while this replica leads")?,
-            writes: registered(registry, IntCounterVec::new(writes, &["kind", "result"])?)?,
-            events_dropped: counter(
+            events_dropped: meter.counter(
                 "landfall_controller_events_dropped_total",
                 "Events given up because too many waited",
             )?,
-            waiting: registered(registry, IntGaugeVec::new(waiting, &["reason"])?)?,
+            waiting: meter.gauges(
+                "landfall_services_waiting",
+                "Services without the address they should have, by reason",
+                &["reason"],
+            )?,
         })
     }
 
@@ -101,7 +89,7 @@ impl Metrics {
     pub(crate) fn written(&self, kind: &str, result: &str) {
         self.writes.with_label_values(&[kind, result]).inc();
         if result != "ok" {
-            self.update_errors.inc();
+            self.client.update_errors.inc();
         }
     }
 
@@ -114,22 +102,15 @@ impl Metrics {
     }
 }
 
-fn registered<C: prometheus::core::Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: C,
-) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_are_those_of_metallb() {
-        let registry = Registry::new();
-        let metrics = Metrics::new(&registry).unwrap();
+        let mut meter = Meter::default();
+        let metrics = Metrics::new(&mut meter).unwrap();
+        let registry = meter.into_registry();
         metrics.pool("lan", Counts { assigned_v4: 3, assigned_v6: 1, available_v4: 7, available_v6: 9 });
         let value = |name: &str| {
             let families = registry.gather();

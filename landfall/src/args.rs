@@ -89,9 +89,6 @@ fn command(is_set: impl Fn(&str) -> bool) -> clap::Command {
 }
 
 #[cfg(test)]
-mod reference;
-
-#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -7,6 +7,8 @@ mod controller;
 mod crds;
 mod demo;
 mod logging;
+#[cfg(test)]
+mod reference;
 mod run;
 mod speaker;
 mod standalone;

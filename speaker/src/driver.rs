@@ -203,7 +203,7 @@ impl Driver {
 
     /// True for the observation that says that everything was listed.
     fn observe(&mut self, observation: Observation) -> bool {
-        self.metrics.updates.inc();
+        self.metrics.client.updates.inc();
         if let Observation::Invalid(object, invalid) = &observation {
             if let Some(invalid) = invalid {
                 let (field, message) = (&invalid.field, &invalid.message);
@@ -212,11 +212,11 @@ impl Driver {
             } else {
                 self.invalid.remove(object);
             }
-            self.metrics.config_stale.set(i64::from(!self.invalid.is_empty()));
+            self.metrics.client.config_stale.set(i64::from(!self.invalid.is_empty()));
         }
         let synced = observation == Observation::Synced;
         if synced {
-            self.metrics.config_loaded.set(1);
+            self.metrics.client.config_loaded.set(1);
             self.synced.set(true);
         }
         self.hand_in(Input::Observed(observation));

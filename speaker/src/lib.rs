@@ -31,8 +31,7 @@ use landfall_kubernetes::{
     source::Source,
     write::{Store, describe},
 };
-use landfall_probes::{Addresses, BindError, Gate, Probes};
-use prometheus::Registry;
+use landfall_probes::{Addresses, BindError, Description, Gate, Meter, Probes};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -40,7 +39,7 @@ use self::{
     driver::Driver,
     forwarder::forward,
     memory::Memory,
-    metrics::{Metrics, Read, Shared},
+    metrics::{Metrics, Now, Read, Shared},
     netlink::{LinkError, Links},
     nftables::Nftables,
     outbox::Outbox,
@@ -102,6 +101,14 @@ pub enum Error {
     Metrics(#[from] prometheus::Error),
 }
 
+/// Every metric of a speaker.
+///
+/// # Errors
+/// When two have the same name.
+pub fn metrics() -> prometheus::Result<Vec<Description>> {
+    metrics::descriptions()
+}
+
 /// Runs a speaker until `shutdown`; then it hands its addresses over and returns. Forwarding rules stay in force for
 /// the next process; see [`Nftables::cleanup`]. Dropping the future stops everything at once, as a crash would.
 ///
@@ -161,9 +168,10 @@ pub async fn run(
         version: env!("CARGO_PKG_VERSION").into(),
         standalone: standalone.is_some(),
     }));
-    let registry = Registry::new();
     let sockets = [(FrameKind::Arp, Arc::clone(&arp)), (FrameKind::Neighbor, Arc::clone(&neighbors))];
-    let metrics = Metrics::new(&registry, &node, Read { machine: machine.clone(), sockets })?;
+    let mut meter = Meter::default();
+    meter.collector(Now::new(&node, Read { machine: machine.clone(), sockets })?)?;
+    let metrics = Metrics::new(&mut meter)?;
 
     let (link_sender, link_receiver) = mpsc::channel(64);
     let (key_sender, key_receiver) = mpsc::channel(1);
@@ -177,7 +185,8 @@ pub async fn run(
     let synced = Gate::new("first lists of the API server complete, or remembered");
     let keyed = Gate::new("key shared with the other speakers");
     let stop_probes = CancellationToken::new();
-    let probes = probes.serve(registry, vec![synced.clone(), keyed.clone()], stop_probes.clone());
+    let probes =
+        probes.serve(meter.into_registry(), vec![synced.clone(), keyed.clone()], stop_probes.clone());
     let probes = AbortOnDropHandle::new(tokio::spawn(probes));
     tracing::info!(op = "start", node = %node, membership = %membership, node_port, "the speaker runs");
     Driver {

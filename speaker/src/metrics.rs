@@ -11,8 +11,9 @@ use landfall_engine::{
     speaker::Speaker,
 };
 use landfall_model::{Reason, ServiceKey};
+use landfall_probes::{ClientMetrics, Description, Meter};
 use prometheus::{
-    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    IntCounter, IntCounterVec, IntGaugeVec, Opts,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -43,10 +44,7 @@ impl Shared {
 
 /// What the driver itself counts.
 pub(crate) struct Metrics {
-    pub(crate) updates: IntCounter,
-    pub(crate) update_errors: IntCounter,
-    pub(crate) config_loaded: IntGauge,
-    pub(crate) config_stale: IntGauge,
+    pub(crate) client: ClientMetrics,
     pub(crate) events_dropped: IntCounter,
     pub(crate) datagrams_unsent: IntCounter,
     frames_unsent: IntCounterVec,
@@ -54,48 +52,41 @@ pub(crate) struct Metrics {
     writes: IntCounterVec,
 }
 
+/// Every metric of a speaker.
+pub(crate) fn descriptions() -> prometheus::Result<Vec<Description>> {
+    let mut meter = Meter::default();
+    meter.collector(Families::new()?)?;
+    Metrics::new(&mut meter)?;
+    Ok(meter.descriptions().to_vec())
+}
+
 impl Metrics {
-    /// Registers every metric, those of the machine too.
+    /// Registers them.
     ///
     /// # Errors
     /// When a name is registered already.
-    pub(crate) fn new(registry: &Registry, node: &str, read: Read) -> prometheus::Result<Self> {
-        registry.register(Box::new(Now { node: node.into(), read, families: Families::new()? }))?;
-        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
-        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help)?);
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
+    pub(crate) fn new(meter: &mut Meter) -> prometheus::Result<Self> {
         Ok(Self {
-            updates: counter(
-                "metallb_k8s_client_updates_total",
-                "Changes of watched objects that were processed",
-            )?,
-            update_errors: counter("metallb_k8s_client_update_errors_total", "Writes that failed")?,
-            config_loaded: gauge("metallb_k8s_client_config_loaded_bool", "1 once a configuration was read")?,
-            config_stale: gauge(
-                "metallb_k8s_client_config_stale_bool",
-                "1 while an object of the configuration is invalid",
-            )?,
-            events_dropped: counter(
+            client: meter.client()?,
+            events_dropped: meter.counter(
                 "landfall_speaker_events_dropped_total",
                 "Events given up because too many waited",
             )?,
-            datagrams_unsent: counter(
+            datagrams_unsent: meter.counter(
                 "landfall_speaker_datagrams_unsent_total",
                 "Heartbeats that the kernel refused to send",
             )?,
-            frames_unsent: counters(
+            frames_unsent: meter.counters(
                 "landfall_speaker_frames_unsent_total",
                 "Frames that the kernel refused to send, by kind",
                 &["kind"],
             )?,
-            owner_changes: counters(
+            owner_changes: meter.counters(
                 "landfall_speaker_owner_changes_total",
                 "Changes of an address's owner that this node saw, by reason",
                 &["reason"],
             )?,
-            writes: counters(
+            writes: meter.counters(
                 "landfall_speaker_writes_total",
                 "Writes to the API server by kind and result",
                 &["kind", "result"],
@@ -117,14 +108,9 @@ impl Metrics {
     pub(crate) fn written(&self, kind: &str, result: &str) {
         self.writes.with_label_values(&[kind, result]).inc();
         if result != "ok" {
-            self.update_errors.inc();
+            self.client.update_errors.inc();
         }
     }
-}
-
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
 }
 
 /// What is read when somebody asks, so that nothing stale can stay.
@@ -133,7 +119,8 @@ pub(crate) struct Read {
     pub(crate) sockets: [(FrameKind, Arc<FrameSocket>); 2],
 }
 
-struct Now {
+/// The metrics of the machine, as they are now.
+pub(crate) struct Now {
     node: Box<str>,
     read: Read,
     families: Families,
@@ -206,6 +193,10 @@ impl Families {
 }
 
 impl Now {
+    pub(crate) fn new(node: &str, read: Read) -> prometheus::Result<Self> {
+        Ok(Self { node: node.into(), read, families: Families::new()? })
+    }
+
     fn fill(&self, families: &Families) {
         let machine = self.read.machine.lock();
         let Machine { speaker, announced } = &*machine;
@@ -242,15 +233,25 @@ impl Now {
     }
 }
 
+impl Collector for Families {
+    fn desc(&self) -> Vec<&Desc> {
+        self.all().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.all().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
 impl Collector for Now {
     fn desc(&self) -> Vec<&Desc> {
-        self.families.all().into_iter().flat_map(Collector::desc).collect()
+        self.families.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let Ok(families) = Families::new() else { return Vec::new() };
         self.fill(&families);
-        families.all().into_iter().flat_map(Collector::collect).collect()
+        families.collect()
     }
 }
 

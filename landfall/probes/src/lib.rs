@@ -4,6 +4,8 @@
 //! `/healthz` answers as long as the daemon's runtime runs. `/readyz` answers 200 once every [`Gate`] is open,
 //! and 503 with the names of those that are shut before and whenever one shuts again.
 
+mod meter;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -16,6 +18,8 @@ use axum::{Router, extract::State, http::StatusCode, routing::get};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+pub use self::meter::{ClientMetrics, Description, Meter};
 
 /// Where to listen; `None` turns an endpoint off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

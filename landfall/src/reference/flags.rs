@@ -1,10 +1,10 @@
 //! docs/reference/flags.md, written from the command line's own definition. `LANDFALL_BLESS=1` writes it anew.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
 use clap::{Arg, Command, CommandFactory as _};
 
-use super::Args;
+use crate::args::Args;
 
 const HEAD: &str = "\
 # Flags
@@ -15,16 +15,7 @@ anew. A flag on the command line goes before its environment name, and `LANDFALL
 
 #[test]
 fn the_reference_of_flags_is_that_of_the_binary() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/flags.md");
-    let text = text();
-    if std::env::var_os("LANDFALL_BLESS").is_some() {
-        fs::write(&file, &text).unwrap();
-    }
-    let found = fs::read_to_string(&file).unwrap_or_default();
-    for (number, (found, wanted)) in found.lines().zip(text.lines()).enumerate() {
-        assert_eq!(found, wanted, "{} line {}", file.display(), number + 1);
-    }
-    assert_eq!(found.lines().count(), text.lines().count(), "{}", file.display());
+    super::is_up_to_date("flags.md", &text());
 }
 
 fn text() -> String {

@@ -13,7 +13,7 @@ use kube::{
     core::GroupVersionKind,
 };
 use landfall_kubernetes::api;
-use landfall_testbed::TestBed;
+use landfall_testbed::{TestBed, guide};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -26,16 +26,6 @@ use super::{
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PEERS: &str = "bgppeers.metallb.io";
-/// What `docs/metallb-kinds.md` tells those to run first who apply on the server's side.
-const WITHOUT_WEBHOOK: [&str; 6] = [
-    "patch",
-    "crd",
-    PEERS,
-    "--type=json",
-    "-p",
-    r#"[{"op":"add","path":"/spec/conversion","value":{"strategy":"None"}}]"#,
-];
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whose {
     Theirs,
@@ -343,27 +333,28 @@ async fn nothing_is_lost_either_way_by_apply_on_the_servers_side() {
 }
 
 /// `kubectl apply` takes MetalLB's webhook out, whoever has put it in. With `--server-side` it cannot: the webhook has
-/// another owner, who must be told apart.
+/// another owner, who must be told apart. The commands are those of the page.
 #[tokio::test]
 #[ignore = "needs root, the control plane and MetalLB's definitions; make test runs it"]
 async fn the_webhook_of_another_owner_goes() {
-    let docs = include_str!("../../../docs/metallb-kinds.md");
-    assert!(docs.contains(WITHOUT_WEBHOOK[5]), "the page tells this command");
+    let commands = guide::commands("docs/metallb-kinds.md", "## Ours over MetalLB's").unwrap();
+    let [on_the_clients_side, on_the_servers_side @ ..] = commands.as_slice() else { panic!("no commands") };
     let site = Site::new().await;
     let definitions = only_peers(with_webhook(theirs()));
     site.create(&definitions).await;
     site.certify().await;
     let refused = site.apply_ours(Way::Server).await.expect_err("the webhook is not ours");
     assert!(refused.contains("should not be set when strategy is not set to Webhook"), "{refused}");
-    site.apply_ours(Way::Client).await.unwrap();
+    site.bed.shell(on_the_clients_side).await.unwrap();
     assert_eq!(site.peers().await["spec"]["conversion"], json!({ "strategy": "None" }));
 
     site.crds().delete(PEERS, &Default::default()).await.unwrap();
     site.until(|| async { site.crds().get_opt(PEERS).await.unwrap().is_none() }).await;
     site.create(&definitions).await;
     site.certify().await;
-    site.bed.kubectl(WITHOUT_WEBHOOK).await.unwrap();
-    site.apply_ours(Way::Server).await.unwrap();
+    for line in on_the_servers_side {
+        site.bed.shell(line).await.unwrap();
+    }
     assert_eq!(site.peers().await["spec"]["conversion"], json!({ "strategy": "None" }));
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use landfall_lan::{Host, MacAddress};
-use landfall_testbed::TestBed;
 use landfall_testbed::programs::Programs;
+use landfall_testbed::{TestBed, guide};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -88,9 +88,9 @@ impl Cluster {
     /// When kubectl fails, or a part does not become ready.
     pub fn install(&self) -> Result<()> {
         let begun = Instant::now();
-        let folder = repository().join("deploy");
-        self.kubectl(["apply", "-k", &folder.display().to_string()])?;
-        self.rolled_out()?;
+        for line in guide::commands("README.md", "## Install on a cluster")? {
+            self.shell(&line)?;
+        }
         eprintln!("Landfall runs {:.1} s after kubectl apply", begun.elapsed().as_secs_f64());
         Ok(())
     }
@@ -307,24 +307,13 @@ impl Cluster {
         command.output().context("run landfall")
     }
 
-    /// Runs a line of the documentation in a shell, at the root of the repository, where `kubectl` and `landfall` are on the
-    /// path and have all rights; answers what it printed.
+    /// Runs a line of the documentation in a shell; see [`TestBed::shell`].
     ///
     /// # Errors
     /// When it fails, with its words.
     pub fn shell(&self, line: &str) -> Result<String> {
-        let landfall = self.landfall()?.parent().context("landfall lies in a folder")?;
-        let folders = [landfall.to_owned(), self.bed().programs().control_plane.clone()];
-        let inherited = std::env::var_os("PATH").unwrap_or_default();
-        let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&inherited)))?;
-        let mut command = Command::new("sh");
-        command.args(["-ec", line]).current_dir(repository()).env_clear().env("PATH", path);
-        // kubectl keeps a cache in it.
-        command.env("HOME", self.bed().logs());
-        let output = command.env("KUBECONFIG", self.bed().kubeconfig()).output().context("run sh")?;
-        let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        ensure!(output.status.success(), "{line}: {} {}", words(&output.stdout), words(&output.stderr));
-        Ok(words(&output.stdout))
+        eprintln!("   $ {line}");
+        self.wait_for(self.bed().shell(line))
     }
 
     /// The log of a container, all of its starts.
@@ -410,16 +399,6 @@ impl Drop for Cluster {
             eprintln!("the bed was not removed: {error:#}");
         }
     }
-}
-
-/// The folder with `deploy/` in it.
-///
-/// # Panics
-/// Never: this package is two folders below it.
-#[must_use]
-pub fn repository() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.ancestors().nth(2).expect("invariant: this package is in tests/e2e").to_owned()
 }
 
 /// Addresses of both families, in the order of the status.

@@ -6,7 +6,6 @@
 //!   requests     a client on the LAN: HTTP and UDP, once or without pause, and the gaps that it saw
 //!   Asker        another machine on the LAN that asks by ARP and neighbour solicitation, and writes every answer down
 //!   History      every address that any Service ever had, from a watch
-//!   guide        the commands of the documentation, which a test types
 //!   Audit        who wrote what, and what was forbidden, from the API server's audit log
 //! ```
 //!
@@ -17,7 +16,6 @@ pub mod asker;
 pub mod audit;
 pub mod cluster;
 pub mod frames;
-pub mod guide;
 pub mod history;
 pub mod manifests;
 pub mod processes;

@@ -12,6 +12,7 @@ use landfall_e2e::cluster::{ANSWERED, ASSIGNED, Cluster};
 use landfall_e2e::manifests::{NAMESPACE, SHOP, advertisement, list, merged, pool, service};
 use landfall_e2e::requests::{TIMEOUT, every_backend, first_answer, http};
 use landfall_e2e::wait::{throughout, until};
+use landfall_testbed::guide;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -29,6 +30,7 @@ fn controllers_come_and_go() {
     sections.run("a leader that slept too long writes nothing when it wakes up", paused_leader);
     sections.run("a restart of everything moves no address", restart);
     sections.run("the rights are enough", Cluster::ensure_rights);
+    sections.run("an install goes and leaves the definitions to others", removed_alone);
     sections.finish();
 }
 
@@ -39,6 +41,22 @@ fn prepare(cluster: &Cluster) -> Result<()> {
     let batch = pool("batch", &["10.88.0.0/24"], json!({"autoAssign": false}));
     cluster.apply(&list([pool("lan", &addresses, json!({})), batch, advertisement("lan", &["lan"])]))?;
     cluster.apply(&service("web", "web", json!({"spec": {"ipFamilyPolicy": "RequireDualStack"}})))
+}
+
+/// The documented commands for clusters where others need the definitions.
+fn removed_alone(cluster: &Cluster) -> Result<()> {
+    let theirs =
+        merged(pool("theirs", &["10.99.0.0/24"], json!({})), json!({"metadata": {"namespace": SHOP}}));
+    cluster.apply(&theirs)?;
+    let commands = guide::commands("docs/installs.md", "## Removing one")?;
+    let alone = commands.iter().skip_while(|line| !line.starts_with("kubectl delete -k deploy/base"));
+    let typed = alone.map(|line| cluster.shell(line)).collect::<Result<Vec<String>>>()?;
+    ensure!(typed.len() == 2, "two commands: {commands:?}");
+    let left = cluster.kubectl(["get", "pods,deployments,daemonsets,clusterroles", "-A", "-o", "name"])?;
+    ensure!(!left.contains("landfall"), "{left}");
+    let pools = cluster.kubectl(["get", "ipaddresspools", "-A", "-o", "name"])?;
+    ensure!(pools.trim() == "ipaddresspool.metallb.io/theirs", "{pools}");
+    Ok(())
 }
 
 /// A Service that nobody announces, without node ports.

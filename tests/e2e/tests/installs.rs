@@ -2,25 +2,26 @@
 //! class, one for the class `landfall.dev/second`. Whatever has a name has the same one in both: pool, advertisement,
 //! Service, sharing key.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
-use landfall_e2e::cluster::{ANSWERED, ASSIGNED, ROLLOUT, repository};
+use landfall_e2e::cluster::{ANSWERED, ASSIGNED, ROLLOUT};
 use landfall_e2e::manifests::{OVERLAYS, advertisement, backends, list, merged, namespace, pool, service};
 use landfall_e2e::requests::{Traffic, settled};
 use landfall_e2e::wait::until;
 use landfall_e2e::{Cluster, Sections, history};
+use landfall_testbed::guide;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 struct Install {
-    /// Where it is, and the overlay's folder.
     namespace: &'static str,
-    overlay: &'static str,
     suffix: &'static str,
     class: Option<&'static str>,
     /// The namespace of its Service.
@@ -31,7 +32,6 @@ struct Install {
 
 const FIRST: Install = Install {
     namespace: OVERLAYS[0],
-    overlay: "metallb-system",
     suffix: "",
     class: None,
     shop: "mall",
@@ -41,7 +41,6 @@ const FIRST: Install = Install {
 
 const SECOND: Install = Install {
     namespace: OVERLAYS[1],
-    overlay: "second",
     suffix: "-second",
     class: Some("landfall.dev/second"),
     shop: "arcade",
@@ -55,6 +54,7 @@ fn two_installs_live_side_by_side() {
     let mut sections = Sections::on_new_cluster(prepare);
     sections.run("each install serves its own Service", each_serves_its_own);
     sections.run("landfall status shows one install", status_shows_one);
+    sections.run("a static Pod serves an address of its own beside them", static_pods);
     sections.run("an install that is killed takes nothing from the other", killed);
     sections.run("nothing was forbidden to either", |cluster| {
         let forbidden = cluster.audit().forbidden()?;
@@ -68,14 +68,16 @@ fn two_installs_live_side_by_side() {
 
 /// MetalLB's namespace, kinds and pools are there first, as where Landfall takes MetalLB's place.
 fn prepare(cluster: &Cluster) -> Result<()> {
-    let deploy = repository().join("deploy");
-    cluster.kubectl(["apply", "-k", &deploy.join("crds").display().to_string()])?;
-    cluster.kubectl(["wait", "--for=condition=Established", "--all", "crd", "--timeout=30s"])?;
-    cluster.apply(&namespace(FIRST.namespace))?;
-    cluster.apply(&configuration(&FIRST))?;
-    for install in [&FIRST, &SECOND] {
-        let overlay = deploy.join("overlays").join(install.overlay);
-        cluster.kubectl(["apply", "-k", &overlay.display().to_string()])?;
+    for line in guide::commands("docs/installs.md", "## In the place of MetalLB")? {
+        cluster.shell(&line)?;
+        if line.ends_with("deploy/crds") {
+            cluster.kubectl(["wait", "--for=condition=Established", "--all", "crd", "--timeout=30s"])?;
+            cluster.apply(&configuration(&FIRST))?;
+        }
+    }
+    for line in guide::commands("docs/installs.md", "## Two installs side by side")? {
+        // The status is not well before both controllers are there, and says so by its exit code.
+        until(&line, ROLLOUT, || cluster.shell(&line).map(drop))?;
     }
     cluster.apply(&configuration(&SECOND))?;
     for install in [&FIRST, &SECOND] {
@@ -171,6 +173,62 @@ fn undisturbed(cluster: &Cluster, install: &Install, change: impl FnOnce() -> Re
     Ok(())
 }
 
+/// `deploy/standalone/static-pod.yaml` on two nodes. Its kubelets would read it from a folder; here it has a node's name.
+fn static_pods(cluster: &Cluster) -> Result<()> {
+    const ADDRESS: &str = "10.77.0.230";
+    let manifest = fs::read_to_string(guide::repository().join("deploy/standalone/static-pod.yaml"))?;
+    let manifest = manifest.replace("192.0.2.", "10.77.0.");
+    let api: Api<Pod> = Api::namespaced(cluster.bed().client(), FIRST.shop);
+    let backends = cluster.wait_for(api.list(&ListParams::default().labels("app=web")))?.items;
+    let targets: Vec<Value> = backends
+        .iter()
+        .filter_map(|pod| pod.status.as_ref()?.pod_ip.as_ref())
+        .map(|address| json!({"addresses": [address]}))
+        .collect();
+    ensure!(!targets.is_empty(), "no backend");
+    let files = [
+        ("pool.yaml", pool("alone", &[&format!("{ADDRESS}/32")], json!({}))),
+        ("advertisement.yaml", advertisement("alone", &["alone"])),
+        (
+            "service.yaml",
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "floating"},
+                "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
+            }),
+        ),
+        (
+            "slice.yaml",
+            json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {"name": "floating-1", "labels": {"kubernetes.io/service-name": "floating"}},
+                "addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": targets,
+            }),
+        ),
+    ];
+    for name in ["n1", "n2"] {
+        let node = cluster.bed().node(name)?;
+        let folder = node.disk("/etc/landfall");
+        fs::create_dir_all(folder.join("manifests"))?;
+        fs::write(folder.join("key"), "a key for this test only, of no use elsewhere")?;
+        for (file, object) in &files {
+            fs::write(folder.join("manifests").join(file), object.to_string())?;
+        }
+        let own = manifest
+            .replace("name: landfall-standalone\n", &format!("name: landfall-standalone-{name}\n"))
+            .replace("spec:\n  hostNetwork", &format!("spec:\n  nodeName: {name}\n  hostNetwork"));
+        cluster.wait_for(cluster.bed().apply(&own))?;
+    }
+    let target = SocketAddr::new(ADDRESS.parse()?, 80);
+    settled(cluster.client(), target, ROLLOUT)?;
+    // Owner and rules are the Pod's: the speakers and their tables are as they were.
+    for install in [&FIRST, &SECOND] {
+        ensure!(!nodes_with_rules(cluster, install)?.is_empty(), "{} lost its table", install.namespace);
+        settled(cluster.client(), self::target(cluster, install)?, ANSWERED)?;
+    }
+    let selector = ["delete", "pods", "-n", "kube-system", "-l", "component=standalone", "--timeout=60s"];
+    cluster.kubectl(selector).map(drop)
+}
+
 fn killed(cluster: &Cluster) -> Result<()> {
     for (victim, other) in [(&FIRST, &SECOND), (&SECOND, &FIRST)] {
         undisturbed(cluster, other, || {
@@ -197,8 +255,7 @@ fn killed(cluster: &Cluster) -> Result<()> {
 
 fn removed(cluster: &Cluster) -> Result<()> {
     undisturbed(cluster, &FIRST, || {
-        let overlay = repository().join("deploy/overlays").join(SECOND.overlay);
-        cluster.kubectl(["delete", "-k", &overlay.display().to_string(), "--timeout=90s"])?;
+        cluster.shell("kubectl delete -k deploy/overlays/second --timeout=90s")?;
         let left = nodes_with_rules(cluster, &SECOND)?;
         ensure!(!left.is_empty(), "no node has kept the rules");
         for node in cluster.bed().nodes() {

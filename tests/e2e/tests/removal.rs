@@ -1,15 +1,17 @@
-//! Landfall is removed by the commands of the documentation, and nothing of it is left: no address, condition, annotation
-//! or finalizer on a Service, no definition, role or namespace, no rule and no file on a node.
+//! As a new user would, by the documentation alone: Landfall is installed, gives a first Service its address, and is removed.
+//! Nothing of it is left then: no address, condition, annotation or finalizer on a Service, no definition, role or namespace,
+//! no rule and no file on a node.
 
 use std::fs;
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, ensure};
-use landfall_e2e::cluster::{ANSWERED, repository};
-use landfall_e2e::manifests::{SHOP, advertisement, list, pool, service};
+use anyhow::{Context, Result, bail, ensure};
+use landfall_e2e::cluster::ANSWERED;
+use landfall_e2e::manifests::service;
 use landfall_e2e::requests::first_answer;
 use landfall_e2e::wait::until;
-use landfall_e2e::{Cluster, Sections, guide};
+use landfall_e2e::{Cluster, Sections};
+use landfall_testbed::guide;
 use serde_json::{Value, json};
 
 /// Where a node keeps what it remembers.
@@ -27,23 +29,63 @@ fn nothing_is_left_after_a_removal() {
 fn prepare(cluster: &Cluster) -> Result<()> {
     cluster.deploy_backends("web", 3)?;
     cluster.install()?;
-    let addresses = ["10.77.0.200-10.77.0.201"];
-    cluster.apply(&list([pool("lan", &addresses, json!({})), advertisement("lan", &["lan"])]))?;
+    first_service(cluster)?;
     cluster.apply(&service("web", "web", json!({})))?;
     let annotated = json!({"metadata": {"annotations": {"landfall.dev/forwarding": "node-port"}}});
     cluster.apply(&service("proxied", "web", annotated))?;
     for name in ["web", "proxied"] {
         first_answer(cluster.client(), SocketAddr::new(cluster.address(name)?, 80), ANSWERED)?;
     }
-    // There is no third address: this one has a condition only.
+    // There is no address left: this one has a condition only.
     cluster.apply(&service("waiting", "web", json!({})))?;
     cluster.refused("waiting").map(drop)
 }
 
+/// The README's first Service, with the addresses of the bed's LAN; three instead of forty.
+fn first_service(cluster: &Cluster) -> Result<()> {
+    const SECTION: &str = "## The first Service";
+    cluster.shell("kubectl create deployment web --image landfall-testbed/backend")?;
+    let [manifest] = &guide::blocks("README.md", SECTION, "yaml")?[..] else { bail!("one manifest") };
+    let file = cluster.bed().logs().join("lan.yaml");
+    let range = "192.0.2.200-192.0.2.239";
+    ensure!(manifest.contains(range), "{manifest}");
+    fs::write(&file, manifest.replace(range, "10.77.0.200-10.77.0.202"))?;
+    let file = file.display().to_string();
+    for line in guide::commands("README.md", SECTION)? {
+        let line = line.replace("target/release/landfall", "landfall").replace("lan.yaml", &file);
+        if !line.starts_with("landfall status") {
+            cluster.shell(&line)?;
+            continue;
+        }
+        let status = until("a status that is well", ANSWERED, || {
+            let status = cluster.shell(&line)?;
+            ensure!(status.contains("served"), "{status}");
+            Ok(status)
+        })?;
+        let shown = guide::blocks("README.md", SECTION, "text")?.concat();
+        let heads = |text: &str| -> Vec<Vec<String>> {
+            let heads = text.lines().filter(|line| line.chars().next().is_some_and(char::is_uppercase));
+            heads.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+        };
+        ensure!(heads(&shown) == heads(&status), "the README shows\n{shown}\nand it is\n{status}");
+    }
+    first_answer(cluster.client(), SocketAddr::from(([10, 77, 0, 200], 80)), ANSWERED).map(drop)?;
+    // The page's whole configuration is understood by the API server, every field of it.
+    let [example] = &guide::blocks("README.md", "## The whole configuration, by example", "yaml")?[..] else {
+        bail!("one example")
+    };
+    let file = cluster.bed().logs().join("example.yaml");
+    fs::write(&file, example)?;
+    let dry = format!("kubectl apply --dry-run=server --validate=strict -f {}", file.display());
+    cluster.shell(&dry).map(drop)
+}
+
+/// Every Service of `type: LoadBalancer`, or that was one.
 fn services(cluster: &Cluster) -> Result<Vec<Value>> {
-    let text = cluster.kubectl(["get", "services", "-n", SHOP, "-o", "json", "--show-managed-fields"])?;
+    let text = cluster.kubectl(["get", "services", "-A", "-o", "json", "--show-managed-fields"])?;
     let list: Value = serde_json::from_str(&text)?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
+    let services = list["items"].as_array().cloned().unwrap_or_default();
+    Ok(services.into_iter().filter(|service| service["spec"]["type"] == "LoadBalancer").collect())
 }
 
 fn refused(cluster: &Cluster) -> Result<()> {
@@ -64,16 +106,14 @@ fn removed(cluster: &Cluster) -> Result<()> {
         }
         Ok(())
     })?;
-    let document = fs::read_to_string(repository().join("docs/installs.md"))?;
-    for line in guide::commands(&document, "## Removing one")? {
-        // The second block is for clusters where others need the definitions: they are gone here.
+    for line in guide::commands("docs/installs.md", "## Removing one")? {
+        // The second block is for clusters where others need the definitions; another test types it.
         if line.starts_with("kubectl delete -k deploy/base") {
             break;
         }
         let words = cluster.shell(&line)?;
-        eprintln!("   $ {line}");
         if line.starts_with("landfall cleanup cluster") {
-            ensure!(words.matches("took back").count() == 3, "three Services: {words}");
+            ensure!(words.matches("took back").count() == 4, "four Services: {words}");
             ensure!(
                 words.contains("removed Lease") && words.contains("removed Secret memberlist"),
                 "{words}"
@@ -107,7 +147,7 @@ fn removed(cluster: &Cluster) -> Result<()> {
 
 fn services_are_clean(cluster: &Cluster) -> Result<()> {
     let services = services(cluster)?;
-    ensure!(services.len() >= 3, "the Services stay: {services:?}");
+    ensure!(services.len() == 4, "the Services stay: {services:?}");
     for service in services {
         let name = service["metadata"]["name"].as_str().context("a name")?;
         let text = service.to_string();

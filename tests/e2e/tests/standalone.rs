@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use landfall_e2e::requests::{TIMEOUT, counted, http};
 use landfall_e2e::wait::{throughout, until};
 use landfall_lan::{Host, HostSpec, Lan, Process, Subnets};
+use landfall_testbed::guide;
 use landfall_testbed::programs::Programs;
 use serde_json::Value;
 
@@ -20,6 +21,8 @@ const PORT: u16 = 8080;
 /// Two machines with a backend each, a third backend elsewhere, and a client.
 struct Site {
     lan: Lan,
+    /// All that have a backend; the first two are the machines.
+    hosts: Vec<Host>,
     machines: Vec<Machine>,
     client: Host,
     backends: Vec<Process>,
@@ -59,16 +62,13 @@ impl Machine {
     }
 }
 
-const POOL: &str = "
-apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: { name: lan }
-spec: { addresses: [10.77.0.200-10.77.0.209] }
----
-apiVersion: metallb.io/v1beta1
-kind: L2Advertisement
-metadata: { name: lan }
-";
+/// The documentation's page, and what its machines are on the LAN of this test.
+const PAGE: &str = "docs/standalone.md";
+
+fn page(heading: &str, language: &str) -> Result<Vec<String>> {
+    let blocks = guide::blocks(PAGE, heading, language)?;
+    Ok(blocks.into_iter().map(|block| block.replace("192.0.2.", "10.77.0.")).collect())
+}
 
 fn service(name: &str, annotations: &str, endpoints: &[&Host]) -> String {
     let endpoints: Vec<String> = endpoints
@@ -116,37 +116,62 @@ impl Site {
             folder: lan.state_directory().join(host.name()),
             process: None,
         });
-        let site = Self { machines: machines.collect(), client, backends, programs, lan };
+        let site = Self { machines: machines.collect(), hosts, client, backends, programs, lan };
         for machine in &site.machines {
             fs::create_dir_all(machine.manifests())?;
-            fs::write(machine.folder.join("key"), "a key for this test only, of no use elsewhere")?;
-            machine.put("pool.yaml", POOL)?;
-            machine.put("web.yaml", &service("web", "", &hosts.iter().collect::<Vec<_>>()))?;
+            for (number, manifest) in page("## Two machines", "yaml")?.iter().enumerate() {
+                machine.put(&format!("page-{number}.yaml"), manifest)?;
+            }
         }
         Ok(site)
     }
 
+    /// Starts the first machine by the page's command, the second as its systemd unit would.
     fn start(&mut self, index: usize) -> Result<()> {
         let machine = &self.machines[index];
         let program = self.programs.landfall.as_ref().context("landfall is not built")?;
-        let log = fs::File::options().create(true).append(true).open(self.log(machine.host.name()))?;
-        let mut command = machine.host.command(program);
-        command
-            .args(["standalone", "--node-name", machine.host.name(), "--check-interval", "0.2", "-f"])
-            .arg(machine.manifests())
-            .arg("--state-dir")
-            .arg(machine.state())
-            .arg("--key-file")
-            .arg(machine.folder.join("key"))
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        for machine in &self.machines {
-            let address = machine.host.ipv4().context("the LAN has IPv4")?;
-            command.arg("--peer").arg(format!("{}={address}", machine.host.name()));
+        let commands = guide::commands(PAGE, "## Two machines")?;
+        let [key, start] = &commands[..] else {
+            bail!("a command for the key, and one that starts it: {commands:?}")
+        };
+        let folder = machine.folder.display().to_string();
+        let here = |text: &str| {
+            let text = text.replace("/etc/landfall", &folder).replace("192.0.2.", "10.77.0.");
+            text.replace("/usr/local/bin/landfall", "landfall")
+        };
+        if !self.lan.state_directory().join("key").exists() {
+            let made = Command::new("sh").args(["-ec", &here(key)]).output()?;
+            ensure!(made.status.success(), "{made:?}");
+            fs::copy(machine.folder.join("key"), self.lan.state_directory().join("key"))?;
         }
+        fs::copy(self.lan.state_directory().join("key"), machine.folder.join("key"))?;
+
+        let log = fs::File::options().create(true).append(true).open(self.log(machine.host.name()))?;
+        let mut command = if index == 0 {
+            let mut command = machine.host.command("sh");
+            command.args(["-ec", &format!("exec {}", here(start))]).env_clear();
+            command
+        } else {
+            let unit = fs::read_to_string(guide::repository().join("deploy/standalone/landfall.service"))?;
+            let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).context("ExecStart")?;
+            let mut command = machine.host.command("setpriv");
+            let only = "-all,+net_admin,+net_raw";
+            ensure!(unit.contains("CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW\n"), "{unit}");
+            ensure!(unit.contains("NoNewPrivileges=yes\n"), "{unit}");
+            command.args(["--bounding-set", only, "--inh-caps", only, "--no-new-privs", "sh", "-ec"]);
+            command.arg(format!("exec {}", here(line))).env_clear();
+            command.env("LANDFALL_PEERS", "n1=10.77.0.11,n2=10.77.0.12");
+            command.env("LANDFALL_NODE_NAME", machine.host.name());
+            command
+        };
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let ours = program.parent().context("the program lies in a folder")?.to_owned();
+        let path = [ours].into_iter().chain(std::env::split_paths(&inherited));
+        command.env("PATH", std::env::join_paths(path)?);
+        // The machines of this test share one disk; and it is in a hurry.
+        command.env("LANDFALL_STATE_DIR", machine.state()).env("LANDFALL_CHECK_INTERVAL", "0.2");
+        command.env("LANDFALL_KEY_FILE", machine.folder.join("key"));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = machine.host.spawn(command)?;
         self.machines[index].process = Some(process);
         Ok(())
@@ -194,21 +219,29 @@ impl Site {
         let [n1, n2, n3] = ["n1", "n2", "n3"];
         self.start(0)?;
         self.start(1)?;
-        let web = self.agreed("web")?;
-        self.answered_by(web, &[n1, n2, n3])?;
+        // The page's Service asks for its address; the other one takes any.
+        let page = self.agreed("web")?;
+        ensure!(page == IpAddr::from([10, 77, 0, 200]), "{page}");
+        self.answered_by(page, &[n1, n2])?;
+        let everywhere = service("shop", "", &self.hosts.iter().collect::<Vec<_>>());
+        for machine in &self.machines {
+            machine.put("shop.yaml", &everywhere)?;
+        }
+        let shop = self.agreed("shop")?;
+        self.answered_by(shop, &[n1, n2, n3])?;
 
         // A target dies: it gets no more connections, and comes back.
         self.backends[2].kill()?;
-        self.answered_by(web, &[n1, n2])?;
+        self.answered_by(shop, &[n1, n2])?;
 
         // The owner dies: the other machine has the same address, and its rules.
-        let owner = self.owner(web)?;
+        let owner = self.owner(shop)?;
         let other = 1 - owner;
         let dead = self.machines[owner].host.clone();
         self.machines[owner].process.take().context("it runs")?.kill()?;
         until("the other machine to answer", PATIENCE, || {
-            ensure!(self.owner(web)? == other, "the owner has not changed");
-            self.servers(web, 1)
+            ensure!(self.owner(shop)? == other, "the owner has not changed");
+            self.servers(shop, 1)
         })?;
 
         // What is decided while it is away, it learns when it is back.
@@ -224,7 +257,7 @@ impl Site {
         fs::remove_dir_all(self.machines[owner].state())?;
         self.start(owner)?;
         assert_eq!(self.agreed("late")?, decided[0], "{} learns from the other machine", dead.name());
-        assert_eq!(self.agreed("web")?, web, "nothing moved");
+        assert_eq!(self.agreed("shop")?, shop, "nothing moved");
         self.answered_by(decided[0], &[n1, n2])?;
 
         // An address that is asked for is the same everywhere anyway, and a broken file leaves the last good version.
@@ -253,6 +286,22 @@ impl Site {
             Ok(())
         })
     }
+}
+
+#[test]
+#[ignore = "needs systemd; make test runs it"]
+fn the_unit_is_understood_by_systemd() {
+    let programs = Programs::find().expect("programs");
+    let program = programs.landfall.expect("landfall is not built: run `cargo build -p landfall`");
+    let folder = tempfile::tempdir().expect("a folder");
+    let unit =
+        fs::read_to_string(guide::repository().join("deploy/standalone/landfall.service")).expect("unit");
+    let file = folder.path().join("landfall.service");
+    fs::write(&file, unit.replace("/usr/local/bin/landfall", &program.display().to_string()))
+        .expect("a copy");
+    let output = Command::new("systemd-analyze").arg("verify").arg(&file).output().expect("systemd-analyze");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !words.contains("landfall.service"), "{words}");
 }
 
 #[test]

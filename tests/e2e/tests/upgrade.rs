@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use landfall_e2e::cluster::{ANSWERED, repository};
+use landfall_e2e::cluster::ANSWERED;
 use landfall_e2e::manifests::{NAMESPACE, advertisement, list, pool, service};
 use landfall_e2e::requests::{Traffic, settled};
 use landfall_e2e::wait::{throughout, until};
 use landfall_e2e::{Asker, Cluster, Sections};
+use landfall_testbed::guide::repository;
 use serde_json::json;
 
 /// A client never waits longer than this for an answer while speakers are replaced one by one.

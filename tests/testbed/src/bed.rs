@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::ask::until;
 use crate::control_plane::{ControlPlane, ControlPlaneSpec};
+use crate::guide;
 use crate::node::{Node, NodeSpec, ProxyMode};
 use crate::programs::Programs;
 
@@ -403,6 +404,34 @@ impl TestBed {
     /// When kubectl fails, with its own words.
     pub async fn apply(&self, manifests: &str) -> Result<String> {
         self.kubectl_with_input(["apply", "-f", "-"], manifests).await
+    }
+
+    /// Runs a line of the documentation in a shell, at the root of the repository, where `kubectl` and `landfall` are on the
+    /// path and have all rights; answers what it printed.
+    ///
+    /// # Errors
+    /// When it fails or takes more than two minutes, with its words.
+    pub async fn shell(&self, line: &str) -> Result<String> {
+        let Programs { control_plane, landfall, .. } = &self.programs;
+        let ours = landfall.as_deref().and_then(Path::parent);
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let inherited = std::env::split_paths(&inherited);
+        let folders = ours.into_iter().chain([control_plane.as_path()]).map(Path::to_owned).chain(inherited);
+        let mut command = tokio::process::Command::new("timeout");
+        command.args(["120", "sh", "-ec", line]).current_dir(guide::repository()).env_clear();
+        command.env("PATH", std::env::join_paths(folders)?).env("KUBECONFIG", self.kubeconfig());
+        // kubectl keeps a cache in it.
+        command.env("HOME", self.logs()).kill_on_drop(true);
+        let output = command.output().await.with_context(|| format!("run {line}"))?;
+        let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        ensure!(
+            output.status.success(),
+            "{line}: {}\n{}{}",
+            output.status,
+            words(&output.stdout),
+            words(&output.stderr)
+        );
+        Ok(words(&output.stdout))
     }
 
     /// Takes the bed down.

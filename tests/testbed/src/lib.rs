@@ -20,6 +20,7 @@ pub mod certificates;
 pub mod cli;
 pub mod container;
 pub mod control_plane;
+pub mod guide;
 mod kubelet;
 pub mod node;
 pub mod programs;

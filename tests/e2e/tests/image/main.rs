@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use landfall_e2e::cluster::repository;
+use landfall_testbed::guide::repository;
 use landfall_testbed::programs::Programs;
 
 #[test]

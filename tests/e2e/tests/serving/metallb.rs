@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use landfall_e2e::Cluster;
-use landfall_e2e::cluster::{ANSWERED, repository};
+use landfall_e2e::cluster::ANSWERED;
 use landfall_e2e::manifests::{advertisement, list, merged, namespace, pool, service};
 use landfall_e2e::requests::{TIMEOUT, every_backend, http, settled};
+use landfall_testbed::guide::repository;
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "metallb-system";

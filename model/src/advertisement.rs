@@ -36,9 +36,7 @@ impl L2Advertisement {
     /// Whether it advertises addresses of `pool`.
     #[must_use]
     pub fn selects_pool(&self, pool: &Pool) -> bool {
-        (self.pools.is_empty() && self.pool_selectors.is_empty())
-            || self.pools.contains(&pool.name)
-            || self.pool_selectors.iter().any(|selector| selector.matches(&pool.labels))
+        selects_pool(&self.pools, &self.pool_selectors, pool)
     }
 
     /// Whether a node with these labels may announce for it.
@@ -54,6 +52,13 @@ impl L2Advertisement {
     }
 }
 
-fn any_or_empty(selectors: &[Selector], labels: &Labels) -> bool {
+/// Names and selectors of an advertisement: their union, or every pool where both are empty.
+pub(crate) fn selects_pool(names: &BTreeSet<Box<str>>, selectors: &[Selector], pool: &Pool) -> bool {
+    (names.is_empty() && selectors.is_empty())
+        || names.contains(&pool.name)
+        || selectors.iter().any(|selector| selector.matches(&pool.labels))
+}
+
+pub(crate) fn any_or_empty(selectors: &[Selector], labels: &Labels) -> bool {
     selectors.is_empty() || selectors.iter().any(|selector| selector.matches(labels))
 }

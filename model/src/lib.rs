@@ -8,6 +8,7 @@
 mod address;
 mod advertisement;
 mod assigned;
+mod bgp;
 mod endpoints;
 mod node;
 mod observation;
@@ -21,6 +22,10 @@ mod time;
 pub use address::{AddressRange, Family, RangeError};
 pub use advertisement::{L2Advertisement, NodePreference};
 pub use assigned::Assigned;
+pub use bgp::{
+    BfdProfile, BgpAdvertisement, BgpPeer, Communities, Community, CommunityError, CommunityName,
+    PeerEndpoint, PeerPassword, RemoteAs,
+};
 pub use endpoints::{Endpoint, EndpointPort, EndpointSlice};
 pub use node::{EXCLUDE_LABEL, NodeView};
 pub use observation::{Invalid, ObjectName, Observation, SpeakerView};

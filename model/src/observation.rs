@@ -2,7 +2,7 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointSlice, L2Advertisement, Labels, NodeView, Pool, ServiceKey, ServiceView};
+use crate::{EndpointSlice, L2Advertisement, Labels, NodeView, Pool, Reason, ServiceKey, ServiceView};
 
 /// One fact about the cluster, as the watches of `landfall-kubernetes` report it. `None` means deleted.
 ///
@@ -124,6 +124,8 @@ impl fmt::Display for ObjectName {
 pub struct Invalid {
     /// Path of the field, such as `spec.addresses[0]`; empty when the whole object is meant.
     pub field: Box<str>,
+    /// Which kind of rule is broken.
+    pub reason: Reason,
     /// What is wrong with its value and how to mend it.
     pub message: Box<str>,
 }

@@ -113,10 +113,26 @@ reasons! {
     UnknownForwarding,
     /// The node cannot forward in the mode asked for.
     ForwardingUnavailable,
-    /// Another object of the same kind has the address range already.
+    /// The address range is taken already, by another object of the same kind or in the same one.
     Overlap,
-    /// A value cannot be read.
+    /// A value cannot be read, or is out of its range.
     InvalidValue,
+    /// An address or a range of addresses cannot be read.
+    InvalidAddress,
+    /// A label selector cannot be read.
+    InvalidSelector,
+    /// Something stands twice: an entry of a list, a name, or the object itself.
+    Duplicate,
+    /// A field that cannot be left out is missing or empty.
+    MissingField,
+    /// Two fields of the object exclude each other.
+    Contradiction,
+    /// The way in which BGP is spoken here cannot do it.
+    Unsupported,
+    /// The object names another one that does not exist.
+    UnknownReference,
+    /// Each object is fine alone, and together they cannot be in force.
+    Conflict,
 }
 
 impl fmt::Display for Reason {

@@ -1,4 +1,4 @@
-use landfall_model::{Invalid, L2Advertisement, NodePreference};
+use landfall_model::{Invalid, L2Advertisement, NodePreference, Reason};
 
 use super::{
     invalid, object_name,
@@ -33,7 +33,7 @@ fn preference(index: usize, written: &PreferredNodes) -> Result<NodePreference, 
     let weight = u32::try_from(written.weight).ok().filter(|weight| (1..=100).contains(weight));
     let Some(weight) = weight else {
         let message = format!("{} is out of range; use a weight from 1 to 100", written.weight);
-        return Err(invalid(format!("{field}.weight"), message));
+        return Err(invalid(Reason::InvalidValue, format!("{field}.weight"), message));
     };
     Ok(NodePreference { weight, nodes: selector(&format!("{field}.preference"), &written.preference)? })
 }

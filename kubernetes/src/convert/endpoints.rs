@@ -1,5 +1,5 @@
 use k8s_openapi::api::discovery::v1 as discovery;
-use landfall_model::{Endpoint, EndpointPort, EndpointSlice, Invalid, Protocol, ServiceKey};
+use landfall_model::{Endpoint, EndpointPort, EndpointSlice, Invalid, Protocol, Reason, ServiceKey};
 
 use super::{invalid, service::protocol};
 use crate::names::label;
@@ -31,10 +31,18 @@ pub fn endpoint_slice(object: &discovery::EndpointSlice) -> Result<Option<Endpoi
 fn endpoint(index: usize, written: &discovery::Endpoint) -> Result<Endpoint, Invalid> {
     let field = format!("endpoints[{index}].addresses");
     let Some(text) = written.addresses.first() else {
-        return Err(invalid(field, "the list is empty; every endpoint needs an address"));
+        return Err(invalid(
+            Reason::MissingField,
+            field,
+            "the list is empty; every endpoint needs an address",
+        ));
     };
     let address = text.parse().map_err(|_| {
-        invalid(format!("{field}[0]"), format!("{text:?} is not an IP address; write one such as 192.0.2.7"))
+        invalid(
+            Reason::InvalidAddress,
+            format!("{field}[0]"),
+            format!("{text:?} is not an IP address; write one such as 192.0.2.7"),
+        )
     })?;
     let conditions = written.conditions.as_ref();
     let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
@@ -51,7 +59,7 @@ fn port(index: usize, written: &discovery::EndpointPort) -> Option<Result<Endpoi
     let number = written.port?;
     let Some(number) = u16::try_from(number).ok().filter(|number| *number != 0) else {
         let message = format!("{number} is not a port; use 1 to 65535");
-        return Some(Err(invalid(format!("{field}.port"), message)));
+        return Some(Err(invalid(Reason::InvalidValue, format!("{field}.port"), message)));
     };
     let protocol = match &written.protocol {
         Some(text) => match protocol(&format!("{field}.protocol"), text) {

@@ -16,11 +16,11 @@ pub use endpoints::endpoint_slice;
 pub use pool::pool;
 pub use service::service;
 
-use landfall_model::Invalid;
+use landfall_model::{Invalid, Reason};
 
-/// What is wrong with the value of `field`, and how to mend it.
-fn invalid(field: impl Into<String>, message: impl Into<String>) -> Invalid {
-    Invalid { field: field.into().into(), message: message.into().into() }
+/// Which rule the value of `field` breaks, what is wrong with it, and how to mend it.
+fn invalid(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Invalid {
+    Invalid { field: field.into().into(), reason, message: message.into().into() }
 }
 
 /// Fails at the first entry of `values` that stood before.
@@ -29,7 +29,7 @@ fn unique<T: Ord>(field: &str, values: &[T], show: impl Fn(&T) -> String) -> Res
     for (index, value) in values.iter().enumerate() {
         if !seen.insert(value) {
             let message = format!("{} stands twice; remove one of them", show(value));
-            return Err(invalid(format!("{field}[{index}]"), message));
+            return Err(invalid(Reason::Duplicate, format!("{field}[{index}]"), message));
         }
     }
     Ok(())
@@ -39,6 +39,8 @@ fn unique<T: Ord>(field: &str, values: &[T], show: impl Fn(&T) -> String) -> Res
 fn object_name(name: Option<&String>) -> Result<Box<str>, Invalid> {
     match name {
         Some(name) if !name.is_empty() => Ok(name.as_str().into()),
-        Some(_) | None => Err(invalid("metadata.name", "the name is missing; give the object one")),
+        Some(_) | None => {
+            Err(invalid(Reason::MissingField, "metadata.name", "the name is missing; give the object one"))
+        }
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use landfall_model::{AddressRange, Invalid, Pool, ServiceAllocation};
+use landfall_model::{AddressRange, Invalid, Pool, Reason, ServiceAllocation};
 
 use super::{invalid, object_name, selector::selectors, unique};
 use crate::api::{self, IPAddressPool};
@@ -26,14 +26,15 @@ pub fn pool(object: &IPAddressPool) -> Result<Pool, Invalid> {
 fn ranges(addresses: &[String]) -> Result<Vec<AddressRange>, Invalid> {
     if addresses.is_empty() {
         let message = "the list is empty; add a range such as 192.0.2.0/24 or 192.0.2.10-192.0.2.20";
-        return Err(invalid("spec.addresses", message));
+        return Err(invalid(Reason::MissingField, "spec.addresses", message));
     }
     let field = |index: usize| format!("spec.addresses[{index}]");
     let ranges = addresses
         .iter()
         .enumerate()
         .map(|(index, text)| {
-            text.parse::<AddressRange>().map_err(|error| invalid(field(index), error.to_string()))
+            text.parse::<AddressRange>()
+                .map_err(|error| invalid(Reason::InvalidAddress, field(index), error.to_string()))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut order: Vec<usize> = (0..ranges.len()).collect();
@@ -47,7 +48,9 @@ fn ranges(addresses: &[String]) -> Result<Vec<AddressRange>, Invalid> {
                 addresses[before],
                 field(before)
             );
-            return Err(invalid(field(after), message));
+            let same = ranges[before] == ranges[after];
+            let reason = if same { Reason::Duplicate } else { Reason::Overlap };
+            return Err(invalid(reason, field(after), message));
         }
     }
     Ok(ranges)
@@ -59,7 +62,7 @@ fn allocation(written: &api::ServiceAllocation) -> Result<ServiceAllocation, Inv
     let priority = i32::try_from(priority).map_err(|_| {
         let message =
             format!("{priority} is out of range; use a number between {} and {}", i32::MIN, i32::MAX);
-        invalid(format!("{FIELD}.priority"), message)
+        invalid(Reason::InvalidValue, format!("{FIELD}.priority"), message)
     })?;
     let namespaces = written.namespaces.as_deref().unwrap_or_default();
     unique(&format!("{FIELD}.namespaces"), namespaces, |name| format!("the namespace {name:?}"))?;

@@ -1,4 +1,4 @@
-use landfall_model::{Invalid, Selector};
+use landfall_model::{Invalid, Reason, Selector};
 
 use super::{invalid, unique};
 use crate::api::LabelSelector;
@@ -10,7 +10,8 @@ pub(super) fn selector(field: &str, written: &LabelSelector) -> Result<Selector,
         let values = expression.values.as_deref().unwrap_or_default();
         (expression.key.as_str(), expression.operator.as_str(), values)
     });
-    Selector::parse(labels, expressions).map_err(|error| invalid(field, error.to_string()))
+    Selector::parse(labels, expressions)
+        .map_err(|error| invalid(Reason::InvalidSelector, field, error.to_string()))
 }
 
 /// Parses a list of selectors, no two of which may be equal.

@@ -95,7 +95,7 @@ fn ports(spec: &ServiceSpec) -> Result<Vec<PortSpec>, Invalid> {
 fn port_spec(field: &str, written: &ServicePort) -> Result<PortSpec, Invalid> {
     let Some(port) = u16::try_from(written.port).ok().filter(|port| *port != 0) else {
         let message = format!("{} is not a port; use 1 to 65535", written.port);
-        return Err(invalid(format!("{field}.port"), message));
+        return Err(invalid(Reason::InvalidValue, format!("{field}.port"), message));
     };
     let protocol = match &written.protocol {
         Some(text) => protocol(&format!("{field}.protocol"), text)?,
@@ -114,16 +114,18 @@ pub(super) fn protocol(field: &str, text: &str) -> Result<Protocol, Invalid> {
     [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
         .into_iter()
         .find(|protocol| protocol.as_str() == text)
-        .ok_or_else(|| invalid(field, format!("{text:?} is not a protocol; use TCP, UDP or SCTP")))
+        .ok_or_else(|| {
+            invalid(Reason::InvalidValue, field, format!("{text:?} is not a protocol; use TCP, UDP or SCTP"))
+        })
 }
 
 /// A node port; 0 stands for none.
 fn node_port(field: &str, number: Option<i32>) -> Result<Option<NodePort>, Invalid> {
     match number.unwrap_or(0) {
         0 => Ok(None),
-        number => u16::try_from(number)
-            .map(|port| Some(NodePort(port)))
-            .map_err(|_| invalid(field, format!("{number} is not a port; use 1 to 65535"))),
+        number => u16::try_from(number).map(|port| Some(NodePort(port))).map_err(|_| {
+            invalid(Reason::InvalidValue, field, format!("{number} is not a port; use 1 to 65535"))
+        }),
     }
 }
 

@@ -47,29 +47,38 @@ fn pools_take_what_metallb_takes() {
 #[test]
 fn pools_refuse_what_metallb_refuses_and_say_where() {
     let selector = json!({ "matchLabels": { "a": "b" } });
-    for (spec, field, says) in [
-        (json!({ "addresses": [] }), "spec.addresses", "empty"),
-        (json!({ "addresses": ["192.0.2.1"] }), "spec.addresses[0]", "/32"),
+    for (spec, field, says, reason) in [
+        (json!({ "addresses": [] }), "spec.addresses", "empty", Reason::MissingField),
+        (json!({ "addresses": ["192.0.2.1"] }), "spec.addresses[0]", "/32", Reason::InvalidAddress),
         (
             json!({ "addresses": ["192.0.2.0/24", "192.0.2.9-192.0.2.3"] }),
             "spec.addresses[1]",
             "starts after",
+            Reason::InvalidAddress,
         ),
-        (json!({ "addresses": ["192.0.2.0/24", "192.0.2.0/24"] }), "spec.addresses[1]", "overlaps"),
+        (
+            json!({ "addresses": ["192.0.2.0/24", "192.0.2.0/24"] }),
+            "spec.addresses[1]",
+            "overlaps",
+            Reason::Duplicate,
+        ),
         (
             json!({ "addresses": ["192.0.2.0/30", "2001:db8::/64", "192.0.2.3-192.0.2.9"] }),
             "spec.addresses[2]",
             "spec.addresses[0]",
+            Reason::Overlap,
         ),
         (
             json!({ "addresses": ["192.0.2.0/24"], "serviceAllocation": { "namespaces": ["a", "b", "a"] } }),
             "spec.serviceAllocation.namespaces[2]",
             "stands twice",
+            Reason::Duplicate,
         ),
         (
             json!({ "addresses": ["192.0.2.0/24"], "serviceAllocation": { "serviceSelectors": [selector, selector] } }),
             "spec.serviceAllocation.serviceSelectors[1]",
             "stands twice",
+            Reason::Duplicate,
         ),
         (
             json!({ "addresses": ["192.0.2.0/24"], "serviceAllocation": { "namespaceSelectors": [
@@ -77,15 +86,17 @@ fn pools_refuse_what_metallb_refuses_and_say_where() {
             ] } }),
             "spec.serviceAllocation.namespaceSelectors[0]",
             "Near",
+            Reason::InvalidSelector,
         ),
         (
             json!({ "addresses": ["192.0.2.0/24"], "serviceAllocation": { "priority": 3_000_000_000_i64 } }),
             "spec.serviceAllocation.priority",
             "3000000000",
+            Reason::InvalidValue,
         ),
     ] {
         let error = pool(spec.clone()).expect_err(field);
-        assert_eq!(&*error.field, field, "{spec}");
+        assert_eq!((&*error.field, error.reason), (field, reason), "{spec}");
         assert!(error.message.contains(says), "{}", error.message);
     }
     let nameless = super::pool(&object(json!({ "metadata": {}, "spec": { "addresses": ["192.0.2.0/24"] } })));

@@ -2,7 +2,7 @@ use std::{borrow::Cow, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use landfall_model::{Invalid, ServiceKey};
+use landfall_model::{Invalid, Reason, ServiceKey};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ impl<K: Kind> Seen<K> {
                 let field = error.path().to_string();
                 let field = if field == "." { String::new() } else { field };
                 let message = format!("{}; see the schema of {}", error.inner(), K::KIND);
-                Err(Invalid { field: field.into(), message: message.into() })
+                Err(Invalid { field: field.into(), reason: Reason::InvalidValue, message: message.into() })
             }
         };
         Self { meta, outcome }

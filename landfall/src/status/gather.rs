@@ -86,7 +86,7 @@ fn pool_faults(pools: &[IPAddressPool]) -> Vec<String> {
         match convert::pool(pool) {
             Ok(pool) => drop(allocator.set_pool(pool)),
             Err(invalid) => {
-                let (name, Invalid { field, message }) = (pool.name_any(), invalid);
+                let (name, Invalid { field, message, reason: _ }) = (pool.name_any(), invalid);
                 faults.push(format!("IPAddressPool {name} is not in force: {field}: {message}"));
             }
         }

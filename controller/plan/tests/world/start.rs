@@ -118,8 +118,13 @@ fn addresses_of_a_pool_that_is_not_in_force_stay() {
     let invalid = |why: Option<&str>| {
         let name =
             ObjectName { kind: "IPAddressPool", namespace: "landfall-system".into(), name: "a".into() };
-        let invalid =
-            |text: &str| Box::new(Invalid { field: "spec.addresses[0]".into(), message: text.into() });
+        let invalid = |text: &str| {
+            Box::new(Invalid {
+                field: "spec.addresses[0]".into(),
+                reason: Reason::InvalidAddress,
+                message: text.into(),
+            })
+        };
         Observation::Invalid(name, why.map(invalid))
     };
     let start = |overlaps: bool| {

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use landfall_model::{Forwarding, Invalid, ObjectName, Observation, ServiceKey};
+use landfall_model::{Forwarding, Invalid, ObjectName, Observation, Reason, ServiceKey};
 use serde_json::{Value, json};
 
 use super::{Directory, manifest};
@@ -166,7 +166,8 @@ impl Shelf {
         let mut said: Vec<Observation> = mended.map(|file| Observation::Invalid(name(file), None)).collect();
         for (file, message) in broken.iter().filter(|(file, message)| self.broken.get(*file) != Some(message))
         {
-            let invalid = Invalid { field: "".into(), message: message.as_str().into() };
+            let invalid =
+                Invalid { field: "".into(), reason: Reason::InvalidValue, message: message.as_str().into() };
             said.push(Observation::Invalid(name(file), Some(Box::new(invalid))));
         }
         self.broken = broken;

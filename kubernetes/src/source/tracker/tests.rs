@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use landfall_model::Labels;
+use landfall_model::{Labels, Reason};
 
 use super::{super::kind::Namespaces, *};
 
@@ -17,7 +17,7 @@ fn namespace(name: &str, value: Option<&str>) -> Observation {
 }
 
 fn broken(message: &str) -> Invalid {
-    Invalid { field: "spec".into(), message: message.into() }
+    Invalid { field: "spec".into(), reason: Reason::InvalidValue, message: message.into() }
 }
 
 fn invalid(name: &str, message: Option<&str>) -> Observation {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use arbitrary::Arbitrary;
 use landfall_model::{
     Family, FamilyPolicy, Forwarding, Ingress, Invalid, IpMode, Labels, ObjectName, Observation, Pool,
-    Protocol, ServiceKey, ServiceStatusWrite, ServiceView, TrafficPolicy,
+    Protocol, Reason, ServiceKey, ServiceStatusWrite, ServiceView, TrafficPolicy,
 };
 use landfall_plan::{Effect, Outcome};
 
@@ -201,7 +201,11 @@ impl Bed {
                     namespace: "".into(),
                     name: format!("p{}", name % 4).into(),
                 };
-                let invalid = Invalid { field: "spec".into(), message: "nonsense".into() };
+                let invalid = Invalid {
+                    field: "spec".into(),
+                    reason: Reason::InvalidValue,
+                    message: "nonsense".into(),
+                };
                 self.cluster.world.observe(Observation::Invalid(name, is.then(|| Box::new(invalid))));
             }
             Operation::Namespace { team } => {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use arbitrary::Arbitrary;
 use landfall_model::{
-    EXCLUDE_LABEL, Invalid, Labels, NodeView, ObjectName, Observation, SpeakerView, TrafficPolicy,
+    EXCLUDE_LABEL, Invalid, Labels, NodeView, ObjectName, Observation, Reason, SpeakerView, TrafficPolicy,
 };
 
 use super::{ADDRESSES, NODES};
@@ -100,7 +100,8 @@ fn odd(kind: u8) -> Observation {
     match kind % 3 {
         0 => Observation::Namespace("shop".into(), Some(Labels::new())),
         1 => {
-            let invalid = Invalid { field: "spec".into(), message: "nonsense".into() };
+            let invalid =
+                Invalid { field: "spec".into(), reason: Reason::InvalidValue, message: "nonsense".into() };
             let name = ObjectName { kind: "IPAddressPool", namespace: "".into(), name: "lan".into() };
             Observation::Invalid(name, Some(Box::new(invalid)))
         }

@@ -198,6 +198,9 @@ pub struct BgpPeer {
     pub hold_time: Option<Duration>,
     /// `spec.keepaliveTime`, at most the hold time; a third of it where only that is set.
     pub keepalive_time: Option<Duration>,
+    /// Whether `spec.keepaliveTime` itself says more than 0; MetalLB's native mode refuses that, and not what follows
+    /// from the hold time.
+    pub keepalive_given: bool,
     /// `spec.connectTime`.
     pub connect_time: Option<Duration>,
     /// `spec.routerID`.

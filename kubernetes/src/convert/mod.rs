@@ -2,16 +2,30 @@
 //! that cannot be used is an [`Invalid`] that names the field, the value, the rule and the way out.
 
 mod advertisement;
+mod bfd_profile;
+mod bgp_advertisement;
+mod bgp_peer;
+mod bgp_peer_v1beta1;
 mod cluster;
+mod community;
+mod duration;
 mod endpoints;
+mod number;
 mod pool;
 mod selector;
 mod service;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bgp;
 
 pub use advertisement::l2_advertisement;
+pub use bfd_profile::bfd_profile;
+pub use bgp_advertisement::bgp_advertisement;
+pub use bgp_peer::bgp_peer;
+pub use bgp_peer_v1beta1::bgp_peer_from_v1beta1;
 pub use cluster::{namespace, node, speaker};
+pub use community::community;
 pub use endpoints::endpoint_slice;
 pub use pool::pool;
 pub use service::service;

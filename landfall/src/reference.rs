@@ -2,6 +2,7 @@
 
 mod flags;
 mod metrics;
+mod monitoring;
 
 use std::{fs, path::Path};
 

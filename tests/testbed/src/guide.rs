@@ -18,6 +18,10 @@ const UNTYPED: &[(&str, &str)] = &[
     ("LANDFALL_BLESS=1 ", "writes files of the repository"),
     ("LANDFALL_E2E_ONLY=", "runs a part of the tests"),
     ("tests/fuzz/", "runs for minutes"),
+    (
+        "kubectl apply -k deploy/monitoring",
+        "needs the Prometheus operator's kinds; a test of the binary reads the files",
+    ),
 ];
 
 /// The folder with `README.md` in it.

@@ -3,8 +3,8 @@ use std::{env, process::ExitCode};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    cleanup::CleanupArgs, controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs, speaker::SpeakerArgs,
-    standalone::StandaloneArgs, status::StatusArgs,
+    cleanup::CleanupArgs, controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs, plan::PlanArgs,
+    speaker::SpeakerArgs, standalone::StandaloneArgs, status::StatusArgs,
 };
 
 /// A load balancer for Kubernetes clusters on bare metal.
@@ -28,6 +28,8 @@ enum Command {
     Standalone(StandaloneArgs),
     /// Show who has which address, and why not
     Status(StatusArgs),
+    /// Show what would be, from manifests alone: whether they are valid, and who gets and announces what
+    Plan(PlanArgs),
     /// Show the main job on this machine: real ARP and TCP, a node dies, another takes over (needs root)
     Demo(DemoArgs),
     /// Remove what Landfall left on this node, or in the cluster
@@ -44,6 +46,7 @@ impl Args {
             Command::Speaker(args) => args.run(),
             Command::Standalone(args) => args.run(),
             Command::Status(args) => args.run(),
+            Command::Plan(args) => args.run(),
             Command::Demo(args) => args.run(),
             Command::Cleanup(args) => args.run(),
             Command::Crds(args) => args.run(),

@@ -8,7 +8,7 @@ use landfall_engine::forwarding::TableName;
 use landfall_speaker::{memory::Memory, nftables::Nftables};
 
 use self::cluster::ClusterArgs;
-use crate::run;
+use crate::{output::print, run};
 
 /// `landfall cleanup`.
 #[derive(Clone, Debug, Args)]
@@ -49,7 +49,7 @@ impl CleanupArgs {
             Memory::remove(&state_dir).with_context(|| {
                 format!("what this node remembered in {} could not be removed", state_dir.display())
             })?;
-            println!("this node has no table {table} any more, and remembers nothing");
+            print(&format!("this node has no table {table} any more, and remembers nothing\n"))?;
             if stay {
                 shutdown.cancelled().await;
             }

@@ -7,6 +7,8 @@ mod controller;
 mod crds;
 mod demo;
 mod logging;
+mod output;
+mod plan;
 #[cfg(test)]
 mod reference;
 mod run;

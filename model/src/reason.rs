@@ -81,6 +81,8 @@ reasons! {
     NoAddress,
     /// No advertisement covers the address.
     NoMatchingAdvertisement,
+    /// Two advertisements ask for the same route with different preferences.
+    ConflictingAdvertisements,
     /// Sharers of an address cannot be told apart by an advertisement with `serviceSelectors`.
     SharedAddressWithServiceSelector,
     /// No endpoint serves.
@@ -131,6 +133,8 @@ reasons! {
     Unsupported,
     /// The object names another one that does not exist.
     UnknownReference,
+    /// The object is in a namespace that is not read.
+    WrongNamespace,
     /// Each object is fine alone, and together they cannot be in force.
     Conflict,
 }

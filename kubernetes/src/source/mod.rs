@@ -30,7 +30,7 @@ use futures::Stream;
 use landfall_model::Observation;
 use tokio::{sync::mpsc, task::JoinSet};
 
-pub use files::{Directory, FilesError, documents, files, node_addresses};
+pub use files::{Directory, FilesError, Snapshot, documents, files, is_manifest, node_addresses};
 pub use watch::{Interests, watch};
 
 /// How many observations wait at most.

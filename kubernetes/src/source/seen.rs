@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use landfall_model::{Invalid, Reason, ServiceKey};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::kind::Kind;
@@ -24,12 +24,6 @@ impl<K: Kind> Seen<K> {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
         }
-        if K::SPEC_OPTIONAL
-            && let Some(object) = value.as_object_mut()
-        {
-            object.retain(|field, value| field != "spec" || !value.is_null());
-            object.entry("spec").or_insert_with(|| json!({}));
-        }
         let text = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
         let meta = ObjectMeta {
             name: text("name"),
@@ -37,16 +31,8 @@ impl<K: Kind> Seen<K> {
             resource_version: text("resourceVersion"),
             ..ObjectMeta::default()
         };
-        let outcome = match serde_path_to_error::deserialize::<_, K::Object>(value) {
-            Ok(object) => K::convert(&object),
-            Err(error) => {
-                let field = error.path().to_string();
-                let field = if field == "." { String::new() } else { field };
-                let message = format!("{}; see the schema of {}", error.inner(), K::KIND);
-                Err(Invalid { field: field.into(), reason: Reason::InvalidValue, message: message.into() })
-            }
-        };
-        Self { meta, outcome }
+        let object = read::<K::Object>(K::KIND, value, K::SPEC_OPTIONAL);
+        Self { meta, outcome: object.and_then(|object| K::convert(&object)) }
     }
 
     /// Namespace and name; the namespace is empty for objects without one.
@@ -56,6 +42,27 @@ impl<K: Kind> Seen<K> {
             self.meta.name.as_deref().unwrap_or_default(),
         )
     }
+}
+
+/// An object of a kind from its JSON form.
+///
+/// # Errors
+/// Names the field that has not the shape that its schema asks for.
+pub(super) fn read<T: DeserializeOwned>(
+    kind: &str,
+    mut value: Value,
+    spec_optional: bool,
+) -> Result<T, Invalid> {
+    if spec_optional && let Some(object) = value.as_object_mut() {
+        object.retain(|field, value| field != "spec" || !value.is_null());
+        object.entry("spec").or_insert_with(|| json!({}));
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let field = error.path().to_string();
+        let field = if field == "." { String::new() } else { field };
+        let message = format!("{}; see the schema of {kind}", error.inner());
+        Invalid { field: field.into(), reason: Reason::InvalidValue, message: message.into() }
+    })
 }
 
 impl<'de, K: Kind> Deserialize<'de> for Seen<K> {

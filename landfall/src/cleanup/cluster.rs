@@ -1,9 +1,9 @@
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use clap::Args;
 use landfall_kubernetes::cleanup::{Found, Install, find, remove};
 
-use crate::{connection::ConnectionArgs, run};
+use crate::{connection::ConnectionArgs, output::print, run};
 
 /// `landfall cleanup cluster`.
 #[derive(Clone, Debug, Args)]
@@ -40,11 +40,11 @@ impl ClusterArgs {
             let client = connection.connect().await?.client;
             let found = find(&client, &install).await?;
             let kept = if dry_run { Vec::new() } else { remove(&client, &install, &found).await? };
-            print!("{}", said(&install, &found, dry_run));
+            let mut text = said(&install, &found, dry_run);
             for service in kept {
-                println!("Service {service} keeps an address that somebody else wrote too");
+                _ = writeln!(text, "Service {service} keeps an address that somebody else wrote too");
             }
-            Ok(())
+            print(&text).map(drop)
         })?;
         Ok(ExitCode::SUCCESS)
     }

@@ -4,23 +4,25 @@ mod gather;
 mod render;
 mod report;
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::{
     gather::Scope,
     report::{Report, Verdict},
 };
-use crate::{connection::ConnectionArgs, run};
+use crate::{
+    connection::ConnectionArgs,
+    output::{Output, print},
+    run,
+};
 
 /// Pause between two looks with `--watch`.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// Clears a terminal.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// `landfall status`.
 #[derive(Clone, Debug, Args)]
@@ -49,17 +51,6 @@ pub(crate) struct StatusArgs {
     watch: bool,
 }
 
-/// Form of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Tables for people.
-    Table,
-    /// One JSON object.
-    Json,
-    /// The same object as YAML.
-    Yaml,
-}
-
 impl StatusArgs {
     /// Exit code 0: everything is served; 1: something is not; 2 (an error): the cluster could not be asked.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
@@ -75,9 +66,13 @@ impl StatusArgs {
             loop {
                 let report = Report::of(gather::facts(&connection.client, &scope).await?);
                 verdict = report.verdict;
-                let text = output.render(&report)?;
+                let text = output.render(&report, render::text)?;
                 if text != shown {
-                    show(&text, watch && output == Output::Table)?;
+                    // On a terminal each table takes the place of the one before.
+                    let replace = watch && output == Output::Table && std::io::stdout().is_terminal();
+                    if !print(&format!("{}{text}", if replace { CLEAR } else { "" }))? {
+                        return Ok(());
+                    }
                     shown = text;
                 }
                 if !watch {
@@ -88,31 +83,4 @@ impl StatusArgs {
         })?;
         Ok(ExitCode::from(u8::from(verdict != Verdict::Ok)))
     }
-}
-
-impl Output {
-    fn render(self, report: &Report) -> anyhow::Result<String> {
-        match self {
-            Self::Table => Ok(render::text(report)),
-            Self::Json => {
-                let mut text = serde_json::to_string_pretty(report).context("cannot write JSON")?;
-                text.push('\n');
-                Ok(text)
-            }
-            Self::Yaml => {
-                let mut text = serde_saphyr::to_string(report).context("cannot write YAML")?;
-                text.insert_str(0, "---\n");
-                Ok(text)
-            }
-        }
-    }
-}
-
-/// Prints; on a terminal each table takes the place of the one before.
-fn show(text: &str, replace: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if replace && out.is_terminal() {
-        out.write_all(b"\x1b[H\x1b[2J").context("cannot write to the terminal")?;
-    }
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
 }

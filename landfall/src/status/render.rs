@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{Owner, Report};
+use crate::output::table;
 
 const BAR: usize = 20;
 
@@ -61,32 +62,6 @@ fn bar(used: i64, size: i64) -> String {
     format!("[{}{}]", "#".repeat(marks), "·".repeat(BAR - marks))
 }
 
-fn table(out: &mut String, header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
-    let rows: Vec<Vec<String>> = rows.collect();
-    if rows.is_empty() {
-        return;
-    }
-    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    out.push('\n');
-    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            _ = write!(text, "{cell:width$}  ");
-        }
-        out.push_str(text.trim_end());
-        out.push('\n');
-    };
-    line(&mut header.iter().copied());
-    for row in &rows {
-        line(&mut row.iter().map(String::as_str));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,16 +87,5 @@ mod tests {
             let owner = Owner { node: "n1".into(), link: link.map(str::to_owned) };
             assert_eq!(with_link(&owner), expected);
         }
-    }
-
-    #[test]
-    fn columns_line_up() {
-        let mut out = String::new();
-        table(
-            &mut out,
-            &["A", "B"],
-            [vec!["x".to_owned(), "y".to_owned()], vec!["long".to_owned(), "z".to_owned()]].into_iter(),
-        );
-        assert_eq!(out, "\nA     B\nx     y\nlong  z\n");
     }
 }

@@ -16,6 +16,7 @@ pub mod membership;
 mod objects;
 pub mod ownership;
 pub mod responder;
+pub mod routes;
 pub mod speaker;
 pub mod wire;
 

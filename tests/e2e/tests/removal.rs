@@ -38,6 +38,12 @@ fn prepare(cluster: &Cluster) -> Result<()> {
     }
     // There is no address left: this one has a condition only.
     cluster.apply(&service("waiting", "web", json!({})))?;
+    let file = cluster.bed().logs().join("cluster.json").display().to_string();
+    for line in guide::commands("docs/plan.md", "## Against a cluster")? {
+        let printed = cluster.shell(&line.replace("cluster.json", &file))?;
+        ensure!(printed.is_empty() || printed.starts_with("VALID"), "{printed}");
+        ensure!(!printed.contains(" yes "), "a plan of what is changes nothing: {printed}");
+    }
     cluster.refused("waiting").map(drop)
 }
 

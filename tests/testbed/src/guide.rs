@@ -148,6 +148,7 @@ mod tests {
         ("docs/installs.md", "## Two installs side by side", "tests/e2e/tests/installs.rs"),
         ("docs/installs.md", "## Removing one", "tests/e2e/tests/removal.rs"),
         ("docs/metallb-kinds.md", "## Ours over MetalLB's", "kubernetes/tests/metallb/takeover.rs"),
+        ("docs/plan.md", "## Against a cluster", "tests/e2e/tests/removal.rs"),
         ("docs/standalone.md", "## Two machines", "tests/e2e/tests/standalone.rs"),
         ("tests/testbed/README.md", "## By hand", "tests/e2e/tests/by_hand.rs"),
     ];

@@ -81,7 +81,8 @@ impl Library {
 }
 
 /// Whether a file of this name is read. Names that begin with a dot are drafts of editors.
-fn is_manifest(name: &str) -> bool {
+#[must_use]
+pub fn is_manifest(name: &str) -> bool {
     let suffix = Path::new(name).extension().and_then(|suffix| suffix.to_str());
     !name.starts_with('.') && matches!(suffix, Some("yaml" | "yml" | "json"))
 }

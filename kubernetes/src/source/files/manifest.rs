@@ -37,11 +37,18 @@ const ALIASED: usize = 10_000;
 /// # Errors
 /// When the text is not YAML or JSON, or a document is not an object with kind and name.
 pub fn parse(text: &str) -> Result<Vec<Value>, String> {
-    let options = serde_saphyr::options! {
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED },
+    open(text)?.into_iter().map(|(place, object)| named(object, &place)).collect()
+}
+
+/// The documents of a file as they are, with `List` objects opened, each with its place for a message.
+///
+/// # Errors
+/// When the text is not YAML or JSON.
+pub(super) fn open(text: &str) -> Result<Vec<(String, Value)>, String> {
+    let documents = match serde_json::from_str(text) {
+        Ok(document) => vec![document],
+        Err(_) => yaml(text)?,
     };
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
-        .map_err(|error| format!("it is not valid YAML: {error}"))?;
     let mut objects = Vec::new();
     for (index, document) in documents.into_iter().enumerate() {
         let place = format!("document {}", index + 1);
@@ -49,17 +56,32 @@ pub fn parse(text: &str) -> Result<Vec<Value>, String> {
             continue;
         }
         if !is_list(&document) {
-            objects.push(named(document, &place)?);
+            objects.push((place, document));
             continue;
         }
         let Some(items) = document["items"].as_array() else {
             return Err(format!("{place} is a list without items; add or remove it"));
         };
-        for (position, item) in items.iter().enumerate() {
-            objects.push(named(item.clone(), &format!("{place}, items[{position}]"))?);
-        }
+        let items = items.iter().enumerate();
+        objects.extend(items.map(|(position, item)| (format!("{place}, items[{position}]"), item.clone())));
     }
     Ok(objects)
+}
+
+/// What a text is made of is limited by its length, not by a number that a large cluster is above.
+fn yaml(text: &str) -> Result<Vec<Value>, String> {
+    let most = text.len().saturating_add(ALIASED);
+    let options = serde_saphyr::options! {
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED },
+        budget: serde_saphyr::budget! {
+            max_documents: most,
+            max_nodes: most,
+            max_events: most.saturating_mul(2),
+            max_total_scalar_bytes: most,
+        },
+    };
+    serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| format!("it is not valid YAML: {error}"))
 }
 
 fn is_list(object: &Value) -> bool {

@@ -10,6 +10,7 @@
 
 mod library;
 mod manifest;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,7 @@ use futures::StreamExt as _;
 use inotify::{EventMask, EventStream, Inotify, WatchMask};
 use tokio::task::JoinSet;
 
-pub use self::manifest::parse as documents;
+pub use self::{library::is_manifest, manifest::parse as documents, snapshot::Snapshot};
 
 use self::library::{Library, Shelf};
 use super::{Outlet, Source};

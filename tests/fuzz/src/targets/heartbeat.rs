@@ -143,7 +143,9 @@ impl Bed {
                 self.receive(peer, seal(&fields));
             }
             Operation::Damaged { bit } => {
-                let mut bytes = self.last.clone();
+                // The next one is damaged from the same packet: two times the same bit would be none.
+                let whole = self.last.clone();
+                let mut bytes = whole.clone();
                 let bits = bytes.len() * 8;
                 if bits > 0 {
                     let bit = usize::from(bit) % bits;
@@ -151,6 +153,7 @@ impl Bed {
                     let before = self.machine.counters().accepted;
                     self.receive(0, bytes);
                     assert_eq!(self.machine.counters().accepted, before, "a damaged packet was believed");
+                    self.last = whole;
                 }
             }
             Operation::Members { mask } => self.set_members(mask % 8),

@@ -14,10 +14,11 @@ use landfall_kubernetes::{
     api::{IPAddressPool, L2Advertisement},
     convert,
     names::annotation,
-    source,
+    source::{self, Snapshot},
 };
 use landfall_model::{Invalid, Labels, Observation, Pool, ServiceView};
 use landfall_pool::{Allocator, Demand, Request};
+use landfall_verdict::Mode;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -189,9 +190,10 @@ fn object_of(written: &Written) -> Service {
     }
 }
 
-/// A text of manifests, as its documents are read.
+/// A text of manifests, as its documents are read and as a plan reads and judges them.
 pub(crate) fn documents(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
+    configuration(text);
     let documents = match source::documents(text) {
         Ok(documents) => documents,
         Err(error) => return assert!(error.contains(' '), "{error:?}"),
@@ -201,6 +203,32 @@ pub(crate) fn documents(input: &[u8]) {
     }
     let list = json!({ "kind": "List", "items": documents }).to_string();
     assert_eq!(source::documents(&list).as_ref(), Ok(&documents), "the same as JSON");
+}
+
+/// What is left without the objects at fault has no fault, whatever announces.
+fn configuration(text: &str) {
+    let snapshot = match Snapshot::read([("file", text)], None) {
+        Ok(snapshot) => snapshot,
+        Err(error) => return assert!(error.starts_with("file: "), "{error:?}"),
+    };
+    for (_, invalid) in &snapshot.invalid {
+        assert!(invalid.message.contains(' '), "{invalid:?}");
+    }
+    for mode in Mode::ALL {
+        let faults = landfall_verdict::judge(&snapshot.configuration, *mode);
+        let permanent: Vec<_> = faults.iter().filter(|fault| !fault.transient).collect();
+        assert!(faults.iter().all(|fault| fault.message.contains(' ')), "{faults:?}");
+        let mut rest = snapshot.configuration.clone();
+        let at_fault = |name: &str| permanent.iter().any(|fault| *fault.object.name == *name);
+        rest.pools.retain(|one| !at_fault(&one.name));
+        rest.l2_advertisements.retain(|one| !at_fault(&one.name));
+        rest.bgp_advertisements.retain(|one| !at_fault(&one.name));
+        rest.peers.retain(|one| !at_fault(&one.name));
+        rest.bfd_profiles.retain(|one| !at_fault(&one.name));
+        rest.communities.retain(|one| !at_fault(&one.name));
+        let left = landfall_verdict::judge(&rest, *mode);
+        assert!(left.iter().all(|fault| fault.transient), "{left:?} after {permanent:?}");
+    }
 }
 
 /// A file of manifests, and after a zero byte what a controller wrote about the Service `shop/web`.

@@ -90,7 +90,13 @@ fn exit_codes_tell_valid_from_invalid_from_unreadable() {
     }
     let whole = folder.path().display().to_string();
     assert_eq!(plan(&["-f", &whole], "").status.code(), Some(0), "other files and drafts are not read");
-    assert_eq!(plan(&["-f", &path("good.yaml"), "-f", &path("service.yaml")], "").status.code(), Some(0));
+    for arguments in [
+        vec!["-f", &path("good.yaml"), "-f", &path("service.yaml"), "-o", "json"],
+        vec!["-f", &path("good.yaml"), &path("service.yaml"), "-o", "json"],
+    ] {
+        let both = plan(&arguments, "");
+        assert_eq!(answer(&both)["services"][0]["addresses"], json!(["192.0.2.8"]), "{both:?}");
+    }
 
     let refused = plan(&["-f", "-", "-o", "json"], BROKEN);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");

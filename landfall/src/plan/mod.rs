@@ -27,8 +27,8 @@ use crate::output::{Output, print};
 /// `landfall plan`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// File or directory of manifests, or - for standard input; repeat it for more
-    #[arg(short, long = "files", value_name = "PATH", required = true)]
+    /// Files and directories of manifests, or - for standard input
+    #[arg(short, long, value_name = "PATH", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
 
     /// Form of the answer

@@ -27,7 +27,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
     figures::Figures,
-    growth,
+    growth, pools,
     process::{Running, landfall},
 };
 
@@ -109,6 +109,11 @@ async fn all(figures: &mut Figures, services: usize, growth: usize, bed: &TestBe
     let grown = singles(&client, &watch, "grown").await?;
     figures.add_samples(&format!("create to address, {growth} other Services"), grown, "ms", Some(100.0));
     figures.add("the same, memory of the controller", controller.resident_mib()?, "MiB", None);
+    pools::add(&client).await?;
+    let pooled = singles(&client, &watch, "pooled").await?;
+    figures.add_samples("create to address, with 1000 pools more", pooled, "ms", Some(100.0));
+    figures.add("the same, memory of the controller", controller.resident_mib()?, "MiB", None);
+    pools::edit(figures, &client, &controller).await?;
     controller.end()?;
     growth::measure(figures, bed, growth).await
 }

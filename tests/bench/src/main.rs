@@ -11,6 +11,7 @@ mod failover;
 mod figures;
 mod growth;
 mod plot;
+mod pools;
 mod process;
 mod size;
 

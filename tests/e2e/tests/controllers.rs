@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use kube::ResourceExt;
+use anyhow::{Result, ensure};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
 use landfall_e2e::Sections;
 use landfall_e2e::cluster::{ANSWERED, ASSIGNED, Cluster};
 use landfall_e2e::manifests::{NAMESPACE, SHOP, advertisement, list, merged, pool, service};
@@ -16,8 +18,10 @@ use landfall_testbed::guide;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// Services that are created while the leader is killed.
-const BATCH: usize = 200;
+/// Services that are created while something is killed.
+const BATCH: usize = 1_000;
+/// Addresses of the pool for two such batches, and some.
+const BATCH_POOL: usize = 4_096;
 
 /// How long it may take until another controller leads: the lease runs for 15 s.
 const NEW_LEADER: Duration = Duration::from_secs(40);
@@ -26,7 +30,8 @@ const NEW_LEADER: Duration = Duration::from_secs(40);
 #[ignore = "needs root and the control plane; make test runs it"]
 fn controllers_come_and_go() {
     let mut sections = Sections::on_new_cluster(prepare);
-    sections.run("the leader is killed during 200 creations: none lost, none twice", killed_leader);
+    sections.run("the leader is killed during 1,000 creations: none lost, none twice", killed_leader);
+    sections.run("the API server is restarted during 1,000 creations: the same", restarted_api_server);
     sections.run("a leader that slept too long writes nothing when it wakes up", paused_leader);
     sections.run("a restart of everything moves no address", restart);
     sections.run("the rights are enough", Cluster::ensure_rights);
@@ -38,7 +43,7 @@ fn prepare(cluster: &Cluster) -> Result<()> {
     cluster.deploy_backends("web", 3)?;
     cluster.install()?;
     let addresses = ["10.77.0.200-10.77.0.219", "fd77::c8:0/120"];
-    let batch = pool("batch", &["10.88.0.0/24"], json!({"autoAssign": false}));
+    let batch = pool("batch", &["10.88.0.0/20"], json!({"autoAssign": false}));
     cluster.apply(&list([pool("lan", &addresses, json!({})), batch, advertisement("lan", &["lan"])]))?;
     cluster.apply(&service("web", "web", json!({"spec": {"ipFamilyPolicy": "RequireDualStack"}})))
 }
@@ -89,36 +94,67 @@ fn ensure_distinct(addresses: &BTreeMap<String, Vec<String>>, count: usize) -> R
 
 fn killed_leader(cluster: &Cluster) -> Result<()> {
     let leader = until("a leader", NEW_LEADER, || cluster.leader())?;
-    let folder = tempfile::Builder::new().prefix("lf-e2e-").tempdir()?;
-    let file = folder.path().join("batch.json");
-    std::fs::write(&file, list((0..BATCH).map(|n| quiet(&format!("batch-{n}")))).to_string())?;
-    let mut kubectl = Command::new(cluster.bed().programs().control_plane("kubectl"));
-    kubectl.args(["create", "-f"]).arg(&file).env("KUBECONFIG", cluster.bed().kubeconfig());
-    kubectl.env("KUBECACHEDIR", folder.path().join("cache")).stdout(Stdio::null()).stderr(Stdio::piped());
+    created_while(cluster, "batch", || {
+        eprintln!("   {leader} is killed");
+        cluster.signal_pod(&leader, Signal::SIGKILL)
+    })?;
+    cluster.rolled_out()
+}
+
+/// The API server dies without a word, in the middle of requests, and is back at once.
+fn restarted_api_server(cluster: &Cluster) -> Result<()> {
+    let plane = cluster.bed().control_plane();
+    created_while(cluster, "again", || {
+        cluster.wait_for(plane.stop_api())?;
+        cluster.wait_for(plane.start_api())
+    })?;
+    cluster.rolled_out()
+}
+
+/// Creates Services, eight at a time. What the API server did not take is tried again.
+async fn create_all(client: Client, services: Vec<Service>) -> Result<()> {
+    let api: Api<Service> = Api::namespaced(client, SHOP);
+    let create = |service: Service| {
+        let api = api.clone();
+        async move {
+            landfall_testbed::until("a Service is created", NEW_LEADER, || async {
+                match api.create(&PostParams::default(), &service).await {
+                    // The answer to an earlier try was lost.
+                    Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+                    other => Ok(other.map(drop)?),
+                }
+            })
+            .await
+        }
+    };
+    futures::stream::iter(services).map(create).buffer_unordered(8).try_for_each(|()| async { Ok(()) }).await
+}
+
+/// Creates a batch of Services, and disturbs once a quarter of them has an address: none is lost, none is there twice.
+fn created_while(cluster: &Cluster, prefix: &str, disturb: impl FnOnce() -> Result<()>) -> Result<()> {
+    let services = (0..BATCH).map(|n| serde_json::from_value(quiet(&format!("{prefix}-{n}"))));
+    let services = services.collect::<Result<Vec<Service>, _>>()?;
     let begun = Instant::now();
-    let creating = kubectl.spawn().context("run kubectl create")?;
+    let creating = cluster.spawn(create_all(cluster.bed().client(), services));
 
     until("a quarter of the addresses", ASSIGNED * 6, || {
-        let assigned = batch(cluster, "batch").len();
+        let assigned = batch(cluster, prefix).len();
         ensure!(assigned >= BATCH / 4, "{assigned}");
         Ok(())
     })?;
-    cluster.signal_pod(&leader, Signal::SIGKILL)?;
-    let at_kill = batch(cluster, "batch").len();
-    ensure!(at_kill < BATCH, "the creations were over before the leader was killed");
+    disturb()?;
+    let then = batch(cluster, prefix).len();
+    ensure!(then < BATCH, "the creations were over before the disturbance");
 
-    let output = creating.wait_with_output()?;
-    ensure!(output.status.success(), "kubectl create: {}", String::from_utf8_lossy(&output.stderr));
-    until("all addresses", NEW_LEADER, || ensure_distinct(&batch(cluster, "batch"), BATCH))?;
-    eprintln!(
-        "   {leader} was killed after {at_kill}, all {BATCH} after {:.1} s",
-        begun.elapsed().as_secs_f64()
-    );
+    cluster.wait_for(creating)??;
+    until("all addresses", NEW_LEADER, || ensure_distinct(&batch(cluster, prefix), BATCH))?;
+    eprintln!("   disturbed after {then}, all {BATCH} after {:.1} s", begun.elapsed().as_secs_f64());
     // No Service had one address and then another.
     for n in 0..BATCH {
-        let entries = cluster.history().of(&format!("{SHOP}/batch-{n}"));
-        let held: Vec<_> = entries.iter().filter(|entry| !entry.addresses.is_empty()).collect();
-        ensure!(held.len() == 1, "batch-{n} has had several statuses: {held:?}");
+        let entries = cluster.history().of(&format!("{SHOP}/{prefix}-{n}"));
+        let held: BTreeSet<_> =
+            entries.iter().map(|entry| &entry.addresses).filter(|held| !held.is_empty()).collect();
+        ensure!(held.len() == 1, "{prefix}-{n} has had several addresses: {entries:?}");
     }
     // Every Service is what the API server holds, not only what the watch has seen.
     let shown = cluster.kubectl(["get", "services", "-n", SHOP, "-l", "batch=true", "-o", "json"])?;
@@ -129,14 +165,14 @@ fn killed_leader(cluster: &Cluster) -> Result<()> {
         .flatten()
         .filter_map(|item| item["status"]["loadBalancer"]["ingress"][0]["ip"].as_str())
         .collect();
-    ensure!(ips.len() == BATCH, "{} different addresses at the API server", ips.len());
+    let services = shown["items"].as_array().map_or(0, Vec::len);
+    ensure!(ips.len() == services && services >= BATCH, "{} addresses of {services} Services", ips.len());
     until("the pool's status to follow", ASSIGNED, || {
         let path = "jsonpath={.status.assignedIPv4}/{.status.availableIPv4}";
         let counts = cluster.kubectl(["get", "ipaddresspool", "batch", "-n", NAMESPACE, "-o", path])?;
-        ensure!(counts == format!("{BATCH}/{}", 256 - BATCH), "{counts}");
+        ensure!(counts == format!("{services}/{}", BATCH_POOL - services), "{counts}");
         Ok(())
-    })?;
-    cluster.rolled_out()
+    })
 }
 
 fn paused_leader(cluster: &Cluster) -> Result<()> {

@@ -3,8 +3,9 @@ use std::{env, process::ExitCode};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
-    cleanup::CleanupArgs, controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs, plan::PlanArgs,
-    speaker::SpeakerArgs, standalone::StandaloneArgs, status::StatusArgs,
+    cleanup::CleanupArgs, controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs,
+    log_level::LogLevelArgs, plan::PlanArgs, speaker::SpeakerArgs, standalone::StandaloneArgs,
+    status::StatusArgs,
 };
 
 /// A load balancer for Kubernetes clusters on bare metal.
@@ -34,6 +35,8 @@ enum Command {
     Demo(DemoArgs),
     /// Remove what Landfall left on this node, or in the cluster
     Cleanup(CleanupArgs),
+    /// Let a running daemon log more, or as much as before
+    LogLevel(LogLevelArgs),
     /// Print the custom resource definitions as YAML
     Crds(CrdsArgs),
 }
@@ -49,6 +52,7 @@ impl Args {
             Command::Plan(args) => args.run(),
             Command::Demo(args) => args.run(),
             Command::Cleanup(args) => args.run(),
+            Command::LogLevel(args) => args.run(),
             Command::Crds(args) => args.run(),
         }
     }

@@ -8,7 +8,11 @@ use landfall_engine::forwarding::TableName;
 use landfall_speaker::{memory::Memory, nftables::Nftables};
 
 use self::cluster::ClusterArgs;
-use crate::{output::print, run};
+use crate::{
+    logging::{self, LogLevel},
+    output::print,
+    run,
+};
 
 /// `landfall cleanup`.
 #[derive(Clone, Debug, Args)]
@@ -43,7 +47,7 @@ impl CleanupArgs {
             return args.run();
         }
         let table = nft_table.to_string();
-        run::daemon(async |shutdown| {
+        run::daemon(logging::start(LogLevel::default()), async |shutdown| {
             let cleanup = Nftables::new("nft", nft_table);
             cleanup.cleanup().await.context("the forwarding rules could not be removed")?;
             Memory::remove(&state_dir).with_context(|| {

@@ -97,7 +97,7 @@ impl ControllerArgs {
             webhook_mode: WebhookMode::Disabled,
             log_level,
         } = self;
-        logging::start(log_level);
+        let dial = logging::start(log_level);
         if let Some(deployment) = deployment {
             tracing::debug!(op = "start", deployment, "the Deployment's name is not needed");
         }
@@ -111,7 +111,7 @@ impl ControllerArgs {
                 metrics: socket(metrics_address, port),
             },
         };
-        run::daemon(async |shutdown| {
+        run::daemon(dial, async |shutdown| {
             let cluster = match files {
                 Some(directory) => Cluster::Files(Directory::new(&directory), None),
                 None => Cluster::Api(connection.connect().await?),

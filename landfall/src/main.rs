@@ -6,6 +6,7 @@ mod connection;
 mod controller;
 mod crds;
 mod demo;
+mod log_level;
 mod logging;
 mod output;
 mod plan;

@@ -129,9 +129,9 @@ impl SpeakerArgs {
             port,
             log_level,
         } = self;
-        logging::start(log_level);
+        let dial = logging::start(log_level);
         let namespace = own_namespace(namespace);
-        run::daemon(async |shutdown| {
+        run::daemon(dial, async |shutdown| {
             let member = Member {
                 node: &node_name,
                 namespace: &namespace,

@@ -150,7 +150,7 @@ impl StandaloneArgs {
             port,
             log_level,
         } = self;
-        logging::start(log_level);
+        let dial = logging::start(log_level);
         let node = match node_name {
             Some(name) => name,
             None => host_name()?,
@@ -216,7 +216,7 @@ impl StandaloneArgs {
             rise: check_rise,
             fall: check_fall,
         };
-        run::daemon(async |shutdown| {
+        run::daemon(dial, async |shutdown| {
             let source = source::files(directory.clone()).context("the manifests cannot be read")?;
             let store = Store::Files(FileWriter::new(&directory.statuses));
             let speaker = landfall_speaker::run(speaker, checked(source, checks), store, shutdown.clone());

@@ -14,4 +14,5 @@ pub mod names;
 mod overlay;
 pub mod secret;
 pub mod source;
+pub mod verdict;
 pub mod write;

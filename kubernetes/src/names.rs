@@ -38,6 +38,10 @@ pub mod label {
     pub const STATUS_SERVICE: &str = "metallb.io/service-name";
     /// Namespace of the Service of a `ServiceL2Status`.
     pub const STATUS_NAMESPACE: &str = "metallb.io/service-namespace";
+    /// On a `ConfigurationState`: the program that says it, `controller` or `speaker`.
+    pub const STATE_COMPONENT: &str = "metallb.io/component-type";
+    /// On the `ConfigurationState` of a speaker: its node.
+    pub const STATE_NODE: &str = "metallb.io/node-name";
 }
 
 /// Taints that say that a node is about to leave.
@@ -68,6 +72,10 @@ pub mod manager {
     pub const CONTROLLER: &str = "landfall-controller";
     /// The speakers.
     pub const SPEAKER: &str = "landfall-speaker";
+    /// The controller, in its `ConfigurationState`; MetalLB's name, so that what it wrote is taken over.
+    pub const POOL_RECONCILER: &str = "poolReconciler";
+    /// The speakers, each in its `ConfigurationState`; MetalLB's name.
+    pub const CONFIG_RECONCILER: &str = "configReconciler";
 }
 
 /// The Lease by which the controllers agree on one that writes.
@@ -96,5 +104,36 @@ pub(crate) fn digest(parts: &[&str]) -> String {
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The longest value of a label.
+const LABEL_BYTES: usize = 63;
+
+/// `text` as the value of a label. Node names may be longer than label values.
+pub(crate) fn label_value(text: &str) -> String {
+    fitted(text, LABEL_BYTES)
+}
+
+/// `text` in so many bytes. Of one that is longer the end gives way to a digest that tells it from others.
+pub(crate) fn fitted(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let digest = digest(&[text]);
+    let start = &text[..text.floor_char_boundary(bytes - digest.len() - 1)];
+    format!("{start}-{digest}")
+}
+
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_fit_and_are_told_apart() {
+        let long = "n".repeat(200);
+        assert_eq!(label_value(&long).len(), LABEL_BYTES);
+        assert_ne!(label_value(&long), label_value(&"n".repeat(201)));
+        assert_eq!(label_value("n1"), "n1");
+        assert_eq!(fitted(&long, 200), long);
+    }
+}

@@ -11,14 +11,14 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Pauses that double from [`FIRST`] to [`LONGEST`], each prolonged by up to a half at random, so that a thousand
 /// nodes do not come back in step.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     last: Option<Instant>,
 }
 
 impl Backoff {
     /// The pause after one more failure. `random` is any number; it chooses the jitter.
-    pub(super) fn next(&mut self, random: u32, now: Instant) -> Duration {
+    pub(crate) fn next(&mut self, random: u32, now: Instant) -> Duration {
         if !self.failing(now) {
             self.failures = 0;
         }
@@ -29,19 +29,19 @@ impl Backoff {
     }
 
     /// Whether something failed lately, with no success since.
-    pub(super) fn failing(&self, now: Instant) -> bool {
+    pub(crate) fn failing(&self, now: Instant) -> bool {
         self.last.is_some_and(|last| now.saturating_duration_since(last) < FORGOTTEN)
     }
 
     /// Notes a success.
-    pub(super) const fn reset(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.failures = 0;
         self.last = None;
     }
 }
 
 /// A number for the jitter. When the system has no entropy, all jitter is the same, which is harmless.
-pub(super) fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }
 

@@ -9,7 +9,7 @@
 //! Objects are converted while they are parsed, so that only values of the model and fingerprints stay in memory.
 //! The channel holds [`CAPACITY`] observations; when it is full the watches wait, nothing is dropped.
 
-mod backoff;
+pub(crate) mod backoff;
 mod files;
 mod kind;
 mod seen;
@@ -32,6 +32,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 pub use files::{Directory, FilesError, Snapshot, documents, files, is_manifest, node_addresses};
 pub use watch::{Interests, watch};
+pub(crate) use watch::{WATCH_SECONDS, paused};
 
 /// How many observations wait at most.
 pub const CAPACITY: usize = 1024;

@@ -19,7 +19,7 @@ use super::{
 use crate::{names::label, write::describe};
 
 /// How long one watch request lasts; a connection that died in silence is noticed a little later.
-const WATCH_SECONDS: u32 = 180;
+pub(crate) const WATCH_SECONDS: u32 = 180;
 /// Objects per page of a list.
 const PAGE: u32 = 500;
 
@@ -184,10 +184,14 @@ async fn follow<K: Kind>(api: Api<Seen<K>>, config: watcher::Config, outlet: Out
     }
 }
 
-/// Logs a failure, loudly only when it is the first one since a success, and pauses.
 async fn report<K: Kind>(error: &watcher::Error, backoff: &mut Backoff, outlet: &Outlet) {
+    outlet.health.set_failing(K::KIND, !expired(error));
+    paused(K::KIND, error, backoff).await;
+}
+
+/// Logs a failure, loudly only when it is the first one since a success, and pauses.
+pub(crate) async fn paused(kind: &'static str, error: &watcher::Error, backoff: &mut Backoff) {
     let text = describe(error);
-    let kind = K::KIND;
     if expired(error) {
         tracing::debug!(kind, error = text, "the watch is too old; listing again");
     } else if backoff.failing(Instant::now()) {
@@ -197,7 +201,6 @@ async fn report<K: Kind>(error: &watcher::Error, backoff: &mut Backoff, outlet: 
     } else {
         tracing::warn!(kind, error = text, "the watch failed; what is known stays in force");
     }
-    outlet.health.set_failing(kind, !expired(error));
     let pause = backoff.next(random(), Instant::now());
     // As a busy server asks, with the jitter on top, since it asks everybody.
     tokio::time::sleep(asked_to_wait(error).map_or(pause, |asked| asked + pause)).await;

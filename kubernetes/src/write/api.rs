@@ -2,19 +2,24 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, ValidationDirective},
 };
 use landfall_model::ServiceStatusWrite;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::SetOnce;
 
 use super::{EventWrite, L2StatusFound, L2StatusWrite, WriteError};
-use crate::api::{IPAddressPool, IPAddressPoolStatus};
+use crate::{
+    api::{ConfigurationState, IPAddressPool, IPAddressPoolStatus},
+    verdict::{Program, machine::Write},
+};
 
 /// How long one request may take before it counts as unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,8 +27,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Writes to the API server by server-side apply. Clones share one memory of what was written.
 #[derive(Clone)]
 pub struct Writer {
-    pub(super) client: Client,
-    pub(super) identity: Arc<WriterIdentity>,
+    pub(crate) client: Client,
+    pub(crate) identity: Arc<WriterIdentity>,
     /// How often each event was seen, by name, so that a repetition is one request. Bounded, see `event`.
     pub(super) events: Arc<Mutex<BTreeMap<String, i32>>>,
     /// The `ServiceL2Status` objects whose metadata this process has written, by name, with the part of it that can
@@ -42,8 +47,10 @@ pub struct WriterIdentity {
     pub component: &'static str,
     /// Name of this Pod or process, the reporting instance of events.
     pub instance: String,
-    /// The Pod that owns `ServiceL2Status` objects, so that they go when it goes. May be set later.
-    pub owner: Arc<OnceLock<OwnerPod>>,
+    /// The Pod that owns `ServiceL2Status` and `ConfigurationState` objects, so that they go when it goes; `None` for a
+    /// process outside of one. May be set later: the first kind is then written without an owner until it is, the second
+    /// not at all.
+    pub owner: Arc<SetOnce<Option<OwnerPod>>>,
 }
 
 /// The Pod that a process runs in.
@@ -53,6 +60,13 @@ pub struct OwnerPod {
     pub name: String,
     /// `metadata.uid`.
     pub uid: String,
+}
+
+impl OwnerPod {
+    /// Its entry in `metadata.ownerReferences`.
+    pub(super) fn reference(&self) -> Value {
+        json!({ "apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid })
+    }
 }
 
 impl fmt::Debug for Writer {
@@ -87,6 +101,19 @@ impl Writer {
         answered(api.patch_status(pool, &self.apply(), &Patch::Apply(document))).await.map(drop)
     }
 
+    pub(crate) async fn configuration_state(
+        &self,
+        program: &Program,
+        write: &Write,
+    ) -> Result<ConfigurationState, WriteError> {
+        super::configuration_state::write(self, program, write).await
+    }
+
+    /// The Pod that this process runs in, if it does and that is known.
+    pub(super) fn owner(&self) -> Option<&OwnerPod> {
+        self.identity.owner.get().and_then(Option::as_ref)
+    }
+
     pub(super) async fn event(&self, event: &EventWrite) -> Result<(), WriteError> {
         super::event::write(self, event).await
     }
@@ -108,12 +135,23 @@ impl Writer {
     /// The server is asked not to look for unknown and double fields. It would parse the document a second time for that,
     /// 7 % of what a write costs it; an apply with a field that its schema does not have is refused all the same.
     pub(super) fn apply(&self) -> PatchParams {
-        PatchParams {
-            field_validation: Some(ValidationDirective::Ignore),
-            ..PatchParams::apply(self.identity.manager)
-        }
-        .force()
+        apply_as(self.identity.manager)
     }
+}
+
+/// As [`Writer::apply`], in the name of `manager`.
+pub(super) fn apply_as(manager: &str) -> PatchParams {
+    PatchParams { field_validation: Some(ValidationDirective::Ignore), ..PatchParams::apply(manager) }.force()
+}
+
+/// The Pod of this name; `None` if there is none, as for a process that runs outside of one.
+///
+/// # Errors
+/// See [`WriteError`]: when it cannot be read.
+pub async fn own_pod(client: &Client, namespace: &str, name: &str) -> Result<Option<OwnerPod>, WriteError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let pod = answered(api.get_metadata_opt(name)).await?;
+    Ok(pod.and_then(|pod| Some(OwnerPod { name: pod.metadata.name?, uid: pod.metadata.uid? })))
 }
 
 /// The answer to one request, or [`WriteError::Unavailable`] after [`REQUEST_TIMEOUT`].

@@ -16,11 +16,8 @@ use serde_json::{Value, json};
 use super::{L2Status, L2StatusFound, L2StatusWrite, WriteError, Writer, api::answered};
 use crate::{
     api::ServiceL2Status,
-    names::{annotation, digest, label},
+    names::{annotation, digest, label, label_value},
 };
-
-/// The longest value of a label.
-const LABEL_BYTES: usize = 63;
 
 pub(super) async fn write(writer: &Writer, write: &L2StatusWrite) -> Result<(), WriteError> {
     let name = object_name(&write.node, &write.service);
@@ -93,22 +90,10 @@ fn object(writer: &Writer, write: &L2StatusWrite, name: &str, announced_on: &str
         },
         "annotations": { annotation::ANNOUNCED_ON: announced_on },
     });
-    if let Some(owner) = writer.identity.owner.get() {
-        metadata["ownerReferences"] = json!([
-            { "apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid }
-        ]);
+    if let Some(owner) = writer.owner() {
+        metadata["ownerReferences"] = json!([owner.reference()]);
     }
     json!({ "apiVersion": "metallb.io/v1beta1", "kind": "ServiceL2Status", "metadata": metadata, "spec": {} })
-}
-
-/// `text` as the value of a label. Node names may be longer than label values, then a digest tells them apart.
-fn label_value(text: &str) -> String {
-    if text.len() <= LABEL_BYTES {
-        return text.to_owned();
-    }
-    let digest = digest(&[text]);
-    let start: String = text.chars().take(LABEL_BYTES - digest.len() - 1).collect();
-    format!("{start}-{digest}")
 }
 
 fn api(writer: &Writer) -> Api<ServiceL2Status> {
@@ -133,13 +118,5 @@ mod tests {
             object_name("a", &ServiceKey::new("b", "cd")),
             object_name("a", &ServiceKey::new("bc", "d"))
         );
-    }
-
-    #[test]
-    fn labels_fit_their_limit() {
-        let long = "n".repeat(200);
-        assert_eq!(label_value(&long).len(), LABEL_BYTES);
-        assert_ne!(label_value(&long), label_value(&"n".repeat(201)));
-        assert_eq!(label_value("n1"), "n1");
     }
 }

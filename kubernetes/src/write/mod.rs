@@ -3,6 +3,7 @@
 //! No write is retried here: [`WriteError`] says whether a retry helps, and the caller looks at its lease first.
 
 mod api;
+mod configuration_state;
 mod error;
 mod event;
 mod files;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 
 use landfall_model::{Assigned, ServiceKey, ServiceStatusWrite};
 
-pub use api::{OwnerPod, Writer, WriterIdentity};
+pub use api::{OwnerPod, Writer, WriterIdentity, own_pod};
 pub use error::{WriteError, describe};
 pub use files::FileWriter;
 

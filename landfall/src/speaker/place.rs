@@ -1,11 +1,6 @@
 //! Where a speaker reads and writes, and what it finds out about itself there.
 
-use std::{
-    net::IpAddr,
-    path::Path,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use futures::future::{BoxFuture, FutureExt as _, pending};
@@ -16,7 +11,7 @@ use landfall_kubernetes::{
     write::{FileWriter, OwnerPod, Store, Writer, WriterIdentity, describe},
 };
 use landfall_speaker::memory::{self, Memory, MemoryError, remembered};
-use tokio::time::sleep;
+use tokio::{sync::SetOnce, time::sleep};
 
 use super::identity::{Identity, identity};
 use crate::connection::ConnectionArgs;
@@ -57,7 +52,7 @@ impl Member<'_> {
         memory: Option<Memory>,
     ) -> anyhow::Result<Place> {
         let client = connection.connect().await?.client;
-        let owner: Arc<OnceLock<OwnerPod>> = Arc::default();
+        let owner: Arc<SetOnce<Option<OwnerPod>>> = Arc::default();
         let source = source::watch(client.clone(), &Interests::speaker(self.namespace, self.labels));
         let writer = WriterIdentity {
             namespace: self.namespace.to_owned(),
@@ -95,8 +90,8 @@ struct Question {
     client: Client,
     namespace: String,
     pod: Option<String>,
-    /// Gets the Pod when there is an answer.
-    owner: Arc<OnceLock<OwnerPod>>,
+    /// Gets the Pod, or that there is none, when there is an answer.
+    owner: Arc<SetOnce<Option<OwnerPod>>>,
 }
 
 impl Question {
@@ -104,9 +99,8 @@ impl Question {
     async fn answer(&self) -> memory::Place {
         let Identity { cluster_id, pod } = identity(&self.client, &self.namespace, self.pod.as_deref()).await;
         let address = pod.as_ref().and_then(|pod| pod.address);
-        if let Some(pod) = pod {
-            self.owner.get_or_init(|| OwnerPod { name: pod.name, uid: pod.uid });
-        }
+        // A question that was asked twice has the same answer.
+        drop(self.owner.set(pod.map(|pod| OwnerPod { name: pod.name, uid: pod.uid })));
         memory::Place { cluster_id, address }
     }
 

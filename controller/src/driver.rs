@@ -6,6 +6,7 @@ use std::{
 use landfall_kubernetes::{
     lease::Leadership,
     source::Source,
+    verdict::{Program, Reporter, Verdict, fault},
     write::{Store, WriteError},
 };
 use landfall_model::{Instant, Observation, Reason};
@@ -38,8 +39,10 @@ impl Driver<'_> {
         let clock = Clock::now();
         let now = || Instant::from_micros(u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX));
         let mut world = World::new(world);
+        let mut reporter = Reporter::start(&store, Program::Controller, leadership.clone());
         let mut outbox = Outbox::new(store);
         let mut synced = false;
+        let mut judge = false;
         let mut answered = true;
         let mut waiting = BTreeMap::new();
         let mut refused = BTreeMap::new();
@@ -55,6 +58,9 @@ impl Driver<'_> {
                     .client
                     .config_stale
                     .set(i64::from(world.invalid().next().is_some() || !refused.is_empty()));
+            }
+            if synced && std::mem::take(&mut judge) {
+                reporter.tell(verdict(&world));
             }
             if waiting != *world.waiting_by_reason() {
                 waiting.clone_from(world.waiting_by_reason());
@@ -83,13 +89,16 @@ impl Driver<'_> {
                         outbox.pause(now() + pause);
                     }
                 }
+                Some(result) = reporter.next() => metrics.written("configuration", result),
                 // 3. What changed, many changes at once.
                 observation = source.next() => {
-                    let Some(observation) = observation else { break };
-                    synced |= take(metrics, &mut world, observation);
-                    for _ in 1..BATCH {
-                        let Some(observation) = source.try_next() else { break };
-                        synced |= take(metrics, &mut world, observation);
+                    let Some(mut observation) = observation else { break };
+                    for more in (0..BATCH).rev() {
+                        synced |= observation == Observation::Synced;
+                        judge |= is_configuration(&observation);
+                        take(metrics, &mut world, observation);
+                        let Some(next) = (more > 0).then(|| source.try_next()).flatten() else { break };
+                        observation = next;
                     }
                     observed = true;
                 }
@@ -97,7 +106,11 @@ impl Driver<'_> {
                 () = until(wake, now()) => {}
             }
         }
+        reporter.stop();
         while outbox.next().await.is_some() {}
+        while let Some(result) = reporter.next().await {
+            metrics.written("configuration", result);
+        }
         metrics.leads_no_longer();
         gate.set(false);
     }
@@ -118,8 +131,28 @@ async fn until(recheck: Option<Instant>, now: Instant) {
     }
 }
 
-/// Hands one observation to the world; true for the one that says that everything was listed.
-fn take(metrics: &Metrics, world: &mut World, observation: Observation) -> bool {
+/// Whether an observation may change the verdict on the configuration.
+const fn is_configuration(observation: &Observation) -> bool {
+    match observation {
+        Observation::Pool(..) | Observation::Invalid(..) | Observation::Synced => true,
+        Observation::Service(..)
+        | Observation::L2Advertisement(..)
+        | Observation::Node(..)
+        | Observation::EndpointSlice(..)
+        | Observation::Namespace(..)
+        | Observation::Speaker(..) => false,
+    }
+}
+
+/// What is wrong with the configuration: objects that cannot be read, and pools that overlap others.
+fn verdict(world: &World) -> Verdict {
+    let refused = world.allocator().refused();
+    let refused = refused.map(|(pool, refused)| format!("IPAddressPool {pool}: {}", refused.message));
+    Verdict::of(world.invalid().map(|(object, invalid)| fault(object, invalid)).chain(refused))
+}
+
+/// Hands one observation to the world.
+fn take(metrics: &Metrics, world: &mut World, observation: Observation) {
     metrics.client.updates.inc();
     match &observation {
         Observation::Pool(name, None) => metrics.pool_gone(name),
@@ -137,9 +170,7 @@ fn take(metrics: &Metrics, world: &mut World, observation: Observation) -> bool 
         | Observation::Speaker(..)
         | Observation::Synced => {}
     }
-    let synced = observation == Observation::Synced;
     world.observe(observation);
-    synced
 }
 
 /// Says once of each pool that overlaps another why it is not in force.

@@ -4,6 +4,8 @@
 //! elector task ──Leadership──▶ ┌────────────────────┐
 //! watch tasks  ──Source──────▶ │ driver (one loop)  │ ──▶ at most 16 statuses and 4 notices in flight ──▶ Store
 //!                              └────────────────────┘ ◀── outcome of each write
+//!                                  │ Verdict, the latest
+//! owner task ──our Pod──▶ reporter task ──▶ ConfigurationState, at most one write in flight
 //! probes task: /healthz /readyz /metrics
 //! ```
 //!
@@ -15,15 +17,17 @@ mod outbox;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use landfall_kubernetes::{
     client::Connection,
     lease::{self, Leadership, LeaseOptions, machine::Timing},
     names,
     secret::ensure_secret,
     source::{self, Directory, FilesError, Interests},
-    write::{FileWriter, Store, Writer, WriterIdentity},
+    write::{FileWriter, OwnerPod, Store, Writer, WriterIdentity, own_pod},
 };
 use landfall_probes::{Addresses, BindError, Description, Gate, Meter, Probes};
+use tokio::sync::SetOnce;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{driver::Driver, metrics::Metrics};
@@ -121,12 +125,13 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
             };
             let released = CancellationToken::new();
             let (mut leadership, elector) = lease::compete(client.clone(), options, released.clone());
+            let owner: Arc<SetOnce<Option<OwnerPod>>> = Arc::default();
             let writer = WriterIdentity {
                 namespace: namespace.clone(),
                 manager: names::manager::CONTROLLER,
                 component: names::event::CONTROLLER,
-                instance: pod_name,
-                owner: Arc::default(),
+                instance: pod_name.clone(),
+                owner: Arc::clone(&owner),
             };
             let store = Store::Api(Writer::new(client.clone(), writer));
             gate.set(true);
@@ -135,7 +140,10 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
                 let mut key = [0; 32];
                 getrandom::fill(&mut key).map_err(Error::Entropy)?;
                 let sharing = share_key(connection.clone(), namespace.clone(), secret_name.clone(), key);
-                let _sharing = AbortOnDropHandle::new(tokio::spawn(sharing));
+                let finding =
+                    find_owner(connection.clone(), namespace.clone(), pod_name.clone(), Arc::clone(&owner));
+                let _tasks =
+                    [sharing.boxed(), finding.boxed()].map(|task| AbortOnDropHandle::new(tokio::spawn(task)));
                 let source = source::watch(client.clone(), &Interests::controller(&namespace));
                 let leadership = Some(leadership.clone());
                 Driver {
@@ -170,6 +178,27 @@ async fn wait_until_leading(leadership: &mut Leadership, shutdown: &Cancellation
         tokio::select! {
             () = shutdown.cancelled() => return false,
             changed = leadership.changed() => if changed.is_none() { return false },
+        }
+    }
+}
+
+/// Finds the Pod of this process, which owns its report, and tries again until there is an answer.
+async fn find_owner(
+    connection: Connection,
+    namespace: String,
+    pod: String,
+    owner: Arc<SetOnce<Option<OwnerPod>>>,
+) {
+    let mut pause = Duration::from_secs(1);
+    while !owner.initialized() {
+        match own_pod(&connection.client, &namespace, &pod).await {
+            // Nobody else sets it meanwhile: the one of an earlier term has ended.
+            Ok(found) => drop(owner.set(found)),
+            Err(error) => {
+                tracing::warn!(op = "start", pod, %error, "our Pod is not known, so the configuration's state is not written");
+                tokio::time::sleep(pause.max(error.retry_after().unwrap_or_default())).await;
+                pause = (pause * 2).min(Duration::from_secs(60));
+            }
         }
     }
 }

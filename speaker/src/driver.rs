@@ -5,8 +5,8 @@
 //! membership socket ── datagrams ──┐                     ┌─▶ membership socket
 //! ARP, ND sockets ──── frames ─────┤                     ├─▶ ARP, ND sockets, groups
 //! netlink task ─(64)── links ──────┼─▶ machine ─commands─┼─▶ forwarder task ─(1)─▶ nft
-//! secret task ──(1)─── keys ───────┤                     └─▶ outbox: at most 8 writes in flight ─▶ Store
-//! forwarder task (1) ─ results ────┤
+//! secret task ──(1)─── keys ───────┤                     ├─▶ outbox: at most 8 writes in flight ─▶ Store
+//! forwarder task (1) ─ results ────┤                     └─▶ reporter task: at most 1 write in flight
 //! Source ───────────── observations┘
 //! ```
 //!
@@ -29,9 +29,10 @@ use landfall_engine::{
 use landfall_kubernetes::{
     lease::Appointment,
     source::Source,
+    verdict::{Reporter, Verdict, fault},
     write::{EventWrite, L2Status, Severity, WriteError},
 };
-use landfall_model::{Instant, ObjectName, Observation, ServiceKey};
+use landfall_model::{Instant, Invalid, ObjectName, Observation, ServiceKey};
 use landfall_probes::Gate;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -70,9 +71,16 @@ pub(crate) struct Driver {
     /// Standalone only.
     pub(crate) appointment: Option<Appointment>,
     pub(crate) outbox: Outbox,
+    /// Says whether the configuration can be used.
+    pub(crate) reporter: Reporter,
     pub(crate) synced: Gate,
     pub(crate) keyed: Gate,
-    pub(crate) invalid: BTreeSet<ObjectName>,
+    /// What cannot be used of what a speaker reads.
+    pub(crate) invalid: BTreeMap<ObjectName, Box<Invalid>>,
+    /// The first lists of the API server are complete, and not only what the node remembers.
+    pub(crate) listed: bool,
+    /// The verdict may have changed since it was told.
+    pub(crate) judge: bool,
     /// Nodes whose statuses are to be looked at, and when.
     pub(crate) tidy: BTreeMap<Box<str>, Instant>,
     pub(crate) clock: Clock,
@@ -125,6 +133,7 @@ impl Driver {
                 }
                 // 6. What became of writes.
                 Some(done) = self.outbox.next(), if !self.outbox.is_idle() => self.settle(&done),
+                Some(result) = self.reporter.next() => self.metrics.written("configuration", result),
                 () = until(self.tidy.values().min().copied(), now) => self.start_tidying(),
                 // 7. The cluster.
                 Some(observation) = self.source.next() => {
@@ -133,6 +142,7 @@ impl Driver {
                         let Some(observation) = self.source.try_next() else { break };
                         synced |= self.observe(observation);
                     }
+                    self.tell();
                     if synced {
                         self.tidy.insert(self.node.clone(), self.now() + TIDY_OWN_AFTER);
                     }
@@ -145,8 +155,20 @@ impl Driver {
     }
 
     async fn last_writes(&mut self) {
+        self.reporter.stop();
         while let Some(done) = self.outbox.next().await {
             self.settle(&done);
+        }
+        while let Some(result) = self.reporter.next().await {
+            self.metrics.written("configuration", result);
+        }
+    }
+
+    /// Tells the verdict on the configuration, if it may have changed. What the node remembers is no ground for one.
+    fn tell(&mut self) {
+        if self.listed && std::mem::take(&mut self.judge) {
+            let faults = self.invalid.iter().map(|(object, invalid)| fault(object, invalid));
+            self.reporter.tell(Verdict::of(faults));
         }
     }
 
@@ -208,16 +230,19 @@ impl Driver {
             if let Some(invalid) = invalid {
                 let (field, message) = (&invalid.field, &invalid.message);
                 tracing::warn!(op = "observe", reason = "InvalidValue", %object, %field, "{message}");
-                self.invalid.insert(object.clone());
+                self.invalid.insert(object.clone(), invalid.clone());
             } else {
                 self.invalid.remove(object);
             }
+            self.judge = true;
             self.metrics.client.config_stale.set(i64::from(!self.invalid.is_empty()));
         }
         let synced = observation == Observation::Synced;
         if synced {
             self.metrics.client.config_loaded.set(1);
             self.synced.set(true);
+            self.listed = self.source.health().synced();
+            self.judge = true;
         }
         self.hand_in(Input::Observed(observation));
         synced

@@ -13,7 +13,7 @@ pub mod secret;
 pub mod sockets;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -29,6 +29,7 @@ use landfall_engine::{
 use landfall_kubernetes::{
     lease::Appointment,
     source::Source,
+    verdict::{Program, Reporter},
     write::{Store, describe},
 };
 use landfall_probes::{Addresses, BindError, Description, Gate, Meter, Probes};
@@ -192,6 +193,7 @@ pub async fn run(
     Driver {
         machine,
         metrics,
+        reporter: Reporter::start(&store, Program::Speaker(node.clone()), None),
         outbox: Outbox::new(store, &node),
         node,
         peers,
@@ -206,7 +208,9 @@ pub async fn run(
         appointment: standalone,
         synced,
         keyed,
-        invalid: BTreeSet::new(),
+        invalid: BTreeMap::new(),
+        listed: false,
+        judge: false,
         tidy: BTreeMap::new(),
         clock: Clock::now(),
         finished: false,

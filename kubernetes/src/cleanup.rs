@@ -1,7 +1,8 @@
 //! Takes back what Landfall wrote to a cluster and what would outlive its installation: addresses, conditions and the
 //! annotation on Services; its Lease, its Secret and its reports, which outlive it in a namespace that others share.
 //!
-//! Ours is what the field managers of [`crate::names::manager`] own; nothing else is touched.
+//! Ours is what the field managers of [`crate::names::manager`] own; nothing else is touched. Two of these names are also
+//! MetalLB's: a MetalLB in the same namespace writes the same reports on the configuration, and writes them anew.
 
 use std::fmt;
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    api::ServiceL2Status,
+    api::{ConfigurationState, ServiceL2Status},
     names::{lease, manager},
     write::WriteError,
 };
@@ -57,8 +58,10 @@ pub enum Object {
     Lease(String),
     /// The speakers' Secret.
     Secret(String),
-    /// A report of a speaker.
+    /// A report of a speaker about a Service.
     Report(String),
+    /// A report of a controller or a speaker about the configuration.
+    State(String),
 }
 
 impl fmt::Display for Object {
@@ -67,6 +70,7 @@ impl fmt::Display for Object {
             Self::Lease(name) => write!(f, "Lease {name}"),
             Self::Secret(name) => write!(f, "Secret {name}"),
             Self::Report(name) => write!(f, "ServiceL2Status {name}"),
+            Self::State(name) => write!(f, "ConfigurationState {name}"),
         }
     }
 }
@@ -122,6 +126,15 @@ pub async fn find(client: &Client, install: &Install) -> Result<Found, CleanupEr
         }
     })
     .await?;
+    each(&Api::<ConfigurationState>::namespaced(client.clone(), namespace), |state| {
+        if [manager::POOL_RECONCILER, manager::CONFIG_RECONCILER]
+            .iter()
+            .any(|name| is_of(&state.metadata, name))
+        {
+            found.objects.push(Object::State(state.name_any()));
+        }
+    })
+    .await?;
     each(&Api::<Service>::all(client.clone()), |service| {
         let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_ref());
         if is_of(&service.metadata, manager::CONTROLLER) && class == install.class.as_ref() {
@@ -157,6 +170,7 @@ pub async fn remove(
             Object::Lease(name) => delete::<Lease>(client, install, name).await?,
             Object::Secret(name) => delete::<Secret>(client, install, name).await?,
             Object::Report(name) => delete::<ServiceL2Status>(client, install, name).await?,
+            Object::State(name) => delete::<ConfigurationState>(client, install, name).await?,
         }
     }
     Ok(kept)

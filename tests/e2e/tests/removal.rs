@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use landfall_e2e::cluster::ANSWERED;
-use landfall_e2e::manifests::service;
+use landfall_e2e::manifests::{NAMESPACE, service};
 use landfall_e2e::requests::first_answer;
 use landfall_e2e::wait::until;
 use landfall_e2e::{Cluster, Sections};
@@ -16,6 +17,9 @@ use serde_json::{Value, json};
 
 /// Where a node keeps what it remembers.
 const STATE: &str = "/var/lib/landfall";
+
+/// The garbage collector learns of a new kind within half a minute.
+const COLLECTED: Duration = Duration::from_secs(90);
 
 #[test]
 #[ignore = "needs root and the control plane; make test runs it"]
@@ -112,14 +116,36 @@ fn removed(cluster: &Cluster) -> Result<()> {
         }
         Ok(())
     })?;
+    // A report whose Pod the API server never knew, as it is written by a speaker outside of one.
+    let lost = json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
+        "metadata": {
+            "name": "speaker-lost", "namespace": NAMESPACE,
+            "labels": {"metallb.io/component-type": "speaker", "metallb.io/node-name": "lost"},
+        },
+    });
+    let file = cluster.bed().logs().join("lost.json");
+    fs::write(&file, lost.to_string())?;
+    let file = file.display().to_string();
+    cluster.kubectl(["apply", "--server-side", "--field-manager=configReconciler", "-f", &file])?;
     for line in guide::commands("docs/installs.md", "## Removing one")? {
         // The second block is for clusters where others need the definitions; another test types it.
         if line.starts_with("kubectl delete -k deploy/base") {
             break;
         }
+        if line.starts_with("landfall cleanup cluster") {
+            until("the reports to go with their Pods", COLLECTED, || {
+                let states = cluster.kubectl(["get", "configurationstates", "-A", "-o", "name"])?;
+                ensure!(states.lines().count() == 1, "{states}");
+                Ok(())
+            })?;
+        }
         let words = cluster.shell(&line)?;
         if line.starts_with("landfall cleanup cluster") {
             ensure!(words.matches("took back").count() == 4, "four Services: {words}");
+            ensure!(words.contains("removed ConfigurationState speaker-lost"), "{words}");
+            let states = cluster.kubectl(["get", "configurationstates", "-A", "-o", "name"])?;
+            ensure!(states.is_empty(), "reports are left: {states}");
             ensure!(
                 words.contains("removed Lease") && words.contains("removed Secret memberlist"),
                 "{words}"

@@ -6,7 +6,7 @@ use std::{
 use landfall_kubernetes::{
     lease::Leadership,
     source::Source,
-    verdict::{Program, Reporter, Verdict, fault},
+    state::{Program, Reporter, Verdict, fault},
     write::{Store, WriteError},
 };
 use landfall_model::{Instant, Observation, Reason};
@@ -48,16 +48,15 @@ impl Driver<'_> {
         let mut refused = BTreeMap::new();
         let mut observed = false;
         metrics.leader.set(1);
+        metrics.client.config_loaded.set(false);
+        metrics.client.config_stale.set(false);
         loop {
             let Plan { effects, recheck } = if synced { world.plan(now()) } else { Plan::default() };
             gate.set(synced);
             if std::mem::take(&mut observed) {
                 tell_refused(&world, &mut refused);
-                metrics.client.config_loaded.set(i64::from(synced));
-                metrics
-                    .client
-                    .config_stale
-                    .set(i64::from(world.invalid().next().is_some() || !refused.is_empty()));
+                metrics.client.config_loaded.set(synced);
+                metrics.client.config_stale.set(world.invalid().next().is_some() || !refused.is_empty());
             }
             if synced && std::mem::take(&mut judge) {
                 reporter.tell(verdict(&world));

@@ -79,6 +79,8 @@ impl Metrics {
     /// Forgets what only the leader knows.
     pub(crate) fn leads_no_longer(&self) {
         self.leader.set(0);
+        self.client.config_loaded.forget();
+        self.client.config_stale.forget();
         self.waiting.reset();
         for gauge in self.in_use.iter().chain(&self.capacity) {
             gauge.reset();

@@ -14,5 +14,5 @@ pub mod names;
 mod overlay;
 pub mod secret;
 pub mod source;
-pub mod verdict;
+pub mod state;
 pub mod write;

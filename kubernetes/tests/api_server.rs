@@ -33,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 
 #[path = "api_server/kinds.rs"]
 mod kinds;
-#[path = "api_server/verdict.rs"]
-mod verdict;
+#[path = "api_server/state.rs"]
+mod state;
 
 const NAMESPACE: &str = "landfall-writes";
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -29,7 +29,7 @@ use landfall_engine::{
 use landfall_kubernetes::{
     lease::Appointment,
     source::Source,
-    verdict::{Reporter, Verdict, fault},
+    state::{Reporter, Verdict, fault},
     write::{EventWrite, L2Status, Severity, WriteError},
 };
 use landfall_model::{Instant, Invalid, ObjectName, Observation, ServiceKey};
@@ -235,11 +235,11 @@ impl Driver {
                 self.invalid.remove(object);
             }
             self.judge = true;
-            self.metrics.client.config_stale.set(i64::from(!self.invalid.is_empty()));
+            self.metrics.client.config_stale.set(!self.invalid.is_empty());
         }
         let synced = observation == Observation::Synced;
         if synced {
-            self.metrics.client.config_loaded.set(1);
+            self.metrics.client.config_loaded.set(true);
             self.synced.set(true);
             self.listed = self.source.health().synced();
             self.judge = true;

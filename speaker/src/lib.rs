@@ -29,7 +29,7 @@ use landfall_engine::{
 use landfall_kubernetes::{
     lease::Appointment,
     source::Source,
-    verdict::{Program, Reporter},
+    state::{Program, Reporter},
     write::{Store, describe},
 };
 use landfall_probes::{Addresses, BindError, Description, Gate, Meter, Probes};

@@ -66,8 +66,11 @@ impl Metrics {
     /// # Errors
     /// When a name is registered already.
     pub(crate) fn new(meter: &mut Meter) -> prometheus::Result<Self> {
+        let client = meter.client()?;
+        client.config_loaded.set(false);
+        client.config_stale.set(false);
         Ok(Self {
-            client: meter.client()?,
+            client,
             events_dropped: meter.counter(
                 "landfall_speaker_events_dropped_total",
                 "Events given up because too many waited",

@@ -18,7 +18,7 @@ use tokio::sync::SetOnce;
 use super::{EventWrite, L2StatusFound, L2StatusWrite, WriteError};
 use crate::{
     api::{ConfigurationState, IPAddressPool, IPAddressPoolStatus},
-    verdict::{Program, machine::Write},
+    state::{Program, machine::Write},
 };
 
 /// How long one request may take before it counts as unanswered.

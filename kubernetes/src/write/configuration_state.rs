@@ -1,5 +1,5 @@
 //! `ConfigurationState`: one object for the controllers and one for each speaker. When it is written, and what, is decided
-//! in `verdict::machine`; one call is one request.
+//! in `state::machine`; one call is one request.
 
 use kube::{Api, api::Patch};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::ConfigurationState,
-    verdict::{Program, machine::Write},
+    state::{Program, machine::Write},
 };
 
 pub(super) async fn write(

@@ -19,7 +19,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use self::meter::{ClientMetrics, Description, Meter};
+pub use self::meter::{ClientMetrics, Description, Meter, Shown};
 
 /// Where to listen; `None` turns an endpoint off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

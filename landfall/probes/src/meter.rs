@@ -33,9 +33,25 @@ pub struct ClientMetrics {
     /// `metallb_k8s_client_update_errors_total`
     pub update_errors: IntCounter,
     /// `metallb_k8s_client_config_loaded_bool`
-    pub config_loaded: IntGauge,
+    pub config_loaded: Shown,
     /// `metallb_k8s_client_config_stale_bool`
-    pub config_stale: IntGauge,
+    pub config_stale: Shown,
+}
+
+/// A gauge that is shown while it means something. What a standby does not know must not look like a bad value.
+#[derive(Clone, Debug)]
+pub struct Shown(IntGaugeVec);
+
+impl Shown {
+    /// Shows this value.
+    pub fn set(&self, value: bool) {
+        self.0.with_label_values::<&str>(&[]).set(i64::from(value));
+    }
+
+    /// Shows nothing.
+    pub fn forget(&self) {
+        self.0.reset();
+    }
 }
 
 impl Meter {
@@ -82,12 +98,16 @@ impl Meter {
                 "Changes of watched objects that were processed",
             )?,
             update_errors: self.counter("metallb_k8s_client_update_errors_total", "Writes that failed")?,
-            config_loaded: self
-                .gauge("metallb_k8s_client_config_loaded_bool", "1 once a configuration was read")?,
-            config_stale: self.gauge(
+            config_loaded: Shown(self.gauges(
+                "metallb_k8s_client_config_loaded_bool",
+                "1 once a configuration was read; not shown by a standby",
+                &[],
+            )?),
+            config_stale: Shown(self.gauges(
                 "metallb_k8s_client_config_stale_bool",
-                "1 while an object of the configuration is invalid",
-            )?,
+                "1 while an object of the configuration is invalid; not shown by a standby",
+                &[],
+            )?),
         })
     }
 
@@ -156,6 +176,14 @@ mod tests {
         let described: Vec<String> = meter.descriptions().iter().map(names).collect();
         assert_eq!(described, [r#"lost_total counter ["kind", "why"]"#, "left gauge []"]);
         assert!(meter.counter("left", "twice").is_err());
-        assert_eq!(meter.into_registry().gather().len(), 1);
+        let client = meter.client().unwrap();
+        client.config_loaded.set(false);
+        client.config_stale.set(true);
+        client.config_stale.forget();
+        let registry = meter.into_registry();
+        let families = registry.gather();
+        let names: Vec<&str> = families.iter().map(prometheus::proto::MetricFamily::name).collect();
+        assert!(names.contains(&"metallb_k8s_client_config_loaded_bool"), "{names:?}");
+        assert!(!names.contains(&"metallb_k8s_client_config_stale_bool"), "{names:?}");
     }
 }

@@ -6,8 +6,8 @@ mod metallb;
 mod operation;
 mod others;
 mod placement;
+mod state;
 mod traffic;
-mod verdict;
 
 use landfall_e2e::Sections;
 use landfall_e2e::manifests::{advertisement, list, pool};
@@ -36,7 +36,7 @@ fn services_are_served() {
     sections.run("a pool is added, edited and removed", lifecycle::pool_changes);
     sections.run("advertisements and labels choose the owner", placement::chosen_owner);
     sections.run("landfall status", operation::status);
-    sections.run("both daemons say whether the configuration is valid", verdict::told);
+    sections.run("both daemons say whether the configuration is valid", state::told);
     sections.run("Services of others are untouched", |cluster| others::untouched(cluster, &others));
     sections.run("the rights are enough", others::rights);
     sections.run("rules outlive the process, and cleanup removes them", operation::cleanup);

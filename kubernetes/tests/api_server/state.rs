@@ -10,7 +10,7 @@ use landfall_kubernetes::{
     api::{ConfigurationResult, ConfigurationState},
     lease::Appointment,
     names,
-    verdict::{Program, Reporter, Verdict},
+    state::{Program, Reporter, Verdict},
     write::{OwnerPod, Store, Writer, WriterIdentity},
 };
 use serde_json::{Value, json};

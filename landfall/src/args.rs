@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     cleanup::CleanupArgs, controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs,
-    log_level::LogLevelArgs, plan::PlanArgs, speaker::SpeakerArgs, standalone::StandaloneArgs,
+    log_level::LogLevelArgs, metallb, plan::PlanArgs, speaker::SpeakerArgs, standalone::StandaloneArgs,
     status::StatusArgs,
 };
 
@@ -58,34 +58,38 @@ impl Args {
     }
 }
 
-/// MetalLB's environment names, which its manifests set, and the argument that each one stands for. The
-/// argument's own `LANDFALL_…` name goes first.
-const METALLB_ENVIRONMENT: &[(&str, &str, &str)] = &[
-    ("controller", "namespace", "METALLB_NAMESPACE"),
-    ("controller", "pod_name", "METALLB_POD_NAME"),
-    ("controller", "ml_secret_name", "METALLB_ML_SECRET_NAME"),
-    ("controller", "deployment", "METALLB_DEPLOYMENT"),
-    ("speaker", "namespace", "METALLB_NAMESPACE"),
-    ("speaker", "node_name", "METALLB_NODE_NAME"),
-    ("speaker", "pod_name", "METALLB_POD_NAME"),
-    ("speaker", "ml_bindaddr", "METALLB_ML_BIND_ADDR"),
-    ("speaker", "ml_bindport", "METALLB_ML_BIND_PORT"),
-    ("speaker", "ml_labels", "METALLB_ML_LABELS"),
-    ("speaker", "ml_secret_key_path", "METALLB_ML_SECRET_KEY_PATH"),
-];
-
 /// Parses the command line and the environment.
 pub(crate) fn parse() -> Result<Args, clap::Error> {
     // An empty value says nothing, as in MetalLB.
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let matches = command(is_set).try_get_matches()?;
-    Args::from_arg_matches(&matches)
+    let arguments = metallb::with_program(env::args_os().collect(), is_set);
+    let matches = command(is_set).try_get_matches_from(arguments)?;
+    let mut args = Args::from_arg_matches(&matches)?;
+    args.command.ignore(metallb::unused(&matches));
+    Ok(args)
+}
+
+impl Command {
+    /// Lets a daemon say which flags were for MetalLB only.
+    fn ignore(&mut self, unused: Vec<&'static str>) {
+        match self {
+            Self::Controller(args) => args.unused = unused,
+            Self::Speaker(args) => args.unused = unused,
+            Self::Standalone(_)
+            | Self::Status(_)
+            | Self::Plan(_)
+            | Self::Demo(_)
+            | Self::Cleanup(_)
+            | Self::LogLevel(_)
+            | Self::Crds(_) => {}
+        }
+    }
 }
 
 /// The command with each argument bound to the environment name that is set, ours before MetalLB's.
 fn command(is_set: impl Fn(&str) -> bool) -> clap::Command {
-    let mut command = Args::command();
-    for &(subcommand, argument, name) in METALLB_ENVIRONMENT {
+    let mut command = metallb::with_flags(Args::command());
+    for &(subcommand, argument, name) in metallb::ENVIRONMENT {
         let ours = format!("LANDFALL_{}", argument.to_uppercase());
         if is_set(name) && !is_set(&ours) {
             command =
@@ -125,7 +129,7 @@ mod tests {
     #[test]
     fn every_metallb_name_stands_beside_one_of_ours() {
         let command = Args::command();
-        for (subcommand, argument, name) in METALLB_ENVIRONMENT {
+        for (subcommand, argument, name) in metallb::ENVIRONMENT {
             let subcommand = command.find_subcommand(subcommand).unwrap();
             let argument = subcommand.get_arguments().find(|a| a.get_id() == argument).unwrap();
             let ours = argument.get_env().unwrap().to_str().unwrap();

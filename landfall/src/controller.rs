@@ -15,7 +15,7 @@ use landfall_probes::Addresses;
 use crate::{
     connection::ConnectionArgs,
     logging::{self, LogLevel},
-    run,
+    metallb, run,
 };
 
 /// `landfall controller`.
@@ -64,13 +64,17 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "LANDFALL_PORT", value_name = "PORT", default_value_t = 9120)]
     port: u16,
 
-    /// Admission webhooks; only `disabled` is there so far
+    /// Admission webhooks; none is served so far, and `enabled` is only taken, with a warning
     #[arg(long, env = "LANDFALL_WEBHOOK_MODE", value_name = "MODE", default_value = "disabled")]
     webhook_mode: WebhookMode,
 
     /// How much to log
     #[arg(long, env = "LANDFALL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: LogLevel,
+
+    /// Flags that were given and say nothing here.
+    #[arg(skip)]
+    pub(crate) unused: Vec<&'static str>,
 }
 
 /// Whether admission webhooks are served.
@@ -78,6 +82,8 @@ pub(crate) struct ControllerArgs {
 enum WebhookMode {
     /// No webhook is served.
     Disabled,
+    /// The default of MetalLB's manifests; taken with a warning, since no webhook is served so far.
+    Enabled,
 }
 
 impl ControllerArgs {
@@ -94,10 +100,19 @@ impl ControllerArgs {
             health_probe_port,
             metrics_address,
             port,
-            webhook_mode: WebhookMode::Disabled,
+            webhook_mode,
             log_level,
+            unused,
         } = self;
         let dial = logging::start(log_level);
+        metallb::warn(&unused);
+        if webhook_mode == WebhookMode::Enabled {
+            tracing::warn!(
+                op = "start",
+                "no admission webhook is served yet: as long as the API server asks MetalLB's \
+                (ValidatingWebhookConfiguration metallb-webhook-configuration), no object of metallb.io can be changed; delete it"
+            );
+        }
         if let Some(deployment) = deployment {
             tracing::debug!(op = "start", deployment, "the Deployment's name is not needed");
         }

@@ -8,6 +8,7 @@ mod crds;
 mod demo;
 mod log_level;
 mod logging;
+mod metallb;
 mod output;
 mod plan;
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::{
     connection::ConnectionArgs,
     controller::{own_namespace, socket},
     logging::{self, LogLevel},
-    run,
+    metallb, run,
 };
 
 /// `landfall speaker`.
@@ -105,6 +105,10 @@ pub(crate) struct SpeakerArgs {
     /// How much to log
     #[arg(long, env = "LANDFALL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: LogLevel,
+
+    /// Flags that were given and say nothing here.
+    #[arg(skip)]
+    pub(crate) unused: Vec<&'static str>,
 }
 
 impl SpeakerArgs {
@@ -128,8 +132,10 @@ impl SpeakerArgs {
             metrics_address,
             port,
             log_level,
+            unused,
         } = self;
         let dial = logging::start(log_level);
+        metallb::warn(&unused);
         let namespace = own_namespace(namespace);
         run::daemon(dial, async |shutdown| {
             let member = Member {

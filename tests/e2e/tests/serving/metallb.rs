@@ -73,7 +73,7 @@ fn controller() -> Value {
             "metadata": {"labels": labels},
             "spec": {"serviceAccountName": "metallb", "terminationGracePeriodSeconds": 0, "containers": [{
                 "name": "controller", "image": "landfall",
-                "args": ["controller", "--port=7472", "--log-level=info", "--webhook-mode=disabled"],
+                "args": ["--port=7472", "--log-level=info", "--webhook-mode=enabled", "--tls-min-version=VersionTLS12"],
                 "env": [
                     {"name": "METALLB_ML_SECRET_NAME", "value": "memberlist"},
                     {"name": "METALLB_DEPLOYMENT", "value": "controller"},
@@ -93,7 +93,7 @@ fn speaker() -> Value {
             "metadata": {"labels": labels},
             "spec": {"serviceAccountName": "metallb", "hostNetwork": true, "terminationGracePeriodSeconds": 2, "containers": [{
                 "name": "speaker", "image": "landfall",
-                "args": ["speaker", "--port=7472", "--log-level=info"],
+                "args": ["--port=7472", "--log-level=info", "--ml-wan-config", "--frrk8s-namespace=frr"],
                 "env": [
                     field("METALLB_NODE_NAME", "spec.nodeName"),
                     field("METALLB_POD_NAME", "metadata.name"),

@@ -12,20 +12,20 @@
 //! # Cost
 //!
 //! Pools are thousands: their overlaps cost O(n log n). Advertisements are compared in pairs only where they reach the
-//! same pool and differ in `localPref`, and pools that the same ones reach count once. Peers are never compared in pairs:
+//! same pool and differ in `localPref` or `asPathPrepend`, and pools that the same ones reach count once. Peers are never compared in pairs:
 //! each looks at the nodes that it selects.
 
 mod advertisements;
 mod blocks;
 mod communities;
 mod fault;
-mod local_pref;
 mod mode;
 mod native;
 mod nodes;
 mod objects;
 mod overlap;
 mod peers;
+mod preference;
 mod reach;
 mod routers;
 mod set;
@@ -47,8 +47,12 @@ pub fn judge(objects: &Objects, mode: Mode) -> Vec<Fault> {
     overlap::judge(&set, &mut faults);
     communities::judge(&set, &mut faults);
     advertisements::judge(&set, &reach, &mut faults);
-    local_pref::judge(&set, &reach, &mut faults);
+    preference::judge(&set, &reach, &mut faults);
     peers::judge(&set, mode, &mut faults);
+    match mode {
+        Mode::Native | Mode::Frr => native::judge_prepends(&set, mode, &mut faults),
+        Mode::FrrK8s => {}
+    }
     match mode {
         Mode::Native => native::judge(&set, &reach, &mut faults),
         Mode::Frr | Mode::FrrK8s => {

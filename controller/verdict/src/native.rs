@@ -1,6 +1,7 @@
 use landfall_model::{BgpPeer, Community, CommunityName, PeerEndpoint, Reason, RemoteAs};
 
 use crate::{
+    Mode,
     fault::Faults,
     reach::Reach,
     set::{BFD_PROFILE, BGP_ADVERTISEMENT, COMMUNITY, PEER, POOL, Set},
@@ -44,6 +45,17 @@ pub(crate) fn judge(set: &Set<'_>, reach: &Reach, faults: &mut Faults<'_>) {
                 CommunityName::Value(_) | CommunityName::Alias(_) => {}
             }
         }
+    }
+}
+
+/// Only frr-k8s makes the path of a route longer.
+pub(crate) fn judge_prepends(set: &Set<'_>, mode: Mode, faults: &mut Faults<'_>) {
+    for advertisement in set.advertisements.iter().filter(|one| one.as_path_prepend > 0) {
+        let message = format!(
+            "it repeats the autonomous system, which the mode {mode} cannot do; take it out, or use the mode frr-k8s"
+        );
+        let object = (BGP_ADVERTISEMENT, &*advertisement.name);
+        faults.permanent(object, "spec.asPathPrepend", Reason::Unsupported, message);
     }
 }
 

@@ -83,7 +83,7 @@ fn differing(ranges: &[&str], change: impl FnOnce(&mut BgpAdvertisement, &mut Bg
 }
 
 #[test]
-fn a_route_has_one_local_pref() {
+fn a_route_has_one_local_pref_and_one_path() {
     const CLASH: &str = "BGPAdvertisement b spec.localPref Conflict";
     let (v4, v6): (&[&str], &[&str]) = (&["192.0.2.0/24"], &["2001:db8::/64"]);
     let dual: &[&str] = &["192.0.2.0/24", "2001:db8::/64"];
@@ -160,6 +160,24 @@ fn a_route_has_one_local_pref() {
             (
                 "the second has serviceSelectors",
                 differing(v4, |_, other| other.service_selectors.push(Selector::default())),
+                vec![],
+            ),
+            (
+                "the same localPref and different asPathPrepend",
+                differing(v4, |one, other| (one.local_pref, other.as_path_prepend) = (other.local_pref, 2)),
+                vec!["BGPAdvertisement b spec.asPathPrepend Conflict"],
+            ),
+            (
+                "both different",
+                differing(v4, |_, other| other.as_path_prepend = 2),
+                vec![CLASH, "BGPAdvertisement b spec.asPathPrepend Conflict"],
+            ),
+            (
+                "different asPathPrepend, different length",
+                differing(v4, |one, other| {
+                    (one.local_pref, other.as_path_prepend, one.aggregation_length) =
+                        (other.local_pref, 2, 24);
+                }),
                 vec![],
             ),
             ("no pool in common", differing(v4, |one, _| one.pools = names(&["silver"])), vec![]),

@@ -100,3 +100,15 @@ fn the_native_mode_has_neither_bfd_nor_ipv6_nor_large_communities() {
     }
     table(Mode::Native, rows);
 }
+
+#[test]
+fn only_frr_k8s_prepends() {
+    let mut adv = advertisement("adv");
+    adv.as_path_prepend = 1;
+    let objects = Objects { bgp_advertisements: vec![adv], ..none() };
+    for mode in [Mode::Native, Mode::Frr] {
+        assert_eq!(verdict(&objects, mode), ["BGPAdvertisement adv spec.asPathPrepend Unsupported"]);
+    }
+    assert!(message(&objects, Mode::Frr).contains("frr-k8s"));
+    assert_eq!(verdict(&objects, Mode::FrrK8s), Vec::<String>::new());
+}

@@ -172,11 +172,13 @@ fn matching<'a>(
     list.iter().filter(matches).copied().collect()
 }
 
-/// Whether two of the advertisements ask for one route to one peer with different preferences.
+/// Whether two of the advertisements ask for one route to one peer with different preferences or paths.
 fn disagree(address: IpAddr, advertisements: &[&BgpAdvertisement]) -> bool {
     let clash = |one: &BgpAdvertisement, other: &BgpAdvertisement| {
         let common = one.peers.is_empty() || other.peers.is_empty() || !one.peers.is_disjoint(&other.peers);
-        common && one.local_pref != other.local_pref && prefix(address, one) == prefix(address, other)
+        let values =
+            |advertisement: &BgpAdvertisement| (advertisement.local_pref, advertisement.as_path_prepend);
+        common && values(one) != values(other) && prefix(address, one) == prefix(address, other)
     };
     let pairs = advertisements.iter().enumerate();
     pairs

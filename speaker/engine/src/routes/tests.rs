@@ -156,6 +156,8 @@ fn preferences_that_disagree_silence_the_service() {
     assert_eq!(Site::new(vec![told("a", 100, &["x"]), told("b", 200, &["y"])]).reason(&n1), None);
     assert_eq!(Site::new(vec![told("a", 100, &["x", "y"]), told("b", 200, &["y"])]).reason(&n1), conflict);
     assert_eq!(Site::new(vec![told("a", 100, &["x"]), prefer("b", 200)]).reason(&n1), conflict);
+    let longer = BgpAdvertisement { as_path_prepend: 2, ..prefer("b", 100) };
+    assert_eq!(Site::new(vec![prefer("a", 100), longer]).reason(&n1), conflict, "two lengths of one path");
     let wide = BgpAdvertisement { aggregation_length: 24, ..prefer("b", 200) };
     assert_eq!(Site::new(vec![prefer("a", 100), wide]).reason(&n1), None, "two different routes");
     let elsewhere =

@@ -17,8 +17,8 @@ struct Group<'a> {
     first_pool: usize,
 }
 
-/// One route has one LOCAL_PREF: two advertisements that make the same routes of a pool, for a common peer, on a common
-/// node, must say the same. Each advertisement, in the order of names, is at fault for at most one other.
+/// One route has one LOCAL_PREF and one AS path: two advertisements that make the same routes of a pool, for a common
+/// peer, on a common node, must say the same. Each advertisement, in the order of names, is at fault for at most one other.
 ///
 /// Advertisements are compared in pairs within each group of pools whose advertisements do not all say the same.
 pub(crate) fn judge(set: &Set<'_>, reach: &Reach, faults: &mut Faults<'_>) {
@@ -54,17 +54,20 @@ pub(crate) fn judge(set: &Set<'_>, reach: &Reach, faults: &mut Faults<'_>) {
         };
         at_fault[place] = true;
         let (other, pool) = (set.advertisements[other], set.pools[pool]);
-        let message = format!(
-            "{} for routes that {BGP_ADVERTISEMENT} {:?} gives {}, both of {POOL} {:?} with the same length; use one \
-             value, or choose other peers, nodes or lengths",
-            advertisement.local_pref, other.name, other.local_pref, pool.name
-        );
-        faults.permanent(
-            (BGP_ADVERTISEMENT, &advertisement.name),
-            "spec.localPref",
-            Reason::Conflict,
-            message,
-        );
+        for (field, value, theirs) in [
+            ("spec.localPref", advertisement.local_pref, other.local_pref),
+            ("spec.asPathPrepend", advertisement.as_path_prepend.into(), other.as_path_prepend.into()),
+        ] {
+            if value == theirs {
+                continue;
+            }
+            let message = format!(
+                "{value} for routes that {BGP_ADVERTISEMENT} {:?} gives {theirs}, both of {POOL} {:?} with the same \
+                 length; use one value, or choose other peers, nodes or lengths",
+                other.name, pool.name
+            );
+            faults.permanent((BGP_ADVERTISEMENT, &advertisement.name), field, Reason::Conflict, message);
+        }
     }
 }
 
@@ -73,7 +76,7 @@ fn groups<'a>(set: &Set<'_>, reach: &'a Reach) -> Vec<Group<'a>> {
     let mut first: BTreeMap<(&[usize], bool, bool), usize> = BTreeMap::new();
     for (place, pool) in set.pools.iter().enumerate() {
         let advertisements = reach.advertisements[place].as_slice();
-        let mut values = advertisements.iter().map(|&place| set.advertisements[place].local_pref);
+        let mut values = advertisements.iter().map(|&place| values(set.advertisements[place]));
         let value = values.next();
         if values.all(|other| Some(other) == value) {
             continue;
@@ -96,9 +99,14 @@ fn clash(one: &BgpAdvertisement, other: &BgpAdvertisement, group: &Group<'_>) ->
         || (group.ipv6 && one.aggregation_length_v6 == other.aggregation_length_v6);
     // An empty list means every peer.
     let common_peer = one.peers.is_empty() || other.peers.is_empty() || !one.peers.is_disjoint(&other.peers);
-    one.local_pref != other.local_pref
+    values(one) != values(other)
         && one.service_selectors.is_empty()
         && other.service_selectors.is_empty()
         && same_routes
         && common_peer
+}
+
+/// What makes a route better or worse than others.
+const fn values(advertisement: &BgpAdvertisement) -> (u32, u8) {
+    (advertisement.local_pref, advertisement.as_path_prepend)
 }

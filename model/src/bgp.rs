@@ -113,6 +113,14 @@ pub enum CommunityError {
         /// The text as written.
         text: String,
     },
+    /// It has four parts, and the first is not the mark of a large one.
+    #[error("{part:?} in {text:?} is not \"large\"; write a large community as large:64500:1:7")]
+    Mark {
+        /// The whole text.
+        text: String,
+        /// The first part.
+        part: String,
+    },
     /// It has the parts, and one of them is no number of its size.
     #[error("{part:?} in {text:?} is not a number from 0 to {most}")]
     Number {
@@ -142,6 +150,7 @@ impl FromStr for Community {
             ["large", one, two, three] => {
                 Ok(Self::Large(number(one, u32::MAX)?, number(two, u32::MAX)?, number(three, u32::MAX)?))
             }
+            [part, _, _, _] => Err(CommunityError::Mark { text: text.to_owned(), part: part.to_owned() }),
             _ => Err(CommunityError::Shape { text: text.to_owned() }),
         }
     }

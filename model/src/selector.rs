@@ -39,8 +39,8 @@ impl Selector {
     /// The selector of `matchLabels` and `matchExpressions`, the latter as (key, operator, values).
     ///
     /// # Errors
-    /// When an operator is unknown, its values do not fit it, a key is not a label key, or the same value or
-    /// the same expression stands twice.
+    /// When an operator is unknown, its values do not fit it, a key is not a label key, a value is not one of a label, or
+    /// the same value or the same expression stands twice.
     pub fn parse<'a>(
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
         expressions: impl IntoIterator<Item = (&'a str, &'a str, &'a [String])>,
@@ -48,16 +48,21 @@ impl Selector {
         let mut requirements = BTreeSet::new();
         for (key, value) in labels {
             check_key(key)?;
+            check_value(key, value)?;
             let operator = Operator::In(BTreeSet::from([value.to_owned()]));
             requirements.insert(Requirement { key: key.to_owned(), operator });
         }
+        // Compared among themselves only: one of them may say what a label says already.
+        let mut written = BTreeSet::new();
         for (key, operator, values) in expressions {
             check_key(key)?;
+            values.iter().try_for_each(|value| check_value(key, value))?;
             let operator = Operator::parse(key, operator, values)?;
-            if !requirements.insert(Requirement { key: key.to_owned(), operator }) {
+            if !written.insert(Requirement { key: key.to_owned(), operator }) {
                 return Err(SelectorError::DuplicateExpression { key: key.to_owned() });
             }
         }
+        requirements.append(&mut written);
         Ok(Self { requirements })
     }
 
@@ -115,11 +120,6 @@ fn check_key(key: &str) -> Result<(), SelectorError> {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
     };
-    let edge = |c: u8| c.is_ascii_alphanumeric();
-    let name_ok = (1..=63).contains(&name.len())
-        && name.bytes().all(|c| edge(c) || matches!(c, b'-' | b'_' | b'.'))
-        && name.bytes().next().is_some_and(edge)
-        && name.bytes().last().is_some_and(edge);
     let prefix_ok = prefix.is_none_or(|prefix| {
         (1..=253).contains(&prefix.len())
             && prefix.split('.').all(|part| {
@@ -129,7 +129,23 @@ fn check_key(key: &str) -> Result<(), SelectorError> {
                     && !part.ends_with('-')
             })
     });
-    if name_ok && prefix_ok { Ok(()) } else { Err(SelectorError::BadKey { key: key.to_owned() }) }
+    if is_name(name) && prefix_ok { Ok(()) } else { Err(SelectorError::BadKey { key: key.to_owned() }) }
+}
+
+/// Checks the form of a label's value: nothing, or a name of at most 63 characters.
+fn check_value(key: &str, value: &str) -> Result<(), SelectorError> {
+    if value.is_empty() || is_name(value) {
+        return Ok(());
+    }
+    Err(SelectorError::BadValue { key: key.to_owned(), value: value.to_owned() })
+}
+
+fn is_name(text: &str) -> bool {
+    let edge = |c: u8| c.is_ascii_alphanumeric();
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|c| edge(c) || matches!(c, b'-' | b'_' | b'.'))
+        && text.bytes().next().is_some_and(edge)
+        && text.bytes().last().is_some_and(edge)
 }
 
 /// Why a label selector is refused. A retry does not help.
@@ -140,6 +156,16 @@ pub enum SelectorError {
     BadKey {
         /// The key as written.
         key: String,
+    },
+    /// No label can have the value.
+    #[error(
+        "{value:?} is not a value of the label {key:?}: expected at most 63 letters, digits, '-', '_' and '.'"
+    )]
+    BadValue {
+        /// The label's key.
+        key: String,
+        /// The value as written.
+        value: String,
     },
     /// No such operator.
     #[error("operator {operator:?} of key {key:?} is unknown; use In, NotIn, Exists or DoesNotExist")]
@@ -222,12 +248,33 @@ mod tests {
             ("zone", "In", &[][..]),
             ("zone", "Exists", &["a"][..]),
             ("zone", "In", &["a", "a"][..]),
+            ("zone", "NotIn", &["a", "no value"][..]),
+            ("zone", "In", &["-a"][..]),
             ("-zone", "Exists", &[][..]),
             ("/zone", "Exists", &[][..]),
             ("Bad.Prefix/zone", "Exists", &[][..]),
             ("", "Exists", &[][..]),
         ] {
             assert!(expression(key, operator, values).is_err(), "{key} {operator} {values:?}");
+        }
+    }
+
+    #[test]
+    fn an_expression_may_say_what_a_label_says_and_not_what_another_expression_says() {
+        let values = ["a".to_owned()];
+        let one = ("zone", "In", &values[..]);
+        assert_eq!(Selector::parse([("zone", "a")], [one]), Selector::parse([("zone", "a")], []));
+        let twice = Err(SelectorError::DuplicateExpression { key: "zone".into() });
+        assert_eq!(Selector::parse([], [one, one]), twice);
+    }
+
+    #[test]
+    fn a_label_has_a_value_that_it_can_have() {
+        assert!(Selector::parse([("zone", "")], []).is_ok());
+        let long = "a".repeat(64);
+        for value in ["a b", "-a", "a.", "\u{e4}", &long] {
+            let error = Err(SelectorError::BadValue { key: "zone".into(), value: value.into() });
+            assert_eq!(Selector::parse([("zone", value)], []), error);
         }
     }
 }

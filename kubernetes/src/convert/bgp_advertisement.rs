@@ -60,7 +60,7 @@ fn communities(written: &[String]) -> Result<BTreeSet<CommunityName>, Invalid> {
     let read = written.iter().enumerate().map(|(index, text)| match text.parse() {
         Ok(community) => Ok(CommunityName::Value(community)),
         Err(CommunityError::Shape { .. }) => Ok(CommunityName::Alias(text.as_str().into())),
-        Err(error @ CommunityError::Number { .. }) => {
+        Err(error @ (CommunityError::Mark { .. } | CommunityError::Number { .. })) => {
             Err(invalid(Reason::InvalidValue, format!("{FIELD}[{index}]"), error.to_string()))
         }
     });

@@ -50,7 +50,7 @@ fn advertisements_take_what_metallb_takes() {
     assert_eq!(plain, BgpAdvertisement { name: "one".into(), ..BgpAdvertisement::default() });
     let full = advertisement(&json!({
         "aggregationLength": 24, "aggregationLengthV6": 64, "localPref": 4_294_967_295_i64, "asPathPrepend": 10,
-        "communities": ["64500:7", "large:1:2:3", "no-export", "1:2:3", "huge:1:2:3"],
+        "communities": ["64500:7", "large:1:2:3", "no-export", "1:2:3"],
         "ipAddressPools": ["gold", "none"], "peers": ["tor", "none"],
     }))
     .unwrap();
@@ -63,10 +63,12 @@ fn advertisements_take_what_metallb_takes() {
         CommunityName::Value(Community::Large(1, 2, 3)),
         // A value of three parts without its marker may yet be a name.
         alias("1:2:3"),
-        alias("huge:1:2:3"),
         alias("no-export"),
     ];
     assert_eq!(full.communities, communities.into());
+    let words = json!({ "matchExpressions": [{ "key": "a", "operator": "In", "values": ["b"] }] });
+    let same_in_other_words = json!({ "nodeSelectors": [{ "matchLabels": { "a": "b" } }, words] });
+    assert_eq!(advertisement(&same_in_other_words).unwrap().node_selectors.len(), 2);
     let chosen = json!({ "serviceSelectors": [{}], "aggregationLength": 32, "aggregationLengthV6": 128 });
     assert_eq!(advertisement(&chosen).unwrap().service_selectors.len(), 1);
     assert!(advertisement(&json!({ "serviceSelectors": [], "aggregationLength": 24 })).is_ok());
@@ -91,6 +93,12 @@ fn advertisements_refuse_what_metallb_refuses() {
             ),
             (json!({ "nodeSelectors": [same, same] }), "spec.nodeSelectors[1]", Duplicate, "selector"),
             (json!({ "serviceSelectors": [same, same] }), "spec.serviceSelectors[1]", Duplicate, "selector"),
+            (
+                json!({ "nodeSelectors": [{ "matchLabels": { "a": "b c" } }] }),
+                "spec.nodeSelectors[0]",
+                InvalidSelector,
+                "\"b c\"",
+            ),
             (json!({ "nodeSelectors": [same, bad] }), "spec.nodeSelectors[1]", InvalidSelector, "Near"),
             (json!({ "aggregationLength": 33 }), "spec.aggregationLength", InvalidValue, "1 to 32"),
             (json!({ "aggregationLength": 0 }), "spec.aggregationLength", InvalidValue, "1 to 32"),
@@ -100,6 +108,7 @@ fn advertisements_refuse_what_metallb_refuses() {
             (json!({ "localPref": 4_294_967_296_i64 }), "spec.localPref", InvalidValue, "4294967295"),
             (json!({ "asPathPrepend": 11 }), "spec.asPathPrepend", InvalidValue, "1 to 10"),
             (json!({ "communities": ["1:2", "65536:1"] }), "spec.communities[1]", InvalidValue, "65535"),
+            (json!({ "communities": ["huge:1:2:3"] }), "spec.communities[0]", InvalidValue, "\"large\""),
             (json!({ "communities": ["a:b"] }), "spec.communities[0]", InvalidValue, "\"a\""),
             (
                 json!({ "communities": ["large:1:2:4294967296"] }),

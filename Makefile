@@ -52,8 +52,9 @@ fuzz: ## fuzz each parser and state machine for a minute; SECONDS=600 for longer
 control-plane: ## build etcd, the Kubernetes control plane, kube-proxy and kubectl for the test bed
 	@tests/testbed/control-plane/build > /dev/null
 
-metallb: ## generate MetalLB's definitions of its kinds, to compare ours with
+metallb: ## generate MetalLB's definitions of its kinds and build its parser, to compare ours with
 	@tests/interop/metallb/build > /dev/null
+	@tests/interop/metallb/build oracle > /dev/null
 
 packages:
 	@tests/packages

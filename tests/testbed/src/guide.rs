@@ -17,6 +17,7 @@ const UNTYPED: &[(&str, &str)] = &[
     ("deploy/image/", "the test of the image calls it, with paths of its own"),
     ("LANDFALL_BLESS=1 ", "writes files of the repository"),
     ("LANDFALL_E2E_ONLY=", "runs a part of the tests"),
+    ("LANDFALL_SETS=", "runs a test for minutes"),
     ("tests/fuzz/", "runs for minutes"),
     (
         "kubectl apply -k deploy/monitoring",

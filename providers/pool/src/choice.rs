@@ -13,30 +13,45 @@ impl Allocator {
         if let Some(name) = request.pool {
             return self.choose_from(name, request);
         }
-        for families in request.demand.passes() {
-            let mut full: Vec<Box<str>> = Vec::new();
-            let open = families.iter().map(|family| self.open.get(family));
-            let open = open.min_by_key(|open| open.map_or(0, |open| open.len())).flatten();
-            let mut chosen = None;
-            for (.., name) in open.into_iter().flatten() {
-                match automatic(&mut self.pools, &self.addresses, name, families, &request.claimant) {
-                    Ok(picked) => {
-                        chosen = Some(picked);
-                        break;
-                    }
-                    Err(Reason::PoolExhausted) => full.push(name.clone()),
-                    Err(_) => {}
+        // A pinned pool with one family comes before a general one with both.
+        for pinned in [true, false] {
+            for families in request.demand.passes() {
+                if let Some(chosen) = self.choose_among(pinned, families, &request.claimant) {
+                    return Ok(chosen);
                 }
-            }
-            for name in full {
-                self.list(&name);
-            }
-            if let Some(chosen) = chosen {
-                return Ok(chosen);
             }
         }
         let reason = if self.order.is_empty() { Reason::NoPools } else { Reason::NoAvailableAddresses };
         Err(Rejection::new(reason, "no available IPs"))
+    }
+
+    /// From the first of the pinned pools, or of the general ones, that has a free address of each family.
+    fn choose_among(
+        &mut self,
+        pinned: bool,
+        families: &[Family],
+        claimant: &Claimant<'_>,
+    ) -> Option<Vec<IpAddr>> {
+        let open = families.iter().map(|family| self.open.get(family));
+        let open = open.min_by_key(|open| open.map_or(0, |open| open.len())).flatten()?;
+        let first_general: Turn = (true, i64::MIN, Box::default());
+        let open = if pinned { open.range(..first_general) } else { open.range(first_general..) };
+        let mut full: Vec<Box<str>> = Vec::new();
+        let mut chosen = None;
+        for (.., name) in open {
+            match automatic(&mut self.pools, &self.addresses, name, families, claimant) {
+                Ok(picked) => {
+                    chosen = Some(picked);
+                    break;
+                }
+                Err(Reason::PoolExhausted) => full.push(name.clone()),
+                Err(_) => {}
+            }
+        }
+        for name in full {
+            self.list(&name);
+        }
+        chosen
     }
 
     /// Why each pool does not serve a request that names none, in the order of the attempt. Costs a look at every

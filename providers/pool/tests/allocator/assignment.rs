@@ -236,6 +236,31 @@ fn families() {
             ),
         ],
     );
+    let own = [
+        pinned("own4", &["192.0.2.0/28"], 1, &["shop"]),
+        pinned("own6", &["2001:db8:6::/124"], 2, &["shop"]),
+        pool("dual", &["2001:db8::/124", "198.51.100.0/28"]),
+    ];
+    check(
+        &own,
+        vec![
+            case(
+                "a pinned pool with one family before a general one",
+                service("s").prefer_dual(),
+                Ok(&["192.0.2.0"]),
+            ),
+            case(
+                "of the pinned pools that with the primary family",
+                v6_first(FamilyPolicy::PreferDualStack),
+                Ok(&["2001:db8:6::"]),
+            ),
+            case(
+                "RequireDualStack passes by those with one",
+                service("s").require_dual(),
+                Ok(&["198.51.100.0", "2001:db8::"]),
+            ),
+        ],
+    );
     check(
         &apart[..1],
         vec![case("§2.5 … else the other", v6_first(FamilyPolicy::PreferDualStack), Ok(&["192.0.2.0"]))],

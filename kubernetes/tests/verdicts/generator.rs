@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::Set;
 
-type Field = BoxedStrategy<Option<(&'static str, Value)>>;
+pub(crate) type Field = BoxedStrategy<Option<(&'static str, Value)>>;
 
 /// A field that is there in `percent` of all objects.
-fn field<S>(percent: u32, name: &'static str, value: S) -> Field
+pub(crate) fn field<S>(percent: u32, name: &'static str, value: S) -> Field
 where
     S: Strategy + 'static,
     Value: From<S::Value>,
@@ -21,7 +21,7 @@ where
     proptest::option::weighted(f64::from(percent) / 100.0, value).boxed()
 }
 
-fn spec(fields: Vec<Field>) -> impl Strategy<Value = Value> {
+pub(crate) fn spec(fields: Vec<Field>) -> impl Strategy<Value = Value> {
     fields.prop_map(|fields| {
         let fields = fields.into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
         Value::Object(fields.collect::<Map<_, _>>())

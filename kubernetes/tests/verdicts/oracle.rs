@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
+    net::IpAddr,
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -21,6 +22,19 @@ pub(crate) struct Answer {
     pub(crate) error: String,
     /// Of a set that waits for something: what becomes of it once that is there.
     rest: Option<Outcome>,
+    /// What the Services of an accepted set get, in their order.
+    #[serde(default)]
+    pub(crate) services: Vec<Assignment>,
+}
+
+/// What a Service gets.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Assignment {
+    /// None when it is refused.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Why it is refused.
+    #[serde(default)]
+    pub(crate) error: String,
 }
 
 impl Answer {

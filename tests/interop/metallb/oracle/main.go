@@ -1,7 +1,7 @@
 // What MetalLB itself says of a configuration. It reads one set of objects per line from standard input, asks MetalLB's own
-// parser, and answers with one line each.
+// parser and allocator, and answers with one line each.
 //
-// The parser is internal to MetalLB's module. Go decides by the import path who may use it, and the path of this module
+// Both are internal to MetalLB's module. Go decides by the import path who may use it, and the path of this module
 // begins with MetalLB's: see go.mod. Nothing of MetalLB is copied.
 package main
 
@@ -13,6 +13,7 @@ import (
 	"os"
 
 	"go.universe.tf/metallb/internal/config"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // A question: the mode of BGP, native, frr or frr-k8s, and objects as they are in manifests.
@@ -22,11 +23,12 @@ type question struct {
 }
 
 // An answer. A set is transient when something is missing that an object names; then Rest says what becomes of it once
-// that is there.
+// that is there. Of one that is accepted, Services says what its Services get, in their order.
 type answer struct {
-	Verdict string `json:"verdict"`
-	Error   string `json:"error,omitempty"`
-	Rest    string `json:"rest,omitempty"`
+	Verdict  string       `json:"verdict"`
+	Error    string       `json:"error,omitempty"`
+	Rest     string       `json:"rest,omitempty"`
+	Services []assignment `json:"services,omitempty"`
 }
 
 const (
@@ -64,13 +66,13 @@ func fail(err error) {
 func judge(line []byte) answer {
 	var asked question
 	fail(json.Unmarshal(line, &asked))
-	resources, err := read(asked.Objects)
+	resources, services, err := read(asked.Objects)
 	if err != nil {
 		return answer{Verdict: refused, Error: err.Error()}
 	}
-	first := ask(resources, asked.Mode)
+	first := ask(resources, services, asked.Mode)
 	if first.Verdict == transient {
-		rest := ask(complete(resources), asked.Mode)
+		rest := ask(complete(resources), nil, asked.Mode)
 		if rest.Verdict == transient {
 			fail(errors.New("still missing after all was added: " + rest.Error))
 		}
@@ -80,17 +82,17 @@ func judge(line []byte) answer {
 	return first
 }
 
-func ask(resources config.ClusterResources, mode string) (verdict answer) {
+func ask(resources config.ClusterResources, services []corev1.Service, mode string) (verdict answer) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			verdict = answer{Verdict: panicked, Error: fmt.Sprint(cause)}
 		}
 	}()
-	_, err := config.For(resources, config.ValidationFor(mode), config.ForOptions{})
+	parsed, err := config.For(resources, config.ValidationFor(mode), config.ForOptions{})
 	var missing config.TransientError
 	switch {
 	case err == nil:
-		return answer{Verdict: accepted}
+		return answer{Verdict: accepted, Services: assign(parsed.Pools, services)}
 	case errors.As(err, &missing):
 		return answer{Verdict: transient, Error: err.Error()}
 	default:

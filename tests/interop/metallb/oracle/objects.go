@@ -13,12 +13,13 @@ import (
 )
 
 // Sorts the objects by kind. An error is one that an API server would have raised: the object has not the shape of its kind.
-func read(objects []json.RawMessage) (config.ClusterResources, error) {
+func read(objects []json.RawMessage) (config.ClusterResources, []corev1.Service, error) {
+	var services []corev1.Service
 	all := config.ClusterResources{PasswordSecrets: map[string]corev1.Secret{}}
 	for _, object := range objects {
 		var kind metav1.TypeMeta
 		if err := json.Unmarshal(object, &kind); err != nil {
-			return all, err
+			return all, nil, err
 		}
 		var err error
 		switch kind.Kind {
@@ -32,6 +33,8 @@ func read(objects []json.RawMessage) (config.ClusterResources, error) {
 			err = add(object, &all.BFDProfiles)
 		case "Community":
 			err = add(object, &all.Communities)
+		case "Service":
+			err = add(object, &services)
 		case "Node":
 			err = add(object, &all.Nodes)
 		case "Namespace":
@@ -52,10 +55,10 @@ func read(objects []json.RawMessage) (config.ClusterResources, error) {
 			fail(fmt.Errorf("nothing reads a %s", kind.Kind))
 		}
 		if err != nil {
-			return all, fmt.Errorf("%s: %w", kind.Kind, err)
+			return all, nil, fmt.Errorf("%s: %w", kind.Kind, err)
 		}
 	}
-	return all, nil
+	return all, services, nil
 }
 
 func add[T any](object []byte, list *[]T) error {

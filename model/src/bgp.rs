@@ -233,6 +233,33 @@ pub struct BgpPeer {
 }
 
 impl BgpPeer {
+    /// A session with no more than what must be said, from every node.
+    #[must_use]
+    pub fn new(name: &str, my_asn: u32, remote: RemoteAs, endpoint: PeerEndpoint) -> Self {
+        Self {
+            name: name.into(),
+            my_asn,
+            remote,
+            local_asn: None,
+            endpoint,
+            source: None,
+            port: 179,
+            hold_time: None,
+            keepalive_time: None,
+            keepalive_given: false,
+            connect_time: None,
+            router_id: None,
+            node_selectors: Vec::new(),
+            password: PeerPassword::None,
+            bfd_profile: None,
+            multi_hop: false,
+            graceful_restart: false,
+            vrf: Box::default(),
+            disable_mp: false,
+            dual_stack: false,
+        }
+    }
+
     /// Whether a node with these labels holds this session.
     #[must_use]
     pub fn selects_node(&self, labels: &Labels) -> bool {

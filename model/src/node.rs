@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Labels;
+use crate::{Labels, Reason};
 
 /// The label that takes a node out of load balancing, whatever its value.
 pub const EXCLUDE_LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -29,5 +29,18 @@ impl NodeView {
     #[must_use]
     pub fn excluded(&self) -> bool {
         self.labels.contains_key(EXCLUDE_LABEL)
+    }
+
+    /// Why the node announces nothing, whatever the protocol. The order of the checks is the order in which reasons are
+    /// told.
+    #[must_use]
+    pub fn refusal(&self, ignore_exclude_lb: bool) -> Option<Reason> {
+        if self.network_unavailable {
+            Some(Reason::NetworkUnavailable)
+        } else if self.excluded() && !ignore_exclude_lb {
+            Some(Reason::NodeExcluded)
+        } else {
+            self.leaving.then_some(Reason::NodeLeaving)
+        }
     }
 }

@@ -1,6 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use landfall_model::{BfdProfile, BgpAdvertisement, BgpPeer, Communities, L2Advertisement, NodeView, Pool};
+use landfall_model::{
+    BfdProfile, BgpAdvertisement, BgpPeer, Communities, Community, L2Advertisement, NodeView, Pool,
+};
+
+use crate::{
+    Fault,
+    set::{BFD_PROFILE, BGP_ADVERTISEMENT, COMMUNITY, L2_ADVERTISEMENT, PEER, POOL},
+};
 
 /// All that a configuration is made of, in any order. Objects that cannot be read are not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +30,29 @@ pub struct Objects {
     pub nodes: Vec<NodeView>,
     /// The Secrets of the namespace, at least those that a peer names.
     pub secrets: BTreeMap<Box<str>, SecretKind>,
+}
+
+impl Objects {
+    /// What the names of communities stand for.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<Box<str>, Community> {
+        self.communities.iter().flat_map(|one| one.aliases.iter().cloned()).collect()
+    }
+
+    /// What is left without the objects at fault.
+    #[must_use]
+    pub fn without<'a>(mut self, faults: impl IntoIterator<Item = &'a Fault>) -> Self {
+        let at_fault: BTreeSet<(&str, &str)> =
+            faults.into_iter().map(|fault| (fault.object.kind, &*fault.object.name)).collect();
+        let fine = |kind: &str, name: &str| !at_fault.contains(&(kind, name));
+        self.pools.retain(|one| fine(POOL, &one.name));
+        self.l2_advertisements.retain(|one| fine(L2_ADVERTISEMENT, &one.name));
+        self.bgp_advertisements.retain(|one| fine(BGP_ADVERTISEMENT, &one.name));
+        self.peers.retain(|one| fine(PEER, &one.name));
+        self.bfd_profiles.retain(|one| fine(BFD_PROFILE, &one.name));
+        self.communities.retain(|one| fine(COMMUNITY, &one.name));
+        self
+    }
 }
 
 /// What is known of a Secret that a peer may name. The password itself is not.

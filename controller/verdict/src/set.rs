@@ -11,7 +11,7 @@ pub(crate) const BGP_ADVERTISEMENT: &str = "BGPAdvertisement";
 pub(crate) const PEER: &str = "BGPPeer";
 pub(crate) const BFD_PROFILE: &str = "BFDProfile";
 pub(crate) const COMMUNITY: &str = "Community";
-const L2_ADVERTISEMENT: &str = "L2Advertisement";
+pub(crate) const L2_ADVERTISEMENT: &str = "L2Advertisement";
 
 /// The objects by name, each name once. Rules speak of them by their place in these lists, which is the order of names.
 pub(crate) struct Set<'a> {

@@ -91,8 +91,7 @@ impl<'a> Cluster<'a> {
     }
 
     pub(super) fn bgp(&self, configuration: &Objects, options: &Options) -> Bgp {
-        let aliases = configuration.communities.iter().flat_map(|one| one.aliases.iter().cloned());
-        let communities = aliases.collect::<BTreeMap<_, _>>();
+        let communities = configuration.aliases();
         let routes = Routes {
             advertisements: &configuration.bgp_advertisements,
             peers: &configuration.peers,

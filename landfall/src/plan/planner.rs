@@ -1,6 +1,6 @@
 //! From a snapshot to a report. Pure: it only puts the pure crates one behind the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use landfall_kubernetes::source::Snapshot;
 use landfall_model::{CommunityName, NodeView, ObjectName, Reason};
@@ -65,22 +65,10 @@ fn error(object: ObjectName, field: &str, reason: Reason, message: String, trans
 /// What is left without the objects that are at fault. A daemon that starts with this configuration has nothing better.
 /// Of pools that overlap the allocator decides which one is in force, since it knows who uses them.
 fn in_force(objects: Objects, faults: &[Fault]) -> Objects {
-    let refused: BTreeSet<(&str, &str)> = faults
-        .iter()
-        .filter(|fault| !fault.transient && fault.reason != Reason::Overlap)
-        .map(|fault| (fault.object.kind, &*fault.object.name))
-        .collect();
-    let keep = |kind: &str, name: &str| !refused.contains(&(kind, name));
-    let mut objects = objects;
-    objects.pools.retain(|pool| keep("IPAddressPool", &pool.name));
-    objects.l2_advertisements.retain(|one| keep("L2Advertisement", &one.name));
-    objects.bgp_advertisements.retain(|one| keep("BGPAdvertisement", &one.name));
-    objects.peers.retain(|peer| keep("BGPPeer", &peer.name));
-    objects.bfd_profiles.retain(|profile| keep("BFDProfile", &profile.name));
-    objects.communities.retain(|communities| keep("Community", &communities.name));
+    let refused = faults.iter().filter(|fault| !fault.transient && fault.reason != Reason::Overlap);
+    let mut objects = objects.without(refused);
     // A route without a mark may go where it should not, so an advertisement waits for its aliases.
-    let known: BTreeMap<_, _> =
-        objects.communities.iter().flat_map(|one| one.aliases.iter().cloned()).collect();
+    let known = objects.aliases();
     objects.bgp_advertisements.retain(|advertisement| {
         advertisement.communities.iter().all(|name| match name {
             CommunityName::Value(_) => true,

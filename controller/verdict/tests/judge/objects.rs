@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use landfall_model::{
-    BfdProfile, BgpAdvertisement, BgpPeer, Communities, Labels, NodeView, PeerEndpoint, PeerPassword, Pool,
-    RemoteAs, Selector,
+    BfdProfile, BgpAdvertisement, BgpPeer, Communities, Labels, NodeView, PeerEndpoint, Pool, RemoteAs,
+    Selector,
 };
 use landfall_verdict::{Mode, Objects, judge};
 
@@ -30,28 +30,7 @@ pub(crate) fn advertisement(name: &str) -> BgpAdvertisement {
 }
 
 pub(crate) fn peer(name: &str, address: &str) -> BgpPeer {
-    BgpPeer {
-        name: name.into(),
-        my_asn: 64512,
-        remote: RemoteAs::Number(64513),
-        local_asn: None,
-        endpoint: PeerEndpoint::Address(ip(address)),
-        source: None,
-        port: 179,
-        hold_time: None,
-        keepalive_time: None,
-        keepalive_given: false,
-        connect_time: None,
-        router_id: None,
-        node_selectors: Vec::new(),
-        password: PeerPassword::None,
-        bfd_profile: None,
-        multi_hop: false,
-        graceful_restart: false,
-        vrf: "".into(),
-        disable_mp: false,
-        dual_stack: false,
-    }
+    BgpPeer::new(name, 64512, RemoteAs::Number(64513), PeerEndpoint::Address(ip(address)))
 }
 
 pub(crate) fn profile(name: &str, echo_mode: bool) -> BfdProfile {

@@ -16,14 +16,14 @@ use crate::{
 
 /// Where a Service has endpoints that answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Serving {
-    pub(super) anywhere: bool,
+pub(crate) struct Serving {
+    pub(crate) anywhere: bool,
     /// Endpoints without a `nodeName` are on no node.
-    pub(super) nodes: BTreeSet<Box<str>>,
+    pub(crate) nodes: BTreeSet<Box<str>>,
 }
 
 impl Serving {
-    pub(super) fn of<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Self {
+    pub(crate) fn of<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Self {
         let mut serving = Self::default();
         for endpoint in slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.answers()) {
             serving.anywhere = true;
@@ -193,16 +193,8 @@ fn living<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Member, Reason> {
 /// A node that the API server does not know is on its way out: its object goes before its speaker does.
 fn willing<'a>(cluster: &'a Cluster, name: &str, member: &Member) -> Result<&'a NodeView, Reason> {
     let node = cluster.nodes.get(name).ok_or(Reason::NodeLeaving)?;
-    if node.network_unavailable {
-        return Err(Reason::NetworkUnavailable);
-    }
-    if node.excluded() && !cluster.settings.ignore_exclude_lb {
-        return Err(Reason::NodeExcluded);
-    }
-    if node.leaving || member.state == MemberState::Leaving {
-        return Err(Reason::NodeLeaving);
-    }
-    Ok(node)
+    let leaving = (member.state == MemberState::Leaving).then_some(Reason::NodeLeaving);
+    node.refusal(cluster.settings.ignore_exclude_lb).or(leaving).map_or(Ok(node), Err)
 }
 
 fn selecting<'a>(list: &[&'a L2Advertisement], node: &NodeView) -> Vec<&'a L2Advertisement> {

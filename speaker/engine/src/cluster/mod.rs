@@ -25,7 +25,9 @@ pub use appraisal::{Appraisal, Verdict};
 pub use facts::Merit;
 pub use groups::{Group, GroupId, Groups};
 
-use self::{catalog::Catalog, facts::Serving};
+pub(crate) use self::facts::Serving;
+
+use self::catalog::Catalog;
 use crate::{links::LinkSummary, membership::MemberState};
 
 /// Which Services and nodes count.

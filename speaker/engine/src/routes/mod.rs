@@ -17,6 +17,8 @@ use landfall_model::{
     Reason, ServiceKey, ServiceView, TrafficPolicy,
 };
 
+use crate::cluster::Serving;
+
 /// A configuration that was found valid. An advertisement with an alias that `communities` does not have must not be in
 /// it: a route without a mark may go where it should not.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +39,7 @@ pub struct Routed<'a> {
     view: &'a ServiceView,
     /// Each address with the advertisements of its pool.
     addresses: Vec<(IpAddr, Vec<&'a BgpAdvertisement>)>,
-    /// An endpoint answers somewhere.
-    served: bool,
-    /// The nodes with an endpoint that answers.
-    serving: BTreeSet<&'a str>,
+    serving: Serving,
 }
 
 /// A route that a node tells a peer.
@@ -74,12 +73,7 @@ impl<'a> Routes<'a> {
             all.filter(|advertisement| pool.is_some_and(|pool| advertisement.selects_pool(pool))).collect()
         };
         let addresses = view.addresses().map(|address| (address, of_pool(address))).collect();
-        let mut routed = Routed { view, addresses, served: false, serving: BTreeSet::new() };
-        for endpoint in slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.answers()) {
-            routed.served = true;
-            routed.serving.extend(endpoint.node.as_deref());
-        }
-        routed
+        Routed { view, addresses, serving: Serving::of(slices) }
     }
 
     /// Why `node` does not announce the Service; `None` when it does. The order of the checks is the order in which
@@ -104,21 +98,12 @@ impl<'a> Routes<'a> {
         if service.addresses.iter().any(|(address, list)| disagree(*address, &matching(list, view, node))) {
             return Some(Reason::ConflictingAdvertisements);
         }
-        if node.network_unavailable {
-            return Some(Reason::NetworkUnavailable);
-        }
-        if node.excluded() && !self.ignore_exclude_lb {
-            return Some(Reason::NodeExcluded);
-        }
-        if node.leaving {
-            return Some(Reason::NodeLeaving);
-        }
-        match view.traffic_policy {
-            TrafficPolicy::Local => {
-                (!service.serving.contains(&*node.name)).then_some(Reason::NoLocalEndpoints)
-            }
-            TrafficPolicy::Cluster => (!service.served).then_some(Reason::NoEndpoints),
-        }
+        let serving = &service.serving;
+        let unserved = match view.traffic_policy {
+            TrafficPolicy::Local => (!serving.nodes.contains(&node.name)).then_some(Reason::NoLocalEndpoints),
+            TrafficPolicy::Cluster => (!serving.anywhere).then_some(Reason::NoEndpoints),
+        };
+        node.refusal(self.ignore_exclude_lb).or(unserved)
     }
 
     /// What `node` tells its peers. Costs the Services, their advertisements and the node's peers.

@@ -1,31 +1,10 @@
-use landfall_model::{Endpoint, PeerPassword, RemoteAs};
+use landfall_model::{Endpoint, RemoteAs};
 
 use super::*;
 use crate::objects::{ip, key, labels, node, pool, selector, service, slice};
 
 fn peer(name: &str, address: &str) -> BgpPeer {
-    BgpPeer {
-        name: name.into(),
-        my_asn: 64_500,
-        remote: RemoteAs::Number(64_501),
-        local_asn: None,
-        endpoint: PeerEndpoint::Address(ip(address)),
-        source: None,
-        port: 179,
-        hold_time: None,
-        keepalive_time: None,
-        keepalive_given: false,
-        connect_time: None,
-        router_id: None,
-        node_selectors: Vec::new(),
-        password: PeerPassword::None,
-        bfd_profile: None,
-        multi_hop: false,
-        graceful_restart: false,
-        vrf: Box::default(),
-        disable_mp: false,
-        dual_stack: false,
-    }
+    BgpPeer::new(name, 64_500, RemoteAs::Number(64_501), PeerEndpoint::Address(ip(address)))
 }
 
 fn advertisement(name: &str) -> BgpAdvertisement {

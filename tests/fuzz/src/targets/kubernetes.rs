@@ -218,14 +218,7 @@ fn configuration(text: &str) {
         let faults = landfall_verdict::judge(&snapshot.configuration, *mode);
         let permanent: Vec<_> = faults.iter().filter(|fault| !fault.transient).collect();
         assert!(faults.iter().all(|fault| fault.message.contains(' ')), "{faults:?}");
-        let mut rest = snapshot.configuration.clone();
-        let at_fault = |name: &str| permanent.iter().any(|fault| *fault.object.name == *name);
-        rest.pools.retain(|one| !at_fault(&one.name));
-        rest.l2_advertisements.retain(|one| !at_fault(&one.name));
-        rest.bgp_advertisements.retain(|one| !at_fault(&one.name));
-        rest.peers.retain(|one| !at_fault(&one.name));
-        rest.bfd_profiles.retain(|one| !at_fault(&one.name));
-        rest.communities.retain(|one| !at_fault(&one.name));
+        let rest = snapshot.configuration.clone().without(permanent.iter().copied());
         let left = landfall_verdict::judge(&rest, *mode);
         assert!(left.iter().all(|fault| fault.transient), "{left:?} after {permanent:?}");
     }

@@ -6,12 +6,13 @@ use std::{
 use landfall_kubernetes::{
     lease::Leadership,
     source::Source,
-    state::{Program, Reporter, Verdict, fault},
+    state::{Program, Reporter, Verdict},
     write::{Store, WriteError},
 };
 use landfall_model::{Instant, Observation, Reason};
 use landfall_plan::{Effect, Outcome, Plan, Settings, World};
 use landfall_probes::Gate;
+use landfall_verdict::Fault;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -136,6 +137,7 @@ const fn is_configuration(observation: &Observation) -> bool {
         Observation::Pool(..) | Observation::Invalid(..) | Observation::Synced => true,
         Observation::Service(..)
         | Observation::L2Advertisement(..)
+        | Observation::Bgp(_)
         | Observation::Node(..)
         | Observation::EndpointSlice(..)
         | Observation::Namespace(..)
@@ -147,7 +149,12 @@ const fn is_configuration(observation: &Observation) -> bool {
 fn verdict(world: &World) -> Verdict {
     let refused = world.allocator().refused();
     let refused = refused.map(|(pool, refused)| format!("IPAddressPool {pool}: {}", refused.message));
-    Verdict::of(world.invalid().map(|(object, invalid)| fault(object, invalid)).chain(refused))
+    Verdict::of(
+        world
+            .invalid()
+            .map(|(object, invalid)| Fault::unreadable(object, invalid).to_string())
+            .chain(refused),
+    )
 }
 
 /// Hands one observation to the world.
@@ -163,6 +170,7 @@ fn take(metrics: &Metrics, world: &mut World, observation: Observation) {
         | Observation::Invalid(..)
         | Observation::Service(..)
         | Observation::L2Advertisement(..)
+        | Observation::Bgp(_)
         | Observation::Node(..)
         | Observation::EndpointSlice(..)
         | Observation::Namespace(..)

@@ -1,6 +1,7 @@
 //! The Landfall binary: a load balancer for Kubernetes, on metal and in the cloud.
 
 mod args;
+mod bgp_type;
 mod cleanup;
 mod connection;
 mod controller;

@@ -14,6 +14,7 @@ pub(crate) const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("speaker", "namespace", "METALLB_NAMESPACE"),
     ("speaker", "node_name", "METALLB_NODE_NAME"),
     ("speaker", "pod_name", "METALLB_POD_NAME"),
+    ("speaker", "bgp_type", "METALLB_BGP_TYPE"),
     ("speaker", "ml_bindaddr", "METALLB_ML_BIND_ADDR"),
     ("speaker", "ml_bindport", "METALLB_ML_BIND_PORT"),
     ("speaker", "ml_labels", "METALLB_ML_LABELS"),

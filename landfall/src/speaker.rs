@@ -16,6 +16,7 @@ use landfall_speaker::{Settings, memory::Memory, nftables::Nftables};
 
 use self::place::Member;
 use crate::{
+    bgp_type::BgpType,
     connection::ConnectionArgs,
     controller::{own_namespace, socket},
     logging::{self, LogLevel},
@@ -78,6 +79,10 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
+    /// What announces by BGP, which decides about the settings that it can have [env: METALLB_BGP_TYPE]
+    #[arg(long, env = "LANDFALL_BGP_TYPE", value_name = "TYPE", default_value = "frr-k8s")]
+    bgp_type: BgpType,
+
     /// Let nodes own addresses although they carry the label node.kubernetes.io/exclude-from-external-load-balancers
     #[arg(long, env = "LANDFALL_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
@@ -125,6 +130,7 @@ impl SpeakerArgs {
             ml_labels,
             ml_secret_key_path,
             state_dir,
+            bgp_type,
             ignore_exclude_lb,
             nft_table,
             health_address,
@@ -158,6 +164,8 @@ impl SpeakerArgs {
                 .context("the address for heartbeats is not known: set --ml-bindaddr to one of this node")?;
             let settings = Settings {
                 node: node_name.as_str().into(),
+                namespace: namespace.as_str().into(),
+                bgp: bgp_type.into(),
                 cluster: cluster::Settings {
                     class: lb_class.filter(|class| !class.is_empty()).map(Into::into),
                     ignore_exclude_lb,

@@ -16,7 +16,7 @@ use landfall_kubernetes::{
     write::{FileWriter, Store},
 };
 use landfall_probes::Addresses;
-use landfall_speaker::{health::checked, nftables::Nftables};
+use landfall_speaker::{Mode, health::checked, nftables::Nftables};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,6 +25,9 @@ use crate::{
     run,
     speaker::open_memory,
 };
+
+/// The namespace of what the manifests configure; they need not name it.
+const NAMESPACE: &str = "standalone";
 
 /// `landfall standalone`.
 #[derive(Clone, Debug, Args)]
@@ -181,7 +184,7 @@ impl StandaloneArgs {
         let class = lb_class.filter(|class| !class.is_empty());
         let (appointment, leadership) = Appointment::new();
         let controller = landfall_controller::Settings {
-            namespace: "standalone".to_owned(),
+            namespace: NAMESPACE.to_owned(),
             pod_name: node.clone(),
             class: class.clone(),
             secret_name: String::new(),
@@ -196,6 +199,8 @@ impl StandaloneArgs {
         let memory = open_memory(&state_dir);
         let speaker = landfall_speaker::Settings {
             node: node.into(),
+            namespace: NAMESPACE.into(),
+            bgp: Mode::default(),
             cluster: cluster::Settings { class: class.map(Into::into), ignore_exclude_lb: false },
             membership: SocketAddr::new(bind_address, bind_port),
             timing: Timing::default(),

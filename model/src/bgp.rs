@@ -1,12 +1,14 @@
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Labels, Pool, Selector,
     advertisement::{any_or_empty, selects_pool},
 };
 
 /// A `BGPAdvertisement` whose every field has been parsed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BgpAdvertisement {
     /// `metadata.name`.
     pub name: Box<str>,
@@ -78,7 +80,7 @@ impl BgpAdvertisement {
 }
 
 /// What an advertisement writes into `communities`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CommunityName {
     /// The community itself.
     Value(Community),
@@ -87,7 +89,7 @@ pub enum CommunityName {
 }
 
 /// A mark on a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Community {
     /// Two numbers of 16 bits (RFC 1997), written `64500:7`.
     Standard(u16, u16),
@@ -157,7 +159,7 @@ impl FromStr for Community {
 }
 
 /// A `Community` object: names for communities.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Communities {
     /// `metadata.name`.
     pub name: Box<str>,
@@ -166,7 +168,7 @@ pub struct Communities {
 }
 
 /// A `BFDProfile` (RFC 5880) whose every field lies in its range. `None`: not set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BfdProfile {
     /// `metadata.name`.
     pub name: Box<str>,
@@ -187,7 +189,7 @@ pub struct BfdProfile {
 }
 
 /// A `BGPPeer` whose every field has been parsed. Its password is not in it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BgpPeer {
     /// `metadata.name`.
     pub name: Box<str>,
@@ -268,7 +270,7 @@ impl BgpPeer {
 }
 
 /// The autonomous system of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RemoteAs {
     /// This one.
     Number(u32),
@@ -279,7 +281,7 @@ pub enum RemoteAs {
 }
 
 /// Where a peer is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PeerEndpoint {
     /// At this address.
     Address(IpAddr),
@@ -288,7 +290,7 @@ pub enum PeerEndpoint {
 }
 
 /// Where the password of a peer's session (RFC 2385) is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PeerPassword {
     /// There is none.
     #[default]

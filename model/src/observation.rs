@@ -2,7 +2,10 @@ use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointSlice, L2Advertisement, Labels, NodeView, Pool, Reason, ServiceKey, ServiceView};
+use crate::{
+    BfdProfile, BgpAdvertisement, BgpPeer, Communities, EndpointSlice, L2Advertisement, Labels, NodeView,
+    Pool, Reason, ServiceKey, ServiceView,
+};
 
 /// One fact about the cluster, as the watches of `landfall-kubernetes` report it. `None` means deleted.
 ///
@@ -19,6 +22,8 @@ pub enum Observation {
     Pool(Box<str>, Option<Box<Pool>>),
     /// An `L2Advertisement`, by name.
     L2Advertisement(Box<str>, Option<Box<L2Advertisement>>),
+    /// An object that is about BGP.
+    Bgp(BgpObject),
     /// A Node, by name.
     Node(Box<str>, Option<Box<NodeView>>),
     /// An EndpointSlice, by the key of namespace and its own name.
@@ -48,6 +53,10 @@ impl Observation {
             Self::Service(key, _) => namespaced("Service", key),
             Self::Pool(name, _) => global("IPAddressPool", name),
             Self::L2Advertisement(name, _) => global("L2Advertisement", name),
+            Self::Bgp(object) => {
+                let (kind, name) = object.kind_and_name();
+                global(kind, name)
+            }
             Self::Node(name, _) => global("Node", name),
             Self::EndpointSlice(key, _) => namespaced("EndpointSlice", key),
             Self::Namespace(name, _) => global("Namespace", name),
@@ -64,6 +73,7 @@ impl Observation {
             Self::Service(key, _) => Self::Service(key, None),
             Self::Pool(name, _) => Self::Pool(name, None),
             Self::L2Advertisement(name, _) => Self::L2Advertisement(name, None),
+            Self::Bgp(object) => Self::Bgp(object.gone()),
             Self::Node(name, _) => Self::Node(name, None),
             Self::EndpointSlice(key, _) => Self::EndpointSlice(key, None),
             Self::Namespace(name, _) => Self::Namespace(name, None),
@@ -80,11 +90,54 @@ impl Observation {
             Self::Service(_, view) => view.is_none(),
             Self::Pool(_, pool) => pool.is_none(),
             Self::L2Advertisement(_, advertisement) => advertisement.is_none(),
+            Self::Bgp(object) => object.is_gone(),
             Self::Node(_, node) => node.is_none(),
             Self::EndpointSlice(_, slice) => slice.is_none(),
             Self::Namespace(_, labels) => labels.is_none(),
             Self::Speaker(_, speaker) => speaker.is_none(),
             Self::Invalid(_, _) | Self::Synced => false,
+        }
+    }
+}
+
+/// An object that says what is announced by BGP, and to whom, by name. `None` means deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BgpObject {
+    /// A `BGPAdvertisement`.
+    Advertisement(Box<str>, Option<Box<BgpAdvertisement>>),
+    /// A `BGPPeer`.
+    Peer(Box<str>, Option<Box<BgpPeer>>),
+    /// A `BFDProfile`.
+    BfdProfile(Box<str>, Option<Box<BfdProfile>>),
+    /// A `Community`.
+    Community(Box<str>, Option<Box<Communities>>),
+}
+
+impl BgpObject {
+    fn kind_and_name(&self) -> (&'static str, &str) {
+        match self {
+            Self::Advertisement(name, _) => ("BGPAdvertisement", name),
+            Self::Peer(name, _) => ("BGPPeer", name),
+            Self::BfdProfile(name, _) => ("BFDProfile", name),
+            Self::Community(name, _) => ("Community", name),
+        }
+    }
+
+    fn gone(self) -> Self {
+        match self {
+            Self::Advertisement(name, _) => Self::Advertisement(name, None),
+            Self::Peer(name, _) => Self::Peer(name, None),
+            Self::BfdProfile(name, _) => Self::BfdProfile(name, None),
+            Self::Community(name, _) => Self::Community(name, None),
+        }
+    }
+
+    const fn is_gone(&self) -> bool {
+        match self {
+            Self::Advertisement(_, advertisement) => advertisement.is_none(),
+            Self::Peer(_, peer) => peer.is_none(),
+            Self::BfdProfile(_, profile) => profile.is_none(),
+            Self::Community(_, communities) => communities.is_none(),
         }
     }
 }

@@ -29,15 +29,16 @@ use landfall_engine::{
 use landfall_kubernetes::{
     lease::Appointment,
     source::Source,
-    state::{Reporter, Verdict, fault},
+    state::{Reporter, Verdict},
     write::{EventWrite, L2Status, Severity, WriteError},
 };
-use landfall_model::{Instant, Invalid, ObjectName, Observation, ServiceKey};
+use landfall_model::{Instant, Observation, ServiceKey};
 use landfall_probes::Gate;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    configuration::Configuration,
     metrics::{Metrics, Shared},
     outbox::{Done, Outbox},
     sockets::{FrameKind, FrameSocket, Groups, PeerSocket},
@@ -75,12 +76,9 @@ pub(crate) struct Driver {
     pub(crate) reporter: Reporter,
     pub(crate) synced: Gate,
     pub(crate) keyed: Gate,
-    /// What cannot be used of what a speaker reads.
-    pub(crate) invalid: BTreeMap<ObjectName, Box<Invalid>>,
+    pub(crate) configuration: Configuration,
     /// The first lists of the API server are complete, and not only what the node remembers.
     pub(crate) listed: bool,
-    /// The verdict may have changed since it was told.
-    pub(crate) judge: bool,
     /// Nodes whose statuses are to be looked at, and when.
     pub(crate) tidy: BTreeMap<Box<str>, Instant>,
     pub(crate) clock: Clock,
@@ -166,8 +164,10 @@ impl Driver {
 
     /// Tells the verdict on the configuration, if it may have changed. What the node remembers is no ground for one.
     fn tell(&mut self) {
-        if self.listed && std::mem::take(&mut self.judge) {
-            let faults = self.invalid.iter().map(|(object, invalid)| fault(object, invalid));
+        if self.listed
+            && let Some(faults) = self.configuration.judge()
+        {
+            self.metrics.client.config_stale.set(!faults.is_empty());
             self.reporter.tell(Verdict::of(faults));
         }
     }
@@ -226,23 +226,12 @@ impl Driver {
     /// True for the observation that says that everything was listed.
     fn observe(&mut self, observation: Observation) -> bool {
         self.metrics.client.updates.inc();
-        if let Observation::Invalid(object, invalid) = &observation {
-            if let Some(invalid) = invalid {
-                let (field, message) = (&invalid.field, &invalid.message);
-                tracing::warn!(op = "observe", reason = "InvalidValue", %object, %field, "{message}");
-                self.invalid.insert(object.clone(), invalid.clone());
-            } else {
-                self.invalid.remove(object);
-            }
-            self.judge = true;
-            self.metrics.client.config_stale.set(!self.invalid.is_empty());
-        }
+        self.configuration.observe(&observation);
         let synced = observation == Observation::Synced;
         if synced {
             self.metrics.client.config_loaded.set(true);
             self.synced.set(true);
             self.listed = self.source.health().synced();
-            self.judge = true;
         }
         self.hand_in(Input::Observed(observation));
         synced

@@ -1,6 +1,7 @@
 //! The speaker: one per node. It carries out what the pure `landfall-engine` decides: sockets, netlink, the `nft` tool,
 //! timers. Needs the host's network namespace, NET_RAW, and NET_ADMIN for mode `node-port`.
 
+mod configuration;
 mod driver;
 mod forwarder;
 pub mod health;
@@ -33,10 +34,12 @@ use landfall_kubernetes::{
     write::{Store, describe},
 };
 use landfall_probes::{Addresses, BindError, Description, Gate, Meter, Probes};
+pub use landfall_verdict::Mode;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{
+    configuration::Configuration,
     driver::Driver,
     forwarder::forward,
     memory::Memory,
@@ -56,6 +59,10 @@ const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 pub struct Settings {
     /// The name of the node that it runs on.
     pub node: Box<str>,
+    /// The namespace of the configuration.
+    pub namespace: Box<str>,
+    /// What announces by BGP on this node, which decides about the settings that it can have.
+    pub bgp: Mode,
     /// Which Services and nodes count.
     pub cluster: cluster::Settings,
     /// Where heartbeats are sent and received: an address of this node, and a port that is the same on all nodes.
@@ -123,6 +130,8 @@ pub async fn run(
 ) -> Result<(), Error> {
     let Settings {
         node,
+        namespace,
+        bgp,
         cluster,
         membership,
         timing,
@@ -208,9 +217,8 @@ pub async fn run(
         appointment: standalone,
         synced,
         keyed,
-        invalid: BTreeMap::new(),
+        configuration: Configuration::new(namespace, bgp),
         listed: false,
-        judge: false,
         tidy: BTreeMap::new(),
         clock: Clock::now(),
         finished: false,

@@ -70,6 +70,7 @@ impl World {
             Observation::Invalid(object, invalid) => self.observe_invalid(object, invalid),
             Observation::Synced => self.begin(),
             Observation::L2Advertisement(..)
+            | Observation::Bgp(_)
             | Observation::Node(..)
             | Observation::EndpointSlice(..)
             | Observation::Speaker(..) => {}

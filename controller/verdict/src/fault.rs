@@ -1,6 +1,6 @@
 use std::fmt;
 
-use landfall_model::{ObjectName, Reason};
+use landfall_model::{Invalid, ObjectName, Reason};
 
 /// Why an object cannot be in force together with the others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,21 @@ pub struct Fault {
     pub message: String,
     /// Whether it goes by itself once what the object names is there; such an object may be created.
     pub transient: bool,
+}
+
+impl Fault {
+    /// An object that cannot be read is at fault without any other.
+    #[must_use]
+    pub fn unreadable(object: &ObjectName, invalid: &Invalid) -> Self {
+        let Invalid { field, reason, message } = invalid;
+        Self {
+            object: object.clone(),
+            field: field.clone(),
+            reason: *reason,
+            message: message.to_string(),
+            transient: false,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -80,5 +95,27 @@ impl<'a> Faults<'a> {
     pub(crate) fn sorted(mut self) -> Vec<Fault> {
         self.found.sort_by(|a, b| a.object.cmp(&b.object));
         self.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_without_a_field_is_about_the_whole_object() {
+        let object =
+            ObjectName { kind: "IPAddressPool", namespace: "landfall-system".into(), name: "lan".into() };
+        let fault = |field: &str| {
+            let message = "not an address".into();
+            Fault::unreadable(
+                &object,
+                &Invalid { field: field.into(), reason: Reason::InvalidAddress, message },
+            )
+        };
+        let start = "IPAddressPool landfall-system/lan: ";
+        let at = "spec.addresses[0]";
+        assert_eq!(fault(at).to_string(), format!("{start}{at}: not an address"));
+        assert_eq!(fault("").to_string(), format!("{start}not an address"));
     }
 }

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_model::{
-    BfdProfile, BgpAdvertisement, BgpPeer, Communities, Community, L2Advertisement, NodeView, Pool,
+    BfdProfile, BgpAdvertisement, BgpObject, BgpPeer, Communities, Community, L2Advertisement, NodeView,
+    Observation, Pool,
 };
 
 use crate::{
@@ -28,8 +29,9 @@ pub struct Objects {
     pub communities: Vec<Communities>,
     /// The nodes. Empty means that they are not known; then any two objects that select nodes are taken to share one.
     pub nodes: Vec<NodeView>,
-    /// The Secrets of the namespace, at least those that a peer names.
-    pub secrets: BTreeMap<Box<str>, SecretKind>,
+    /// The Secrets of the namespace, at least those that a peer names; `None`: they are not known, and nothing is said
+    /// about them.
+    pub secrets: Option<BTreeMap<Box<str>, SecretKind>>,
 }
 
 impl Objects {
@@ -37,6 +39,39 @@ impl Objects {
     #[must_use]
     pub fn aliases(&self) -> BTreeMap<Box<str>, Community> {
         self.communities.iter().flat_map(|one| one.aliases.iter().cloned()).collect()
+    }
+
+    /// Takes what became of an object of these kinds; true if that may change what is at fault. To be used on objects that
+    /// came in this way only: they are kept by name.
+    pub fn observe(&mut self, observation: &Observation) -> bool {
+        match observation {
+            Observation::Pool(name, pool) => put(&mut self.pools, name, pool.as_deref(), |one| &one.name),
+            Observation::L2Advertisement(name, advertisement) => {
+                put(&mut self.l2_advertisements, name, advertisement.as_deref(), |one| &one.name)
+            }
+            Observation::Bgp(BgpObject::Advertisement(name, advertisement)) => {
+                put(&mut self.bgp_advertisements, name, advertisement.as_deref(), |one| &one.name)
+            }
+            Observation::Bgp(BgpObject::Peer(name, peer)) => {
+                put(&mut self.peers, name, peer.as_deref(), |one| &one.name)
+            }
+            Observation::Bgp(BgpObject::BfdProfile(name, profile)) => {
+                put(&mut self.bfd_profiles, name, profile.as_deref(), |one| &one.name)
+            }
+            Observation::Bgp(BgpObject::Community(name, communities)) => {
+                put(&mut self.communities, name, communities.as_deref(), |one| &one.name)
+            }
+            Observation::Node(name, node) => {
+                put(&mut self.nodes, name, node.as_deref(), |one| &one.name)
+                    && !(self.peers.is_empty() && self.bgp_advertisements.is_empty())
+            }
+            Observation::Service(..)
+            | Observation::EndpointSlice(..)
+            | Observation::Namespace(..)
+            | Observation::Speaker(..)
+            | Observation::Invalid(..)
+            | Observation::Synced => false,
+        }
     }
 
     /// What is left without the objects at fault.
@@ -53,6 +88,25 @@ impl Objects {
         self.communities.retain(|one| fine(COMMUNITY, &one.name));
         self
     }
+}
+
+/// Makes `object` the one of this name; true if that changes something. Lists come in the order of names, so that most
+/// objects are added at the end.
+fn put<T: Clone + PartialEq>(
+    objects: &mut Vec<T>,
+    name: &str,
+    object: Option<&T>,
+    name_of: impl Fn(&T) -> &str,
+) -> bool {
+    let place = objects.binary_search_by(|one| name_of(one).cmp(name));
+    match (place, object) {
+        (Ok(at), Some(object)) if objects[at] == *object => return false,
+        (Ok(at), Some(object)) => objects[at] = object.clone(),
+        (Err(at), Some(object)) => objects.insert(at, object.clone()),
+        (Ok(at), None) => drop(objects.remove(at)),
+        (Err(_), None) => return false,
+    }
+    true
 }
 
 /// What is known of a Secret that a peer may name. The password itself is not.

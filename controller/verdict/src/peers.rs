@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use landfall_model::{BgpPeer, PeerPassword, Reason};
 
 use crate::{
@@ -17,17 +19,19 @@ pub(crate) fn judge(set: &Set<'_>, mode: Mode, faults: &mut Faults<'_>) {
             let message = format!("there is no {BFD_PROFILE} {name:?}; create it, or correct the name");
             faults.transient((PEER, &peer.name), "spec.bfdProfile", message);
         }
-        secret(set, peer, faults);
+        if let Some(secrets) = set.secrets {
+            secret(secrets, peer, faults);
+        }
     }
 }
 
-fn secret(set: &Set<'_>, peer: &BgpPeer, faults: &mut Faults<'_>) {
+fn secret(secrets: &BTreeMap<Box<str>, SecretKind>, peer: &BgpPeer, faults: &mut Faults<'_>) {
     const FIELD: &str = "spec.passwordSecret.name";
     let PeerPassword::Secret(name) = &peer.password else {
         return;
     };
     let object = (PEER, &*peer.name);
-    match set.secrets.get(name) {
+    match secrets.get(name) {
         Some(SecretKind::Password) => {}
         Some(SecretKind::OtherType) => {
             let message = format!(

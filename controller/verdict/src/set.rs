@@ -21,7 +21,7 @@ pub(crate) struct Set<'a> {
     pub(crate) profiles: Vec<&'a BfdProfile>,
     pub(crate) communities: Vec<&'a Communities>,
     pub(crate) nodes: &'a [NodeView],
-    pub(crate) secrets: &'a BTreeMap<Box<str>, SecretKind>,
+    pub(crate) secrets: Option<&'a BTreeMap<Box<str>, SecretKind>>,
 }
 
 impl<'a> Set<'a> {
@@ -37,7 +37,7 @@ impl<'a> Set<'a> {
             profiles: once(BFD_PROFILE, &objects.bfd_profiles, |one| &one.name, faults),
             communities: once(COMMUNITY, &objects.communities, |one| &one.name, faults),
             nodes: &objects.nodes,
-            secrets: &objects.secrets,
+            secrets: objects.secrets.as_ref(),
         }
     }
 

@@ -5,11 +5,13 @@ use k8s_openapi::api::{
     discovery::v1::EndpointSlice,
 };
 use kube::Resource;
-use landfall_model::{Invalid, Labels, NodeView, Observation, Pool, ServiceKey, ServiceView, SpeakerView};
+use landfall_model::{
+    BgpObject, Invalid, Labels, NodeView, Observation, Pool, ServiceKey, ServiceView, SpeakerView,
+};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{IPAddressPool, L2Advertisement},
+    api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement},
     convert,
 };
 
@@ -23,6 +25,8 @@ pub(super) trait Kind: Send + Sync + 'static {
     const KIND: &'static str;
     /// A missing `spec` stands for an empty one.
     const SPEC_OPTIONAL: bool = false;
+    /// A cluster without this kind is taken for one without objects of it.
+    const KIND_OPTIONAL: bool = false;
 
     /// Converts an object; `None` when it says nothing.
     fn convert(object: &Self::Object) -> Result<Option<Self::Model>, Invalid>;
@@ -93,6 +97,81 @@ impl Kind for L2Advertisements {
 
     fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
         Observation::L2Advertisement(key.name.clone(), model.map(Box::new))
+    }
+}
+
+/// `BGPAdvertisement` objects.
+pub(super) enum BgpAdvertisements {}
+
+impl Kind for BgpAdvertisements {
+    type Object = BGPAdvertisement;
+    type Model = landfall_model::BgpAdvertisement;
+    const KIND: &'static str = "BGPAdvertisement";
+    const SPEC_OPTIONAL: bool = true;
+    const KIND_OPTIONAL: bool = true;
+
+    fn convert(object: &BGPAdvertisement) -> Result<Option<Self::Model>, Invalid> {
+        convert::bgp_advertisement(object).map(Some)
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
+        Observation::Bgp(BgpObject::Advertisement(key.name.clone(), model.map(Box::new)))
+    }
+}
+
+/// `BGPPeer` objects, in the version that they are stored in.
+pub(super) enum BgpPeers {}
+
+impl Kind for BgpPeers {
+    type Object = BGPPeer;
+    type Model = landfall_model::BgpPeer;
+    const KIND: &'static str = "BGPPeer";
+    const KIND_OPTIONAL: bool = true;
+
+    fn convert(object: &BGPPeer) -> Result<Option<Self::Model>, Invalid> {
+        convert::bgp_peer(object).map(Some)
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
+        Observation::Bgp(BgpObject::Peer(key.name.clone(), model.map(Box::new)))
+    }
+}
+
+/// `BFDProfile` objects.
+pub(super) enum BfdProfiles {}
+
+impl Kind for BfdProfiles {
+    type Object = BFDProfile;
+    type Model = landfall_model::BfdProfile;
+    const KIND: &'static str = "BFDProfile";
+    const SPEC_OPTIONAL: bool = true;
+    const KIND_OPTIONAL: bool = true;
+
+    fn convert(object: &BFDProfile) -> Result<Option<Self::Model>, Invalid> {
+        convert::bfd_profile(object).map(Some)
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
+        Observation::Bgp(BgpObject::BfdProfile(key.name.clone(), model.map(Box::new)))
+    }
+}
+
+/// `Community` objects.
+pub(super) enum CommunityNames {}
+
+impl Kind for CommunityNames {
+    type Object = Community;
+    type Model = landfall_model::Communities;
+    const KIND: &'static str = "Community";
+    const SPEC_OPTIONAL: bool = true;
+    const KIND_OPTIONAL: bool = true;
+
+    fn convert(object: &Community) -> Result<Option<Self::Model>, Invalid> {
+        convert::community(object).map(Some)
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
+        Observation::Bgp(BgpObject::Community(key.name.clone(), model.map(Box::new)))
     }
 }
 

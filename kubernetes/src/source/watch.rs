@@ -12,7 +12,10 @@ use tokio::task::JoinSet;
 use super::{
     Outlet, Source,
     backoff::{Backoff, random},
-    kind::{EndpointSlices, Kind, L2Advertisements, Namespaces, Nodes, Pools, Services, Speakers},
+    kind::{
+        BfdProfiles, BgpAdvertisements, BgpPeers, CommunityNames, EndpointSlices, Kind, L2Advertisements,
+        Namespaces, Nodes, Pools, Services, Speakers,
+    },
     seen::Seen,
     tracker::Tracker,
 };
@@ -34,6 +37,9 @@ pub struct Interests {
     pub pools: bool,
     /// `L2Advertisement` objects.
     pub advertisements: bool,
+    /// `BGPAdvertisement`, `BGPPeer`, `BFDProfile` and `Community` objects. A cluster without these kinds is taken for
+    /// one without such objects.
+    pub bgp: bool,
     /// Nodes.
     pub nodes: bool,
     /// EndpointSlices of all namespaces that belong to a Service.
@@ -65,6 +71,7 @@ impl Interests {
             services: true,
             pools: true,
             advertisements: true,
+            bgp: true,
             nodes: true,
             endpoint_slices: true,
             namespaces: false,
@@ -77,65 +84,73 @@ impl Interests {
 ///
 /// The first list of every kind comes first, then [`landfall_model::Observation::Synced`] once, then changes. A
 /// failed request changes nothing: it is repeated with growing pauses, and what the next list lacks is reported as
-/// deleted. A kind that the API server does not know yet is asked for until it does.
+/// deleted. A kind that the API server does not know yet is asked for until it does; only those about BGP are not waited for.
 #[must_use]
 pub fn watch(client: Client, interests: &Interests) -> Source {
-    let Interests {
-        namespace,
-        services,
-        pools,
-        advertisements,
-        nodes,
-        endpoint_slices,
-        namespaces,
-        speakers,
-    } = interests;
-    let wanted = [
-        (*services, Services::KIND),
-        (*pools, Pools::KIND),
-        (*advertisements, L2Advertisements::KIND),
-        (*nodes, Nodes::KIND),
-        (*endpoint_slices, EndpointSlices::KIND),
-        (*namespaces, Namespaces::KIND),
-        (speakers.is_some(), Speakers::KIND),
-    ];
-    let kinds: Vec<&'static str> =
-        wanted.into_iter().filter(|(want, _)| *want).map(|(_, kind)| kind).collect();
-    let (outlet, observations) = Outlet::new(&kinds);
+    let mut wanted = Wanted::default();
+    let namespace = &interests.namespace;
+    if interests.services {
+        wanted.add::<Services>(Api::all(client.clone()), all());
+    }
+    if interests.pools {
+        wanted.add::<Pools>(Api::namespaced(client.clone(), namespace), all());
+    }
+    if interests.advertisements {
+        wanted.add::<L2Advertisements>(Api::namespaced(client.clone(), namespace), all());
+    }
+    if interests.bgp {
+        wanted.add::<BgpAdvertisements>(Api::namespaced(client.clone(), namespace), all());
+        wanted.add::<BgpPeers>(Api::namespaced(client.clone(), namespace), all());
+        wanted.add::<BfdProfiles>(Api::namespaced(client.clone(), namespace), all());
+        wanted.add::<CommunityNames>(Api::namespaced(client.clone(), namespace), all());
+    }
+    if interests.nodes {
+        wanted.add::<Nodes>(Api::all(client.clone()), all());
+    }
+    if interests.endpoint_slices {
+        wanted.add::<EndpointSlices>(Api::all(client.clone()), all().labels(label::SERVICE_NAME));
+    }
+    if interests.namespaces {
+        wanted.add::<Namespaces>(Api::all(client.clone()), all());
+    }
+    if let Some(selector) = &interests.speakers {
+        wanted.add::<Speakers>(Api::namespaced(client, namespace), all().labels(selector));
+    }
+    let (outlet, observations) = Outlet::new(&wanted.kinds);
     let mut tasks = JoinSet::new();
-    let all = || watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
-    if *services {
-        tasks.spawn(follow::<Services>(Api::all(client.clone()), all(), outlet.clone()));
-    }
-    if *pools {
-        tasks.spawn(follow::<Pools>(Api::namespaced(client.clone(), namespace), all(), outlet.clone()));
-    }
-    if *advertisements {
-        let api = Api::namespaced(client.clone(), namespace);
-        tasks.spawn(follow::<L2Advertisements>(api, all(), outlet.clone()));
-    }
-    if *nodes {
-        tasks.spawn(follow::<Nodes>(Api::all(client.clone()), all(), outlet.clone()));
-    }
-    if *endpoint_slices {
-        let of_services = all().labels(label::SERVICE_NAME);
-        tasks.spawn(follow::<EndpointSlices>(Api::all(client.clone()), of_services, outlet.clone()));
-    }
-    if *namespaces {
-        tasks.spawn(follow::<Namespaces>(Api::all(client.clone()), all(), outlet.clone()));
-    }
-    if let Some(selector) = speakers {
-        let api = Api::namespaced(client, namespace);
-        tasks.spawn(follow::<Speakers>(api, all().labels(selector), outlet.clone()));
+    for start in wanted.starts {
+        start(&mut tasks, outlet.clone());
     }
     let health = outlet.health.clone();
-    if kinds.is_empty() {
+    if wanted.kinds.is_empty() {
         tasks.spawn(async move {
             // Nobody else will: the barrier of nothing is open at once.
             outlet.send([landfall_model::Observation::Synced]).await;
         });
     }
     Source { observations, health, _tasks: tasks }
+}
+
+fn all() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
+}
+
+/// The watches to start, which must be counted before the first of them runs.
+#[derive(Default)]
+struct Wanted {
+    kinds: Vec<&'static str>,
+    starts: Vec<Box<Start>>,
+}
+
+type Start = dyn FnOnce(&mut JoinSet<()>, Outlet);
+
+impl Wanted {
+    fn add<K: Kind>(&mut self, api: Api<Seen<K>>, config: watcher::Config) {
+        self.kinds.push(K::KIND);
+        self.starts.push(Box::new(|tasks, outlet| {
+            tasks.spawn(follow::<K>(api, config, outlet));
+        }));
+    }
 }
 
 async fn follow<K: Kind>(api: Api<Seen<K>>, config: watcher::Config, outlet: Outlet) {
@@ -146,8 +161,10 @@ async fn follow<K: Kind>(api: Api<Seen<K>>, config: watcher::Config, outlet: Out
     while let Some(event) = events.next().await {
         let alive = match event {
             Err(error) => {
+                let none = K::KIND_OPTIONAL && missing(&error) && std::mem::take(&mut first);
+                let alive = !none || outlet.listed().await;
                 report::<K>(&error, &mut backoff, &outlet).await;
-                true
+                alive
             }
             // Comes before the request of a list, so it says nothing about success.
             Ok(Event::Init) => {

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::machine::Machine;
-pub use self::text::{Verdict, fault};
+pub use self::text::Verdict;
 use crate::{
     api::ConfigurationState,
     lease::Leadership,

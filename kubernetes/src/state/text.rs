@@ -1,5 +1,3 @@
-use landfall_model::{Invalid, ObjectName};
-
 /// The longest text of all faults, in bytes: enough for a screen, and little in each of a thousand objects.
 const LONGEST: usize = 1024;
 /// Room for the note that counts what was left out.
@@ -58,17 +56,8 @@ impl Verdict {
     }
 }
 
-/// The sentence about an object whose newest version cannot be used.
-#[must_use]
-pub fn fault(object: &ObjectName, invalid: &Invalid) -> String {
-    let Invalid { field, message, reason: _ } = invalid;
-    if field.is_empty() { format!("{object}: {message}") } else { format!("{object}: {field}: {message}") }
-}
-
 #[cfg(test)]
 mod tests {
-    use landfall_model::Reason;
-
     use super::*;
 
     fn text(faults: &[&str]) -> String {
@@ -115,20 +104,5 @@ mod tests {
         let other = "y".repeat(LONGEST / 2 - 1);
         assert_eq!(text(&[&half, &other]).len(), LONGEST);
         assert!(text(&[&half, &other, "z"]).ends_with("; and 2 more"));
-    }
-
-    #[test]
-    fn a_fault_names_object_and_field() {
-        let object =
-            ObjectName { kind: "IPAddressPool", namespace: "landfall-system".into(), name: "lan".into() };
-        let invalid = |field: &str| Invalid {
-            field: field.into(),
-            reason: Reason::InvalidValue,
-            message: "not an address".into(),
-        };
-        let start = "IPAddressPool landfall-system/lan: ";
-        let at = "spec.addresses[0]";
-        assert_eq!(fault(&object, &invalid(at)), format!("{start}{at}: not an address"));
-        assert_eq!(fault(&object, &invalid("")), format!("{start}not an address"));
     }
 }

@@ -19,10 +19,12 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use landfall_kubernetes::source::{Snapshot, is_manifest};
-use landfall_verdict::Mode;
 
 use self::planner::Options;
-use crate::output::{Output, print};
+use crate::{
+    bgp_type::BgpType,
+    output::{Output, print},
+};
 
 /// `landfall plan`.
 #[derive(Clone, Debug, Args)]
@@ -37,7 +39,7 @@ pub(crate) struct PlanArgs {
 
     /// What announces by BGP, which decides about the settings that it can have
     #[arg(long, value_name = "MODE", default_value = "frr-k8s")]
-    mode: BgpMode,
+    mode: BgpType,
 
     /// In which order nodes are candidates for an address on layer 2
     #[arg(long, value_name = "ORDER", default_value = "metallb")]
@@ -62,17 +64,6 @@ pub(crate) struct PlanArgs {
     /// Exit with 1 also when a Service would lose an address that it has
     #[arg(long)]
     no_moves: bool,
-}
-
-/// What announces by BGP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum BgpMode {
-    /// The speaker itself, as MetalLB's own implementation.
-    Native,
-    /// FRR beside the speaker.
-    Frr,
-    /// frr-k8s.
-    FrrK8s,
 }
 
 /// The order of candidates.
@@ -102,11 +93,7 @@ impl PlanArgs {
         let namespace = install_namespace.as_deref().filter(|name| !name.is_empty());
         let snapshot = Snapshot::read(texts, namespace).map_err(anyhow::Error::msg)?;
         let options = Options {
-            mode: match mode {
-                BgpMode::Native => Mode::Native,
-                BgpMode::Frr => Mode::Frr,
-                BgpMode::FrrK8s => Mode::FrrK8s,
-            },
+            mode: mode.into(),
             speakers: speakers.map(|names| {
                 let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
                 names.map(Into::into).collect::<BTreeSet<_>>()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use landfall_kubernetes::source::Snapshot;
-use landfall_model::{CommunityName, NodeView, ObjectName, Reason};
+use landfall_model::{CommunityName, NodeView, Reason};
 use landfall_verdict::{Fault, Mode, Objects, judge};
 
 use super::{
@@ -25,13 +25,8 @@ pub(super) struct Options {
 pub(super) fn plan(snapshot: Snapshot, options: &Options) -> (Report, bool) {
     let Snapshot { services, slices, namespaces, configuration, invalid } = snapshot;
     let faults = judge(&configuration, options.mode);
-    let mut errors: Vec<ConfigError> = invalid
-        .into_iter()
-        .map(|(object, invalid)| error(object, &invalid.field, invalid.reason, invalid.message.into(), false))
-        .collect();
-    errors.extend(faults.iter().map(|fault| {
-        error(fault.object.clone(), &fault.field, fault.reason, fault.message.clone(), fault.transient)
-    }));
+    let unreadable = invalid.iter().map(|(object, invalid)| Fault::unreadable(object, invalid));
+    let mut errors: Vec<ConfigError> = unreadable.chain(faults.iter().cloned()).map(error).collect();
     let key = |error: &ConfigError| (error.kind.clone(), error.namespace.clone(), error.name.clone());
     errors.sort_by_key(key);
     let config = Config { valid: errors.iter().all(|error| error.transient), errors };
@@ -50,12 +45,13 @@ pub(super) fn plan(snapshot: Snapshot, options: &Options) -> (Report, bool) {
     (report, assigned.lost)
 }
 
-fn error(object: ObjectName, field: &str, reason: Reason, message: String, transient: bool) -> ConfigError {
+fn error(fault: Fault) -> ConfigError {
+    let Fault { object, field, reason, message, transient } = fault;
     ConfigError {
         kind: object.kind.to_owned(),
         namespace: object.namespace.into(),
         name: object.name.into(),
-        field: field.to_owned(),
+        field: field.into(),
         reason: reason.to_string(),
         message,
         transient,

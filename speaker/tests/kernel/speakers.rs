@@ -16,7 +16,7 @@ use landfall_kubernetes::{
 use landfall_lan::Host;
 use landfall_probes::Addresses;
 use landfall_speaker::{
-    Error, Settings,
+    Error, Mode, Settings,
     nftables::Nftables,
     sockets::{FrameKind, FrameSocket},
 };
@@ -126,6 +126,8 @@ fn run_speaker(node: &Host, manifests: &Path) -> Running {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let settings = Settings {
             node: node.name().into(),
+            namespace: "landfall-system".into(),
+            bgp: Mode::default(),
             cluster: cluster::Settings { class: None, ignore_exclude_lb: false },
             membership: (node.ipv4().unwrap(), 7946).into(),
             timing: Timing::default(),

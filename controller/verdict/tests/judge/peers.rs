@@ -8,7 +8,7 @@ fn what_a_peer_names_must_be_there() {
     let secret = |kind: Option<SecretKind>| {
         let one = BgpPeer { password: PeerPassword::Secret("tor".into()), ..peer("a", "192.0.2.1") };
         let secrets = kind.map(|kind| ("tor".into(), kind)).into_iter().collect();
-        Objects { peers: vec![one], secrets, ..none() }
+        Objects { peers: vec![one], secrets: Some(secrets), ..none() }
     };
     let bfd = |profiles: &[&str]| {
         let one = BgpPeer { bfd_profile: Some("fast".into()), ..peer("a", "192.0.2.1") };

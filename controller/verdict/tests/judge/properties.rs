@@ -1,7 +1,8 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use landfall_model::{
-    BgpAdvertisement, BgpPeer, CommunityName, PeerEndpoint, PeerPassword, Pool, RemoteAs, Selector,
+    BgpAdvertisement, BgpObject, BgpPeer, CommunityName, Observation, PeerEndpoint, PeerPassword, Pool,
+    RemoteAs, Selector,
 };
 use landfall_verdict::{Mode, Objects, SecretKind, judge};
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -96,7 +97,7 @@ fn objects() -> impl Strategy<Value = Objects> {
             bfd_profiles: profiles.into_iter().map(|(name, echo)| profile(name, echo)).collect(),
             communities: named.iter().map(|(name, aliases)| communities(name, aliases)).collect(),
             nodes: nodes.into_iter().map(node).collect(),
-            secrets: secrets.into_iter().map(|(name, kind)| (name.into(), kind)).collect::<BTreeMap<_, _>>(),
+            secrets: Some(secrets.into_iter().map(|(name, kind)| (name.into(), kind)).collect()),
             ..none()
         })
 }
@@ -114,17 +115,71 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_the_objects_does_not_matter(mut objects in objects(), mode in select(Mode::ALL)) {
-        objects.pools.sort_by(|a, b| a.name.cmp(&b.name));
-        objects.pools.dedup_by(|a, b| a.name == b.name);
-        objects.bgp_advertisements.sort_by(|a, b| a.name.cmp(&b.name));
-        objects.bgp_advertisements.dedup_by(|a, b| a.name == b.name);
-        objects.peers.sort_by(|a, b| a.name.cmp(&b.name));
-        objects.peers.dedup_by(|a, b| a.name == b.name);
+    fn the_order_of_the_objects_does_not_matter(objects in objects(), mode in select(Mode::ALL)) {
+        let objects = each_once(objects);
         let mut turned = objects.clone();
         turned.pools.reverse();
         turned.bgp_advertisements.reverse();
         turned.peers.reverse();
         prop_assert_eq!(judge(&objects, mode), judge(&turned, mode));
     }
+
+    #[test]
+    fn objects_that_were_observed_are_those_that_are_there(objects in objects(), mode in select(Mode::ALL)) {
+        let objects = each_once(objects);
+        let mut observed = none();
+        observed.secrets.clone_from(&objects.secrets);
+        for observation in observations(&objects).iter().rev() {
+            prop_assert!(!observation.is_gone());
+            observed.observe(observation);
+            prop_assert!(!observed.observe(observation), "again, it is nothing new");
+        }
+        prop_assert_eq!(judge(&observed, mode), judge(&objects, mode));
+        for observation in observations(&objects) {
+            observed.observe(&observation.gone());
+        }
+        prop_assert_eq!(observed, Objects { secrets: objects.secrets, ..none() });
+    }
+}
+
+/// By name, and each name once, as a cluster has them.
+fn each_once(mut objects: Objects) -> Objects {
+    fn once<T>(all: &mut Vec<T>, name: impl Fn(&T) -> Box<str>) {
+        all.sort_by_key(&name);
+        all.dedup_by_key(|one| name(one));
+    }
+    once(&mut objects.pools, |one| one.name.clone());
+    once(&mut objects.l2_advertisements, |one| one.name.clone());
+    once(&mut objects.bgp_advertisements, |one| one.name.clone());
+    once(&mut objects.peers, |one| one.name.clone());
+    once(&mut objects.bfd_profiles, |one| one.name.clone());
+    once(&mut objects.communities, |one| one.name.clone());
+    once(&mut objects.nodes, |one| one.name.clone());
+    objects
+}
+
+fn observations(objects: &Objects) -> Vec<Observation> {
+    fn now<T: Clone>(one: &T) -> Option<Box<T>> {
+        Some(Box::new(one.clone()))
+    }
+    let Objects {
+        namespace: _,
+        pools,
+        l2_advertisements,
+        bgp_advertisements,
+        peers,
+        bfd_profiles,
+        communities,
+        nodes,
+        secrets: _,
+    } = objects;
+    let routes = bgp_advertisements.iter().map(|one| BgpObject::Advertisement(one.name.clone(), now(one)));
+    let peers = peers.iter().map(|one| BgpObject::Peer(one.name.clone(), now(one)));
+    let profiles = bfd_profiles.iter().map(|one| BgpObject::BfdProfile(one.name.clone(), now(one)));
+    let communities = communities.iter().map(|one| BgpObject::Community(one.name.clone(), now(one)));
+    let bgp = routes.chain(peers).chain(profiles).chain(communities).map(Observation::Bgp);
+    let pools = pools.iter().map(|one| Observation::Pool(one.name.clone(), now(one)));
+    let links = l2_advertisements.iter().map(|one| Observation::L2Advertisement(one.name.clone(), now(one)));
+    let nodes = nodes.iter().map(|one| Observation::Node(one.name.clone(), now(one)));
+    pools.chain(links).chain(nodes).chain(bgp).collect()
 }

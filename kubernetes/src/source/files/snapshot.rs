@@ -69,6 +69,7 @@ impl Snapshot {
         let namespace = namespace.or_else(|| named.next()).unwrap_or(NAMESPACE).to_owned();
         let mut reader = Reader { namespace: namespace.clone(), ..Reader::default() };
         reader.snapshot.configuration.namespace = namespace.as_str().into();
+        reader.snapshot.configuration.secrets = Some(BTreeMap::new());
         for (kind, object) in objects {
             reader.take(&kind, object);
         }
@@ -230,7 +231,7 @@ impl Reader {
             Some(_) | None => SecretKind::OtherType,
         };
         if *name.namespace == *self.namespace {
-            self.snapshot.configuration.secrets.insert(name.name, kind);
+            self.snapshot.configuration.secrets.get_or_insert_default().insert(name.name, kind);
         }
     }
 

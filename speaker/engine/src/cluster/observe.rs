@@ -5,8 +5,8 @@ use landfall_model::{AddressRange, EndpointSlice, NodeView, Observation, Service
 use super::{Cluster, Member, Tracked, facts::Serving, groups::Regrouped};
 
 impl Cluster {
-    /// Takes a fact in. Speakers are the business of membership and are ignored here, like namespaces and objects
-    /// that cannot be parsed.
+    /// Takes a fact in. Speakers are the business of membership and are ignored here, like namespaces, what is about
+    /// BGP, and objects that cannot be parsed.
     pub fn observe(&mut self, observation: Observation) {
         match observation {
             Observation::Service(key, view) => self.set_service(key, view),
@@ -20,7 +20,10 @@ impl Cluster {
             }
             Observation::Node(name, node) => self.set_node(name, node),
             Observation::EndpointSlice(name, slice) => self.set_slice(name, slice),
-            Observation::Namespace(_, _) | Observation::Speaker(_, _) | Observation::Invalid(_, _) => {}
+            Observation::Bgp(_)
+            | Observation::Namespace(_, _)
+            | Observation::Speaker(_, _)
+            | Observation::Invalid(_, _) => {}
             Observation::Synced => self.synced = true,
         }
     }

@@ -140,6 +140,7 @@ impl Health {
             }
             other @ (Observation::Pool(..)
             | Observation::L2Advertisement(..)
+            | Observation::Bgp(_)
             | Observation::Node(..)
             | Observation::Namespace(..)
             | Observation::Speaker(..)

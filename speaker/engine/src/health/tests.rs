@@ -88,6 +88,7 @@ impl Bench {
             Observation::Service(..)
             | Observation::Pool(..)
             | Observation::L2Advertisement(..)
+            | Observation::Bgp(_)
             | Observation::Node(..)
             | Observation::Namespace(..)
             | Observation::Speaker(..)

@@ -276,6 +276,7 @@ impl Speaker {
             }
             other @ (Observation::Pool(_, _)
             | Observation::L2Advertisement(_, _)
+            | Observation::Bgp(_)
             | Observation::Node(_, _)
             | Observation::EndpointSlice(_, _)
             | Observation::Namespace(_, _)

@@ -280,7 +280,7 @@ impl Lan {
 
     /// The API server holds this from now on; speakers see it some milliseconds later.
     pub(crate) fn see(&mut self, observation: Observation) {
-        self.objects.retain(|other| name_of(other) != name_of(&observation));
+        self.objects.retain(|other| other.object() != observation.object());
         self.objects.push(observation.clone());
         for to in 0..self.hosts.len() {
             if self.hosts[to].speaker.is_none() {
@@ -528,21 +528,6 @@ impl Lan {
 
 pub(crate) fn host_address(index: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 201 + u8::try_from(index).unwrap()))
-}
-
-/// Kind and name of the object that an observation is about.
-fn name_of(observation: &Observation) -> (u8, String) {
-    match observation {
-        Observation::Service(key, _) => (0, key.to_string()),
-        Observation::Pool(name, _) => (1, name.to_string()),
-        Observation::L2Advertisement(name, _) => (2, name.to_string()),
-        Observation::Node(name, _) => (3, name.to_string()),
-        Observation::EndpointSlice(key, _) => (4, key.to_string()),
-        Observation::Namespace(name, _) => (5, name.to_string()),
-        Observation::Speaker(pod, _) => (6, pod.to_string()),
-        Observation::Invalid(name, _) => (7, name.to_string()),
-        Observation::Synced => (8, String::new()),
-    }
 }
 
 fn arp_request(target: Ipv4Addr) -> Vec<u8> {

@@ -24,9 +24,9 @@ fn states(cluster: &Cluster) -> Result<BTreeMap<String, Value>> {
         .collect()
 }
 
-/// Waits until the controller names these pools and no other of ours, and the speakers those.
+/// Waits until the controller names these objects and no other of ours, and the speakers those.
 fn says(cluster: &Cluster, controller: &[&str], speakers: &[&str]) -> Result<BTreeMap<String, Value>> {
-    const POOLS: [&str; 2] = ["broken", "overlapping"];
+    const OURS: [&str; 3] = ["broken", "overlapping", "stray"];
     until("what the daemons say of the configuration", ASSIGNED, || {
         let states = states(cluster)?;
         ensure!(states.len() == 1 + cluster.bed().nodes().count(), "{:?}", states.keys());
@@ -36,8 +36,8 @@ fn says(cluster: &Cluster, controller: &[&str], speakers: &[&str]) -> Result<BTr
             let result = if named.is_empty() { "Valid" } else { "Invalid" };
             ensure!(status["result"] == result, "{name}: {status}");
             let summary = status["errorSummary"].as_str().context("a summary")?;
-            let told = POOLS.map(|pool| summary.contains(pool));
-            ensure!(told == POOLS.map(|pool| named.contains(&pool)), "{name}: {summary:?}");
+            let told = OURS.map(|object| summary.contains(object));
+            ensure!(told == OURS.map(|object| named.contains(&object)), "{name}: {summary:?}");
             let condition = &status["conditions"][0];
             let holds = if named.is_empty() { "True" } else { "False" };
             ensure!(condition["status"] == holds && condition["message"] == summary, "{name}: {status}");
@@ -67,6 +67,21 @@ pub(crate) fn told(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(["delete", "ipaddresspool", "broken", "-n", NAMESPACE])?;
     says(cluster, &["overlapping"], &[])?;
     cluster.kubectl(["delete", "ipaddresspool", "overlapping", "-n", NAMESPACE])?;
+    says(cluster, &[], &[])?;
+
+    // What announces by BGP is read by the speakers only; this one waits for a profile.
+    cluster.apply(&json!({
+        "apiVersion": "metallb.io/v1beta2",
+        "kind": "BGPPeer",
+        "metadata": { "name": "stray", "namespace": NAMESPACE },
+        "spec": { "myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1", "bfdProfile": "calm" },
+    }))?;
+    says(cluster, &[], &["stray"])?;
+    cluster.apply(&json!({
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "BFDProfile",
+        "metadata": { "name": "calm", "namespace": NAMESPACE },
+    }))?;
     let mended = says(cluster, &[], &[])?;
 
     // Without a change nothing is written.

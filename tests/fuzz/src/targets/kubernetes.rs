@@ -275,6 +275,7 @@ fn check(observation: &Observation) {
         | Observation::Speaker(name, _) => {
             named(&[name]);
         }
+        Observation::Bgp(_) => named(&[&observation.object().expect("it is about one").name]),
         Observation::Namespace(name, _) => named(&[name]),
         Observation::Invalid(name, why) => {
             let why = why.as_ref().expect("nothing was mended");

@@ -75,7 +75,7 @@ impl ServiceView {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.ingress.iter().filter_map(|ingress| match ingress {
             Ingress::Address { address, .. } => Some(*address),
-            Ingress::Other(_) => None,
+            Ingress::Other(_) | Ingress::Unreadable(_) => None,
         })
     }
 }
@@ -237,8 +237,10 @@ pub enum Ingress {
         /// `ipMode`; `VIP` where it is missing, as the API server defaults it.
         mode: IpMode,
     },
-    /// An entry with a `hostname`, or an `ip` that cannot be read: its text.
+    /// An entry with a `hostname` and no `ip`.
     Other(Box<str>),
+    /// An entry with an `ip` that cannot be read, or with nothing: its text. No API server stores one.
+    Unreadable(Box<str>),
 }
 
 /// `status.loadBalancer.ingress[].ipMode` (KEP-1860).

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use landfall_model::{Condition, Family, Forwarding, IpMode, Labels, Reason, ServiceView};
+use landfall_model::{Condition, Family, Forwarding, Ingress, IpMode, Labels, Reason, ServiceView};
 use landfall_pool::{Allocator, Claimant, Demand, Kept, Rejection, Request, quoted};
 
 use crate::{
@@ -161,6 +161,10 @@ fn take_over(allocator: &mut Allocator, case: &Case<'_>) -> Option<Rejection> {
         return None;
     }
     let claimant = Claimant::of(case.view, case.namespace_labels);
+    if observed.len() < case.view.ingress.len() {
+        // What cannot be read makes the whole status one that nobody may have.
+        observed.clear();
+    }
     let rejection = allocator.claim(&claimant, &observed).err()?;
     match held {
         Some(held) if allocator.claim(&claimant, &held).is_ok() => None,
@@ -176,9 +180,13 @@ fn serve(
 ) -> Decision {
     let service = &case.view.key;
     if allocator.holding(service).is_some() {
-        match allocator.keep(request).and_then(|kept| complete(allocator, request, kept)) {
-            Ok(completion) => return assigned(allocator, case, completion, None),
-            Err(rejection) => moved = moved.or(Some(rejection)),
+        match allocator.keep(request) {
+            Ok(kept) => {
+                if let Ok(completion) = complete(allocator, request, kept) {
+                    return assigned(allocator, case, completion, None);
+                }
+            }
+            Err(rejection) => moved = moved.or_else(|| refused_by_config(rejection)),
         }
     }
     match allocator.allocate(request) {
@@ -193,6 +201,15 @@ fn serve(
             pending(case, rejection, moved, queues)
         }
     }
+}
+
+/// What a Service loses because it asks for something else is not taken from it.
+fn refused_by_config(rejection: Rejection) -> Option<Rejection> {
+    let wish = matches!(
+        rejection.reason,
+        Reason::FamilyMismatch | Reason::PoolMismatch | Reason::NotAllowedByConfig
+    );
+    (!wish).then_some(rejection)
 }
 
 /// How the families of a Service stand.
@@ -240,7 +257,7 @@ fn unreadable(
         let without = Request { claimant, demand, pool: None, addresses: Vec::new() };
         match allocator.keep(&without) {
             Ok(_) => return kept_despite(allocator, case, &rejection),
-            Err(other) => moved = moved.or(Some(other)),
+            Err(other) => moved = moved.or_else(|| refused_by_config(other)),
         }
     }
     allocator.release(&view.key);
@@ -354,15 +371,30 @@ fn forwarding(view: &ServiceView) -> (IpMode, Option<(Reason, String)>) {
 }
 
 fn cleared(case: &Case<'_>, cause: &Rejection) -> Option<Event> {
+    let view = case.view;
+    if view.ingress.is_empty() {
+        return None;
+    }
+    if cause.reason == Reason::NotAllowedByConfig {
+        let shown: Vec<String> = view.ingress.iter().map(shown).collect();
+        let message = format!(
+            "Failed to retrieve LBIPs IPFamily for [{}]: a status has one address, or one of each family",
+            shown.join(" ")
+        );
+        return Some(warning(event::NO_LB_IPS_FAMILY, message));
+    }
     let message = format!(
         "current IP for \"{}\" not allowed by config, will attempt for new IP assignment: {cause}",
-        case.view.key
+        view.key
     );
-    (!case.view.ingress.is_empty()).then_some(Event {
-        warning: false,
-        reason: event::CLEAR_ASSIGNMENT,
-        message,
-    })
+    Some(Event { warning: false, reason: event::CLEAR_ASSIGNMENT, message })
+}
+
+fn shown(ingress: &Ingress) -> String {
+    match ingress {
+        Ingress::Address { address, .. } => format!("\"{address}\""),
+        Ingress::Other(text) | Ingress::Unreadable(text) => format!("{text:?}"),
+    }
 }
 
 fn deprecated(view: &ServiceView) -> Option<Event> {

@@ -18,15 +18,17 @@ pub mod event {
     pub const IP_ALLOCATED: &str = "IPAllocated";
     /// No address could be assigned.
     pub const ALLOCATION_FAILED: &str = "AllocationFailed";
-    /// An address was taken back.
+    /// An address was taken back, since the configuration does not allow it any more.
     pub const CLEAR_ASSIGNMENT: &str = "ClearAssignment";
+    /// The addresses in a status are not one, or one of each family.
+    pub const NO_LB_IPS_FAMILY: &str = "nolbIPsIPFamily";
     /// A second family is wanted and not to be had.
     pub const ADDITIONAL_ASSIGN_FAILED: &str = "AdditionalAssignFailed";
     /// The request of a Service that has an address cannot be read.
     pub const LOAD_BALANCER_FAILED: &str = "LoadBalancerFailed";
     /// `RequireDualStack` without two cluster addresses.
     pub const NOT_ENOUGH_CLUSTER_IPS: &str = "not enough clusterips";
-    /// An annotation with the prefix `metallb.universe.tf/` is in use.
+    /// An annotation has the prefix `metallb.universe.tf/`.
     pub const DEPRECATED_ANNOTATION: &str = "deprecatedAnnotation";
 }
 

@@ -20,20 +20,19 @@ pub(crate) enum Ownership {
 
 impl Ownership {
     pub(crate) fn of(view: &ServiceView, allocator: &Allocator) -> Self {
-        let named = view.ingress.iter().any(|ingress| match ingress {
-            Ingress::Other(_) => true,
-            Ingress::Address { .. } => false,
-        });
+        let has = |is: fn(&Ingress) -> bool| view.ingress.iter().any(is);
         if view.ingress.is_empty() {
             Self::Empty
-        } else if named {
+        } else if has(|one| matches!(one, Ingress::Other(_))) {
             Self::Foreign
         } else if marked(view) {
             Self::Marked
-        } else if view.addresses().all(|address| allocator.pool_of(address).is_some()) {
-            Self::Recognised
-        } else {
+        } else if has(|one| matches!(one, Ingress::Unreadable(_)))
+            || view.addresses().any(|address| allocator.pool_of(address).is_none())
+        {
             Self::Foreign
+        } else {
+            Self::Recognised
         }
     }
 }

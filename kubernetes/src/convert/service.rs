@@ -55,15 +55,10 @@ pub fn service(object: &Service) -> Result<ServiceView, Invalid> {
 }
 
 fn requests(annotations: Option<&BTreeMap<String, String>>, spec: &ServiceSpec) -> Requests {
-    let mut deprecated_annotation = false;
     let get = |prefix: &str, key: &str| annotations.and_then(|all| all.get(&format!("{prefix}{key}")));
-    let mut either = |key: &str| -> Option<Box<str>> {
-        if let Some(value) = get(annotation::PREFIX, key) {
-            return Some(value.as_str().into());
-        }
-        let value = get(annotation::LEGACY_PREFIX, key)?;
-        deprecated_annotation = true;
-        Some(value.as_str().into())
+    let either = |key: &str| {
+        let value = get(annotation::PREFIX, key).or_else(|| get(annotation::LEGACY_PREFIX, key));
+        value.map(|value| Box::from(value.as_str()))
     };
     let asked = |value: Option<Box<str>>| value.filter(|value| !value.is_empty());
     Requests {
@@ -76,7 +71,10 @@ fn requests(annotations: Option<&BTreeMap<String, String>>, spec: &ServiceSpec) 
             .map(|value| Forwarding::parse(value).ok_or_else(|| value.as_str().into())),
         health_check: get("", annotation::HEALTH_CHECK)
             .map(|value| HealthCheck::parse(value).ok_or_else(|| value.as_str().into())),
-        deprecated_annotation,
+        deprecated_annotation: annotations
+            .into_iter()
+            .flatten()
+            .any(|(key, _)| key.starts_with(annotation::LEGACY_PREFIX)),
     }
 }
 
@@ -135,8 +133,11 @@ fn ingress_entry(entry: &LoadBalancerIngress) -> Ingress {
             let mode = if entry.ip_mode.as_deref() == Some("Proxy") { IpMode::Proxy } else { IpMode::Vip };
             Ingress::Address { address, mode }
         }
-        Some((unreadable, Err(_))) => Ingress::Other(unreadable.into()),
-        None => Ingress::Other(entry.hostname.as_deref().unwrap_or_default().into()),
+        Some((unreadable, Err(_))) => Ingress::Unreadable(unreadable.into()),
+        None => match entry.hostname.as_deref() {
+            Some(hostname) => Ingress::Other(hostname.into()),
+            None => Ingress::Unreadable(Box::default()),
+        },
     }
 }
 

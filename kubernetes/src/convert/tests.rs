@@ -193,7 +193,7 @@ fn a_service_is_read_in_full() {
             address("192.0.2.9", IpMode::Vip),
             address("2001:db8::9", IpMode::Proxy),
             Ingress::Other("lb.example.com".into()),
-            Ingress::Other("nonsense".into()),
+            Ingress::Unreadable("nonsense".into()),
         ]
     );
     let allocated = Condition {
@@ -217,8 +217,8 @@ fn the_preferred_prefix_wins_even_when_empty() {
         (None, None, None, false),
         (Some("gold"), None, Some("gold"), false),
         (None, Some("old"), Some("old"), true),
-        (Some("gold"), Some("old"), Some("gold"), false),
-        (Some(""), Some("old"), None, false),
+        (Some("gold"), Some("old"), Some("gold"), true),
+        (Some(""), Some("old"), None, true),
     ] {
         let mut annotations = json!({});
         if let Some(value) = preferred {

@@ -4,7 +4,7 @@ use landfall_verdict::Mode;
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-use crate::Set;
+use crate::{Set, rows::secrets};
 
 pub(crate) type Field = BoxedStrategy<Option<(&'static str, Value)>>;
 
@@ -367,20 +367,6 @@ fn named(prefix: &str, objects: Vec<Value>) -> impl Iterator<Item = Value> {
         }
         object
     })
-}
-
-/// The Secrets that peers may name.
-pub(crate) fn secrets() -> Vec<Value> {
-    let secret = |name: &str, kind: &str, key: &str| {
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "type": kind, "data": { key: "c2VjcmV0" },
-        })
-    };
-    vec![
-        secret("good", "kubernetes.io/basic-auth", "password"),
-        secret("other", "Opaque", "password"),
-        secret("empty", "kubernetes.io/basic-auth", "username"),
-    ]
 }
 
 pub(crate) fn set() -> impl Strategy<Value = Set> {

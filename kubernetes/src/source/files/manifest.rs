@@ -159,9 +159,11 @@ pub(super) fn service(mut object: Value, overlay: Overlay) -> Outcome<ServiceVie
         object["status"] = json!(overlay.status);
     }
     let families = asked_families(&object["spec"]);
+    let headless = object["spec"]["clusterIP"] == "None";
     let mut view = Seen::<Services>::from_value(object).outcome?;
     if let Some(view) = &mut view
         && view.cluster_families.is_empty()
+        && !headless
     {
         view.cluster_families = match (families.is_empty(), view.family_policy) {
             (false, _) => families,

@@ -96,6 +96,20 @@ fn on(node: &str) -> Value {
     json!([{ "matchLabels": { "name": node } }])
 }
 
+/// The Secrets that peers may name.
+pub(crate) fn secrets() -> Vec<Value> {
+    let secret = |name: &str, kind: &str, key: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "type": kind, "data": { key: "c2VjcmV0" },
+        })
+    };
+    vec![
+        secret("good", "kubernetes.io/basic-auth", "password"),
+        secret("other", "Opaque", "password"),
+        secret("empty", "kubernetes.io/basic-auth", "username"),
+    ]
+}
+
 /// Lists of selectors, and whether one may write them.
 fn selectors() -> Vec<(&'static str, Value, bool)> {
     let expression = |key: &str, operator: &str, values: &[&str]| json!({ "key": key, "operator": operator, "values": values });

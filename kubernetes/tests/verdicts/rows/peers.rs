@@ -1,8 +1,9 @@
 use landfall_verdict::Mode;
 use serde_json::{Value, json};
 
-use super::{FRR, Row, accepted, bgp, node, on, peer, pool, profile, refused, selector_rows, transient};
-use crate::generator::secrets;
+use super::{
+    FRR, Row, accepted, bgp, node, on, peer, pool, profile, refused, secrets, selector_rows, transient,
+};
 
 const A: &str = "192.0.2.1";
 const B: &str = "192.0.2.2";

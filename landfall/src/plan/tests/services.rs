@@ -151,7 +151,7 @@ fn rows() -> Vec<Row> {
             ],
             &["192.0.2.15"],
             "Allocated",
-            &["N:ClearAssignment", "N:IPAllocated"],
+            ALLOCATED,
         ),
         row(
             "a request that is gone keeps the address",

@@ -181,7 +181,7 @@ impl<'a> ServiceFacts<'a> {
 pub(super) fn is_node_port(ingress: &Ingress) -> bool {
     match ingress {
         Ingress::Address { mode, .. } => *mode == IpMode::Proxy,
-        Ingress::Other(_) => false,
+        Ingress::Other(_) | Ingress::Unreadable(_) => false,
     }
 }
 

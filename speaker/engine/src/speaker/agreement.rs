@@ -82,7 +82,7 @@ impl Agreement {
 fn assigned(view: &ServiceView) -> Assigned {
     let address = |ingress: &Ingress| match ingress {
         Ingress::Address { address, mode } => Some((*address, *mode)),
-        Ingress::Other(_) => None,
+        Ingress::Other(_) | Ingress::Unreadable(_) => None,
     };
     Assigned {
         service: view.key.clone(),

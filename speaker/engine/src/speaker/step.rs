@@ -322,7 +322,7 @@ fn node_port_services(
 ) -> BTreeSet<ServiceKey> {
     let proxied = |ingress: &Ingress| match ingress {
         Ingress::Address { address: its, mode } => *its == address && *mode == IpMode::Proxy,
-        Ingress::Other(_) => false,
+        Ingress::Other(_) | Ingress::Unreadable(_) => false,
     };
     let services = appraisal.group().services.iter();
     let wants = |key: &&ServiceKey| cluster.service(key).is_some_and(|view| view.ingress.iter().any(proxied));

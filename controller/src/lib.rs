@@ -18,6 +18,8 @@ mod outbox;
 use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
+pub use landfall_admission as admission;
+use landfall_admission::{Webhooks, counters};
 use landfall_kubernetes::{
     client::Connection,
     lease::{self, Leadership, LeaseOptions, machine::Timing},
@@ -45,6 +47,10 @@ pub struct Settings {
     pub secret_name: String,
     /// Where health and metrics are served.
     pub addresses: Addresses,
+    /// The webhooks, if any are served. Without an API server there are none.
+    pub webhooks: Option<admission::Settings>,
+    /// Whether to compete for the lease; else this replica only serves webhooks.
+    pub competes: bool,
 }
 
 /// Where the cluster's objects are.
@@ -81,6 +87,7 @@ pub enum Error {
 pub fn metrics() -> prometheus::Result<Vec<Description>> {
     let mut meter = Meter::default();
     Metrics::new(&mut meter)?;
+    counters(&mut meter)?;
     Ok(meter.descriptions().to_vec())
 }
 
@@ -89,12 +96,22 @@ pub fn metrics() -> prometheus::Result<Vec<Description>> {
 /// # Errors
 /// See [`Error`]. An API server that is away is no error: the controller waits for it.
 pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationToken) -> Result<(), Error> {
-    let Settings { namespace, pod_name, class, secret_name, addresses } = settings;
+    let Settings { namespace, pod_name, class, secret_name, addresses, webhooks, competes } = settings;
     let mut meter = Meter::default();
     let metrics = Metrics::new(&mut meter)?;
+    let asked = counters(&mut meter)?;
     let gate = Gate::new("competing for the lease, or leading with everything claimed");
+    let mut gates = vec![gate.clone()];
+    let webhooks = match webhooks {
+        Some(settings) => {
+            let certified = Gate::new("a certificate for the webhooks");
+            gates.push(certified.clone());
+            Some(Webhooks::bind(settings, asked, certified).await?)
+        }
+        None => None,
+    };
     let probes = Probes::bind(addresses).await?;
-    let probes = tokio::spawn(probes.serve(meter.into_registry(), vec![gate.clone()], shutdown.clone()));
+    let probes = tokio::spawn(probes.serve(meter.into_registry(), gates, shutdown.clone()));
     let world = landfall_plan::Settings { class: class.map(Into::into) };
     match cluster {
         Cluster::Files(directory, leadership) => {
@@ -116,6 +133,17 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
         }
         Cluster::Api(connection) => {
             let client = &connection.client;
+            let webhooks = webhooks.map(|webhooks| webhooks.serve(client.clone(), shutdown.clone()));
+            let webhooks = webhooks.map(|serving| AbortOnDropHandle::new(tokio::spawn(serving)));
+            if !competes {
+                gate.set(true);
+                shutdown.cancelled().await;
+                if let Some(webhooks) = webhooks {
+                    drop(webhooks.await);
+                }
+                drop(probes.await);
+                return Ok(());
+            }
             let identity = lease::identity(&pod_name).map_err(Error::Entropy)?;
             let options = LeaseOptions {
                 namespace: namespace.clone(),
@@ -160,6 +188,9 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
             released.cancel();
             // The elector only ends early when its task panicked, and then there is no lease to give back.
             drop(elector.await);
+            if let Some(webhooks) = webhooks {
+                drop(webhooks.await);
+            }
         }
     }
     drop(probes.await);

@@ -1,5 +1,6 @@
 //! Takes back what Landfall wrote to a cluster and what would outlive its installation: addresses, conditions and the
-//! annotation on Services; its Lease, its Secret and its reports, which outlive it in a namespace that others share.
+//! annotation on Services; its Lease, its Secrets and its reports, which outlive it in a namespace that others share; and
+//! what the API server was told of its webhooks.
 //!
 //! Ours is what the field managers of [`crate::names::manager`] own; nothing else is touched. Two of these names are also
 //! MetalLB's: a MetalLB in the same namespace writes the same reports on the configuration, and writes them anew.
@@ -9,6 +10,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
+        admissionregistration::v1::ValidatingWebhookConfiguration,
         coordination::v1::Lease,
         core::v1::{Secret, Service},
     },
@@ -38,8 +40,8 @@ pub struct Install {
     pub namespace: String,
     /// The class of Services that it handles; `None`: those without one.
     pub class: Option<String>,
-    /// The name of the speakers' Secret.
-    pub secret: String,
+    /// The names of the Secrets that its controller makes.
+    pub secrets: Vec<String>,
 }
 
 /// What is there of an installation.
@@ -56,12 +58,14 @@ pub struct Found {
 pub enum Object {
     /// The controllers' Lease.
     Lease(String),
-    /// The speakers' Secret.
+    /// A Secret that the controller made.
     Secret(String),
     /// A report of a speaker about a Service.
     Report(String),
     /// A report of a controller or a speaker about the configuration.
     State(String),
+    /// What the API server was told of the webhooks; it belongs to no namespace.
+    Webhooks(String),
 }
 
 impl fmt::Display for Object {
@@ -71,6 +75,7 @@ impl fmt::Display for Object {
             Self::Secret(name) => write!(f, "Secret {name}"),
             Self::Report(name) => write!(f, "ServiceL2Status {name}"),
             Self::State(name) => write!(f, "ConfigurationState {name}"),
+            Self::Webhooks(name) => write!(f, "ValidatingWebhookConfiguration {name}"),
         }
     }
 }
@@ -116,10 +121,22 @@ pub async fn find(client: &Client, install: &Install) -> Result<Found, CleanupEr
         found.objects.push(Object::Lease(lease.name_any()));
     }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = secrets.get_metadata_opt(&install.secret).await?;
-    if secret.is_some_and(|secret| is_of(&secret.metadata, manager::CONTROLLER)) {
-        found.objects.push(Object::Secret(install.secret.clone()));
+    for name in &install.secrets {
+        let secret = secrets.get_metadata_opt(name).await?;
+        if secret.is_some_and(|secret| is_of(&secret.metadata, manager::CONTROLLER)) {
+            found.objects.push(Object::Secret(name.clone()));
+        }
     }
+    each(&Api::<ValidatingWebhookConfiguration>::all(client.clone()), |configuration| {
+        let webhooks = configuration.webhooks.iter().flatten();
+        let mut services = webhooks.filter_map(|webhook| webhook.client_config.service.as_ref());
+        // MetalLB's is MetalLB's, whoever told the API server whom to trust.
+        let made = applied_by(&configuration.metadata, manager::CONTROLLER);
+        if made && services.any(|service| service.namespace == *namespace) {
+            found.objects.push(Object::Webhooks(configuration.name_any()));
+        }
+    })
+    .await?;
     each(&Api::<ServiceL2Status>::namespaced(client.clone(), namespace), |status| {
         if is_of(&status.metadata, manager::SPEAKER) {
             found.objects.push(Object::Report(status.name_any()));
@@ -167,10 +184,13 @@ pub async fn remove(
     }
     for object in &found.objects {
         match object {
-            Object::Lease(name) => delete::<Lease>(client, install, name).await?,
-            Object::Secret(name) => delete::<Secret>(client, install, name).await?,
-            Object::Report(name) => delete::<ServiceL2Status>(client, install, name).await?,
-            Object::State(name) => delete::<ConfigurationState>(client, install, name).await?,
+            Object::Lease(name) => delete::<Lease>(&namespaced(client, install), name).await?,
+            Object::Secret(name) => delete::<Secret>(&namespaced(client, install), name).await?,
+            Object::Report(name) => delete::<ServiceL2Status>(&namespaced(client, install), name).await?,
+            Object::State(name) => delete::<ConfigurationState>(&namespaced(client, install), name).await?,
+            Object::Webhooks(name) => {
+                delete::<ValidatingWebhookConfiguration>(&Api::all(client.clone()), name).await?;
+            }
         }
     }
     Ok(kept)
@@ -186,14 +206,17 @@ async fn release(client: &Client, key: &ServiceKey) -> Result<bool, WriteError> 
     Ok(status.and_then(|status| status.ingress).is_some_and(|ingress| !ingress.is_empty()))
 }
 
-async fn delete<K>(client: &Client, install: &Install, name: &str) -> Result<(), WriteError>
+fn namespaced<K>(client: &Client, install: &Install) -> Api<K>
 where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + fmt::Debug
-        + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), &install.namespace);
+    Api::namespaced(client.clone(), &install.namespace)
+}
+
+async fn delete<K: Clone + fmt::Debug + DeserializeOwned>(
+    api: &Api<K>,
+    name: &str,
+) -> Result<(), WriteError> {
     match api.delete(name, &DeleteParams::default()).await.map_err(WriteError::from) {
         Ok(_) | Err(WriteError::Gone { .. }) => Ok(()),
         Err(error) => Err(error),
@@ -223,6 +246,14 @@ where
 fn is_of(metadata: &ObjectMeta, manager: &str) -> bool {
     let managers = metadata.managed_fields.iter().flatten();
     managers.filter_map(|fields| fields.manager.as_deref()).any(|name| name == manager)
+}
+
+/// Whether `manager` owns fields of it by an apply, and not only by a patch of somebody else's object.
+fn applied_by(metadata: &ObjectMeta, manager: &str) -> bool {
+    let managers = metadata.managed_fields.iter().flatten();
+    managers
+        .filter(|fields| fields.operation.as_deref() == Some("Apply"))
+        .any(|fields| fields.manager.as_deref() == Some(manager))
 }
 
 /// Who leads, unless the Lease was given back or has run out.

@@ -32,6 +32,8 @@ pub mod label {
     pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
     /// The name of a Namespace, which the API server sets on each.
     pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+    /// On the Namespace of each install, so that one does not refuse what is meant for another.
+    pub const INSTALL: &str = "landfall.dev/install";
     /// Node of a `ServiceL2Status`.
     pub const STATUS_NODE: &str = "metallb.io/node";
     /// Name of the Service of a `ServiceL2Status`.

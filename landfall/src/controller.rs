@@ -4,7 +4,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use landfall_controller::{Cluster, Settings};
 use landfall_kubernetes::{
     client::{NAMESPACE_FILE, pod_namespace},
@@ -16,6 +16,7 @@ use crate::{
     connection::ConnectionArgs,
     logging::{self, LogLevel},
     metallb, run,
+    webhooks::WebhookArgs,
 };
 
 /// `landfall controller`.
@@ -64,9 +65,8 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "LANDFALL_PORT", value_name = "PORT", default_value_t = 9120)]
     port: u16,
 
-    /// Admission webhooks; none is served so far, and `enabled` is only taken, with a warning
-    #[arg(long, env = "LANDFALL_WEBHOOK_MODE", value_name = "MODE", default_value = "disabled")]
-    webhook_mode: WebhookMode,
+    #[command(flatten)]
+    webhooks: WebhookArgs,
 
     /// How much to log
     #[arg(long, env = "LANDFALL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
@@ -75,15 +75,6 @@ pub(crate) struct ControllerArgs {
     /// Flags that were given and say nothing here.
     #[arg(skip)]
     pub(crate) unused: Vec<&'static str>,
-}
-
-/// Whether admission webhooks are served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum WebhookMode {
-    /// No webhook is served.
-    Disabled,
-    /// The default of MetalLB's manifests; taken with a warning, since no webhook is served so far.
-    Enabled,
 }
 
 impl ControllerArgs {
@@ -100,24 +91,21 @@ impl ControllerArgs {
             health_probe_port,
             metrics_address,
             port,
-            webhook_mode,
+            webhooks,
             log_level,
             unused,
         } = self;
         let dial = logging::start(log_level);
         metallb::warn(&unused);
-        if webhook_mode == WebhookMode::Enabled {
-            tracing::warn!(
-                op = "start",
-                "no admission webhook is served yet: as long as the API server asks MetalLB's \
-                (ValidatingWebhookConfiguration metallb-webhook-configuration), no object of metallb.io can be changed; delete it"
-            );
-        }
         if let Some(deployment) = deployment {
             tracing::debug!(op = "start", deployment, "the Deployment's name is not needed");
         }
+        let namespace = own_namespace(namespace);
+        let (webhooks, competes) = webhooks.settings(&namespace);
         let settings = Settings {
-            namespace: own_namespace(namespace),
+            webhooks: webhooks.filter(|_| files.is_none()),
+            competes,
+            namespace,
             pod_name,
             class: lb_class.filter(|class| !class.is_empty()),
             secret_name: ml_secret_name,

@@ -18,6 +18,7 @@ mod run;
 mod speaker;
 mod standalone;
 mod status;
+mod webhooks;
 
 use std::process::ExitCode;
 

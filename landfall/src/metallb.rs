@@ -11,6 +11,7 @@ pub(crate) const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("controller", "pod_name", "METALLB_POD_NAME"),
     ("controller", "ml_secret_name", "METALLB_ML_SECRET_NAME"),
     ("controller", "deployment", "METALLB_DEPLOYMENT"),
+    ("controller", "bgp_type", "METALLB_BGP_TYPE"),
     ("speaker", "namespace", "METALLB_NAMESPACE"),
     ("speaker", "node_name", "METALLB_NODE_NAME"),
     ("speaker", "pod_name", "METALLB_POD_NAME"),
@@ -26,16 +27,11 @@ const UNUSED: &[(&str, &[&str])] = &[
     (
         "controller",
         &[
-            "cert-dir",
-            "cert-service-name",
-            "disable-cert-rotation",
             "metrics-cert-dir",
             "pprof-bind-address",
             "tls-cipher-suites",
             "tls-curve-preferences",
-            "tls-min-version",
             "webhook-http2",
-            "webhook-secret",
         ],
     ),
     (

@@ -188,6 +188,8 @@ impl StandaloneArgs {
             pod_name: node.clone(),
             class: class.clone(),
             secret_name: String::new(),
+            webhooks: None,
+            competes: true,
             addresses: Addresses {
                 health: None,
                 metrics: port

@@ -60,6 +60,8 @@ async fn services_in_files_are_served_and_follow_their_manifests() {
         pod_name: "test".to_owned(),
         class: None,
         secret_name: "memberlist".to_owned(),
+        webhooks: None,
+        competes: true,
         addresses: Addresses { health: None, metrics: None },
     };
     let shutdown = CancellationToken::new();

@@ -15,6 +15,7 @@
 //! same pool and differ in `localPref` or `asPathPrepend`, and pools that the same ones reach count once. Peers are never compared in pairs:
 //! each looks at the nodes that it selects.
 
+mod admit;
 mod advertisements;
 mod blocks;
 mod communities;
@@ -30,6 +31,7 @@ mod reach;
 mod routers;
 mod set;
 
+pub use admit::{Admission, admit, removal};
 pub use fault::Fault;
 pub use mode::Mode;
 pub use objects::{Objects, SecretKind};

@@ -16,7 +16,6 @@ use super::BGPPeerStatus;
     plural = "bgppeers",
     namespaced,
     status = "BGPPeerStatus",
-    served = false,
     storage = false,
     deprecated = "metallb.io/v1beta1 BGPPeer is deprecated; use metallb.io/v1beta2",
     doc = "A router that nodes hold a BGP session with. This version is deprecated: write `v1beta2`.",

@@ -48,10 +48,9 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     all
 }
 
-/// Both versions of `BGPPeer`. Objects are kept as `v1beta2`. The old version is named, so that the API server
-/// accepts this definition where objects of it were once stored, but not served: that needs a webhook which
-/// converts. Without one the API server reads what is stored as `v1beta1` as if it were `v1beta2`, which fits: the
-/// old version has no field that the new one lacks, and none of another type.
+/// Both versions of `BGPPeer`. Objects are kept as `v1beta2`. No webhook converts: the API server reads an object of one
+/// version as if it were of the other and leaves out what that has no field for. This fits, since the old version has no
+/// field that the new one lacks, and none of another type: docs/decisions/0012.
 fn bgp_peer() -> CustomResourceDefinition {
     let mut crd = merge_crds(vec![BGPPeer::crd(), BGPPeerV1Beta1::crd()], "v1beta2")
         .expect("invariant: the versions of a kind differ in nothing but their schema");

@@ -122,10 +122,10 @@ fn spec_is_required_where_an_object_without_means_nothing() {
 }
 
 #[test]
-fn the_old_version_of_a_peer_is_named_but_not_served() {
+fn the_old_version_of_a_peer_needs_no_webhook() {
     let crd = definition("BGPPeer");
     let versions: Vec<_> = crd.spec.versions.iter().map(|v| (&*v.name, v.served, v.storage)).collect();
-    assert_eq!(versions, [("v1beta2", true, true), ("v1beta1", false, false)]);
+    assert_eq!(versions, [("v1beta2", true, true), ("v1beta1", true, false)]);
     let old = &crd.spec.versions[1];
     assert_eq!(old.deprecated, Some(true));
     assert!(old.deprecation_warning.as_ref().is_some_and(|warning| warning.contains("v1beta2")));

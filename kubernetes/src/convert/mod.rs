@@ -23,7 +23,7 @@ pub use advertisement::l2_advertisement;
 pub use bfd_profile::bfd_profile;
 pub use bgp_advertisement::bgp_advertisement;
 pub use bgp_peer::bgp_peer;
-pub use bgp_peer_v1beta1::bgp_peer_from_v1beta1;
+pub use bgp_peer_v1beta1::{bgp_peer_from_v1beta1, bgp_peer_to_v1beta1};
 pub use cluster::{namespace, node, speaker};
 pub use community::community;
 pub use endpoints::endpoint_slice;

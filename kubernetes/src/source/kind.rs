@@ -25,8 +25,8 @@ pub(super) trait Kind: Send + Sync + 'static {
     const KIND: &'static str;
     /// A missing `spec` stands for an empty one.
     const SPEC_OPTIONAL: bool = false;
-    /// A cluster without this kind is taken for one without objects of it.
-    const KIND_OPTIONAL: bool = false;
+    /// Nothing waits for the first list of this kind: while it cannot be had, there are taken to be no objects.
+    const WAITED_FOR: bool = true;
 
     /// Converts an object; `None` when it says nothing.
     fn convert(object: &Self::Object) -> Result<Option<Self::Model>, Invalid>;
@@ -108,7 +108,7 @@ impl Kind for BgpAdvertisements {
     type Model = landfall_model::BgpAdvertisement;
     const KIND: &'static str = "BGPAdvertisement";
     const SPEC_OPTIONAL: bool = true;
-    const KIND_OPTIONAL: bool = true;
+    const WAITED_FOR: bool = false;
 
     fn convert(object: &BGPAdvertisement) -> Result<Option<Self::Model>, Invalid> {
         convert::bgp_advertisement(object).map(Some)
@@ -126,7 +126,7 @@ impl Kind for BgpPeers {
     type Object = BGPPeer;
     type Model = landfall_model::BgpPeer;
     const KIND: &'static str = "BGPPeer";
-    const KIND_OPTIONAL: bool = true;
+    const WAITED_FOR: bool = false;
 
     fn convert(object: &BGPPeer) -> Result<Option<Self::Model>, Invalid> {
         convert::bgp_peer(object).map(Some)
@@ -145,7 +145,7 @@ impl Kind for BfdProfiles {
     type Model = landfall_model::BfdProfile;
     const KIND: &'static str = "BFDProfile";
     const SPEC_OPTIONAL: bool = true;
-    const KIND_OPTIONAL: bool = true;
+    const WAITED_FOR: bool = false;
 
     fn convert(object: &BFDProfile) -> Result<Option<Self::Model>, Invalid> {
         convert::bfd_profile(object).map(Some)
@@ -164,7 +164,7 @@ impl Kind for CommunityNames {
     type Model = landfall_model::Communities;
     const KIND: &'static str = "Community";
     const SPEC_OPTIONAL: bool = true;
-    const KIND_OPTIONAL: bool = true;
+    const WAITED_FOR: bool = false;
 
     fn convert(object: &Community) -> Result<Option<Self::Model>, Invalid> {
         convert::community(object).map(Some)

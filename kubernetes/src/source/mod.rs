@@ -12,6 +12,8 @@
 pub(crate) mod backoff;
 mod files;
 mod kind;
+mod live;
+mod one;
 mod seen;
 mod tracker;
 mod watch;
@@ -31,6 +33,9 @@ use landfall_model::Observation;
 use tokio::{sync::mpsc, task::JoinSet};
 
 pub use files::{Directory, FilesError, Snapshot, documents, files, is_manifest, node_addresses};
+pub use live::{configuration, read_configuration};
+pub(crate) use one::events_of;
+pub use one::follow;
 pub use watch::{Interests, watch};
 pub(crate) use watch::{WATCH_SECONDS, paused};
 

@@ -37,8 +37,8 @@ pub struct Interests {
     pub pools: bool,
     /// `L2Advertisement` objects.
     pub advertisements: bool,
-    /// `BGPAdvertisement`, `BGPPeer`, `BFDProfile` and `Community` objects. A cluster without these kinds is taken for
-    /// one without such objects.
+    /// `BGPAdvertisement`, `BGPPeer`, `BFDProfile` and `Community` objects. They are not
+    /// waited for.
     pub bgp: bool,
     /// Nodes.
     pub nodes: bool,
@@ -84,7 +84,8 @@ impl Interests {
 ///
 /// The first list of every kind comes first, then [`landfall_model::Observation::Synced`] once, then changes. A
 /// failed request changes nothing: it is repeated with growing pauses, and what the next list lacks is reported as
-/// deleted. A kind that the API server does not know yet is asked for until it does; only those about BGP are not waited for.
+/// deleted. A kind that the API server does not know yet is asked for until it does. Only those about BGP are not waited for:
+/// addresses must not wait for a definition, a right or a conversion webhook that they do not need.
 #[must_use]
 pub fn watch(client: Client, interests: &Interests) -> Source {
     let mut wanted = Wanted::default();
@@ -161,7 +162,7 @@ async fn follow<K: Kind>(api: Api<Seen<K>>, config: watcher::Config, outlet: Out
     while let Some(event) = events.next().await {
         let alive = match event {
             Err(error) => {
-                let none = K::KIND_OPTIONAL && missing(&error) && std::mem::take(&mut first);
+                let none = !K::WAITED_FOR && std::mem::take(&mut first);
                 let alive = !none || outlet.listed().await;
                 report::<K>(&error, &mut backoff, &outlet).await;
                 alive

@@ -16,16 +16,12 @@ mod text;
 
 use std::{
     collections::BTreeMap,
-    pin::Pin,
     time::{Duration, Instant},
 };
 
-use futures::{Stream, StreamExt as _, future::BoxFuture, stream};
+use futures::{StreamExt as _, future::BoxFuture};
 use jiff::Timestamp;
-use kube::{
-    Api,
-    runtime::watcher::{self, Event, watcher},
-};
+use kube::{Api, runtime::watcher::Event};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -35,11 +31,7 @@ use crate::{
     api::ConfigurationState,
     lease::Leadership,
     names::{self, label, manager},
-    source::{
-        WATCH_SECONDS,
-        backoff::{Backoff, random},
-        paused,
-    },
+    source::{backoff::random, events_of},
     write::{Store, WriteError, Writer},
 };
 
@@ -159,7 +151,7 @@ impl Task {
         };
         let mut machine = Machine::new(&self.program, owner);
         let api = Api::namespaced(self.writer.client.clone(), &self.writer.identity.namespace);
-        let mut events = watched(api, &self.program.object());
+        let mut events = events_of(api, "ConfigurationState", &self.program.object());
         let mut listed = None;
         let mut flight: Option<BoxFuture<'static, Answer>> = None;
         loop {
@@ -228,29 +220,6 @@ impl Machine {
             self.want(verdict);
         }
     }
-}
-
-/// What happens to the one object of this name. Failures are told in the log, and followed by a pause.
-fn watched(
-    api: Api<ConfigurationState>,
-    name: &str,
-) -> Pin<Box<dyn Stream<Item = Event<ConfigurationState>> + Send>> {
-    let only = watcher::Config::default().timeout(WATCH_SECONDS).fields(&format!("metadata.name={name}"));
-    let events = Box::pin(watcher(api, only));
-    Box::pin(stream::unfold((events, Backoff::default()), |(mut events, mut backoff)| async move {
-        loop {
-            match events.next().await? {
-                Ok(event) => {
-                    // The beginning of a list comes before its request, so it says nothing about success.
-                    if !matches!(event, Event::Init) {
-                        backoff.reset();
-                    }
-                    return Some((event, (events, backoff)));
-                }
-                Err(error) => paused("ConfigurationState", &error, &mut backoff).await,
-            }
-        }
-    }))
 }
 
 async fn landed(flight: &mut Option<BoxFuture<'static, Answer>>) -> Answer {

@@ -1,10 +1,11 @@
 //! Health, readiness and metrics of a daemon over HTTP: `/healthz`, `/readyz` and `/metrics`. An IO crate that
-//! controller and speaker share.
+//! controller and speaker share; and [`tls`], by which a daemon serves HTTPS.
 //!
 //! `/healthz` answers as long as the daemon's runtime runs. `/readyz` answers 200 once every [`Gate`] is open,
 //! and 503 with the names of those that are shut before and whenever one shuts again.
 
 mod meter;
+pub mod tls;
 
 use std::{
     net::SocketAddr,

@@ -1,7 +1,7 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use clap::Args;
-use landfall_kubernetes::cleanup::{Found, Install, find, remove};
+use landfall_kubernetes::cleanup::{Found, Install, Object, find, remove};
 
 use crate::{connection::ConnectionArgs, output::print, run};
 
@@ -23,6 +23,15 @@ pub(super) struct ClusterArgs {
     #[arg(long, env = "LANDFALL_ML_SECRET_NAME", value_name = "NAME", default_value = "memberlist")]
     ml_secret_name: String,
 
+    /// The Secret with the certificate of the controller's webhooks; removed if the controller made it
+    #[arg(
+        long,
+        env = "LANDFALL_WEBHOOK_SECRET",
+        value_name = "NAME",
+        default_value = "landfall-webhook-cert"
+    )]
+    webhook_secret: String,
+
     /// Only say what would be taken back and removed
     #[arg(long)]
     dry_run: bool,
@@ -30,11 +39,11 @@ pub(super) struct ClusterArgs {
 
 impl ClusterArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { connection, install_namespace, lb_class, ml_secret_name, dry_run } = self;
+        let Self { connection, install_namespace, lb_class, ml_secret_name, webhook_secret, dry_run } = self;
         let install = Install {
             namespace: install_namespace,
             class: lb_class.filter(|class| !class.is_empty()),
-            secret: ml_secret_name,
+            secrets: vec![ml_secret_name, webhook_secret],
         };
         run::command(async {
             let client = connection.connect().await?.client;
@@ -56,30 +65,36 @@ fn said(install: &Install, found: &Found, dry_run: bool) -> String {
     let (takes, removes) =
         if dry_run { ("would take back", "would remove") } else { ("took back", "removed") };
     let services = services.iter().map(|service| format!("{takes} what was written to Service {service}\n"));
-    let objects = objects.iter().map(|object| format!("{removes} {object} in {}\n", install.namespace));
+    let objects = objects.iter().map(|object| match object {
+        Object::Webhooks(_) => format!("{removes} {object}\n"),
+        Object::Lease(_) | Object::Secret(_) | Object::Report(_) | Object::State(_) => {
+            format!("{removes} {object} in {}\n", install.namespace)
+        }
+    });
     let lines: String = services.chain(objects).collect();
     if lines.is_empty() { "nothing is left of it\n".to_owned() } else { lines }
 }
 
 #[cfg(test)]
 mod tests {
-    use landfall_kubernetes::cleanup::Object;
     use landfall_model::ServiceKey;
 
     use super::*;
 
     #[test]
     fn each_thing_has_a_line() {
-        let install = Install { namespace: "lb".to_owned(), class: None, secret: "memberlist".to_owned() };
+        let install =
+            Install { namespace: "lb".to_owned(), class: None, secrets: vec!["memberlist".to_owned()] };
         assert_eq!(said(&install, &Found::default(), false), "nothing is left of it\n");
         let found = Found {
             services: vec![ServiceKey::new("shop", "web")],
-            objects: vec![Object::Secret("memberlist".to_owned())],
+            objects: vec![Object::Secret("memberlist".to_owned()), Object::Webhooks("lb".to_owned())],
         };
-        let done = "took back what was written to Service shop/web\nremoved Secret memberlist in lb\n";
+        let done = "took back what was written to Service shop/web\nremoved Secret memberlist in lb\n\
+             removed ValidatingWebhookConfiguration lb\n";
         assert_eq!(said(&install, &found, false), done);
-        let planned =
-            "would take back what was written to Service shop/web\nwould remove Secret memberlist in lb\n";
+        let planned = "would take back what was written to Service shop/web\nwould remove Secret memberlist in lb\n\
+             would remove ValidatingWebhookConfiguration lb\n";
         assert_eq!(said(&install, &found, true), planned);
     }
 }

@@ -192,7 +192,12 @@ impl Grant {
     pub fn is_used_by(&self, call: &Call) -> bool {
         // An apply of an object that is not there needs the right to create it too.
         let created = call.verb == "patch" && call.code == 201 && self.verb == "create";
-        let (namespace, name) = call.object.split_once('/').unwrap_or((&call.object, ""));
+        // An object without a namespace has nothing but its name.
+        let (namespace, name) = match (call.object.split_once('/'), &self.name) {
+            (Some(both), _) => both,
+            (None, Some(_)) => ("", &*call.object),
+            (None, None) => (&*call.object, ""),
+        };
         call.code < 300
             && call.account == self.account
             && (&call.group, &call.resource) == (&self.group, &self.resource)

@@ -59,6 +59,7 @@ fn every_verb(cluster: &Cluster) -> Result<()> {
     // Another address, with the condition as it is: the time of its transition is read and kept.
     let wanted = "metallb.io/loadBalancerIPs=10.77.0.205";
     cluster.kubectl(["annotate", "service", "web", "-n", SHOP, wanted])?;
+    webhooks(cluster)?;
     until("every granted verb to be used", ANSWERED, || {
         let roles =
             cluster.kubectl(["get", "clusterroles,roles", "-A", "-l", "app=landfall", "-o", "json"])?;
@@ -71,6 +72,35 @@ fn every_verb(cluster: &Cluster) -> Result<()> {
         Ok(())
     })?;
     cluster.ensure_rights()
+}
+
+/// What the webhooks of a controller need, for MetalLB's configuration and its definition of BGPPeer too.
+fn webhooks(cluster: &Cluster) -> Result<()> {
+    let service = json!({"name": "landfall-webhook", "namespace": NAMESPACE, "path": "/convert"});
+    let metallb = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "metallb-webhook-configuration"},
+        "webhooks": [{
+            "name": "pools.metallb.io", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": {"service": service}, "rules": [],
+        }],
+    });
+    cluster.apply(&metallb)?;
+    let conversion = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": {"service": service},
+    }}}});
+    let patch = ["patch", "crd", "bgppeers.metallb.io", "--type=merge", "-p"];
+    cluster.kubectl(patch.into_iter().chain([conversion.to_string().as_str()]))?;
+    // A certificate that cannot be used is replaced.
+    let secret = ["patch", "secret", "landfall-webhook-cert", "-n", NAMESPACE, "--type=merge", "-p"];
+    cluster.kubectl(secret.into_iter().chain([r#"{"data":{"tls.crt":""}}"#]))?;
+    let peer = json!({
+        "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": {"name": "tor", "namespace": NAMESPACE},
+        "spec": {"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1"},
+    });
+    until("a peer to be let in", ANSWERED, || cluster.apply(&peer))?;
+    // Only where there are such objects are the nodes looked at.
+    cluster.apply(&pool("other", &["10.77.0.220/32"], json!({})))
 }
 
 /// The names of the Services that the speakers say they announce.

@@ -12,14 +12,15 @@ const CRATES: &[(&str, u8, Purity)] = &[
     ("landfall-kubernetes", 4, Purity::Io),
     ("landfall-lan", 4, Purity::Io),
     ("landfall-probes", 4, Purity::Io),
-    ("landfall-controller", 5, Purity::Io),
+    ("landfall-admission", 5, Purity::Io),
     ("landfall-speaker", 5, Purity::Io),
-    ("landfall", 6, Purity::Io),
-    ("landfall-testbed", 7, Purity::Io),
-    ("landfall-e2e", 8, Purity::Io),
-    ("landfall-bench", 9, Purity::Io),
-    ("landfall-fuzz", 9, Purity::Io),
-    ("landfall-structure", 9, Purity::Io),
+    ("landfall-controller", 6, Purity::Io),
+    ("landfall", 7, Purity::Io),
+    ("landfall-testbed", 8, Purity::Io),
+    ("landfall-e2e", 9, Purity::Io),
+    ("landfall-bench", 10, Purity::Io),
+    ("landfall-fuzz", 10, Purity::Io),
+    ("landfall-structure", 10, Purity::Io),
 ];
 
 /// What a pure crate must not reach: runtimes, sockets, clocks, entropy, the environment, Kubernetes clients.

@@ -1,0 +1,143 @@
+//! The flags of the controller's webhooks.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use landfall_controller::admission::{Certificate, FailurePolicy, Settings};
+use landfall_kubernetes::client::NAMESPACE_FILE;
+use landfall_probes::tls::Version;
+
+use crate::bgp_type::BgpType;
+
+/// Where MetalLB's manifests put the certificate.
+const DIRECTORY: &str = "/tmp/k8s-webhook-server/serving-certs";
+
+/// Admission and conversion webhooks.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WebhookArgs {
+    /// Whether to serve admission webhooks, or nothing else [default: enabled in a pod, else disabled]
+    #[arg(long, env = "LANDFALL_WEBHOOK_MODE", value_name = "MODE")]
+    webhook_mode: Option<Mode>,
+
+    /// What becomes of objects while no webhook answers
+    #[arg(long, env = "LANDFALL_WEBHOOK_FAILURE_POLICY", value_name = "POLICY", default_value = "fail")]
+    webhook_failure_policy: Policy,
+
+    /// Address of the webhooks
+    #[arg(long, env = "LANDFALL_WEBHOOK_ADDRESS", value_name = "IP", default_value = "::")]
+    webhook_address: IpAddr,
+
+    /// Port of the webhooks
+    #[arg(long, env = "LANDFALL_WEBHOOK_PORT", value_name = "PORT", default_value_t = 9443)]
+    webhook_port: u16,
+
+    /// The ValidatingWebhookConfiguration that tells the API server of the webhooks; two installs in one cluster need two
+    #[arg(
+        long,
+        env = "LANDFALL_WEBHOOK_CONFIGURATION",
+        value_name = "NAME",
+        default_value = "landfall-webhook"
+    )]
+    webhook_configuration: String,
+
+    /// The Service that leads to the webhooks
+    #[arg(long, env = "LANDFALL_CERT_SERVICE_NAME", value_name = "NAME", default_value = "landfall-webhook")]
+    cert_service_name: String,
+
+    /// Secret with the webhooks' certificate, which is made and renewed in it
+    #[arg(
+        long,
+        env = "LANDFALL_WEBHOOK_SECRET",
+        value_name = "NAME",
+        default_value = "landfall-webhook-cert"
+    )]
+    webhook_secret: String,
+
+    /// Make no certificate: somebody else keeps one in --cert-dir, and tells the API server of the webhooks
+    #[arg(
+        long,
+        env = "LANDFALL_DISABLE_CERT_ROTATION",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    disable_cert_rotation: bool,
+
+    /// Directory with tls.crt and tls.key, read again when they change; only with --disable-cert-rotation
+    #[arg(long, env = "LANDFALL_CERT_DIR", value_name = "DIR", default_value = DIRECTORY)]
+    cert_dir: PathBuf,
+
+    /// The oldest version of TLS that the webhooks speak
+    #[arg(long, env = "LANDFALL_TLS_MIN_VERSION", value_name = "VERSION", default_value = "VersionTLS12")]
+    tls_min_version: Oldest,
+
+    /// What announces by BGP, which decides about the settings that it can have [env: METALLB_BGP_TYPE]
+    #[arg(long, env = "LANDFALL_BGP_TYPE", value_name = "TYPE", default_value = "frr-k8s")]
+    bgp_type: BgpType,
+}
+
+/// Whether webhooks are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Beside everything else.
+    Enabled,
+    /// Not at all.
+    Disabled,
+    /// And nothing else: this replica assigns no address.
+    Onlywebhook,
+}
+
+/// What becomes of objects while no webhook answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Policy {
+    /// They are refused.
+    Fail,
+    /// They are taken as they are, and the daemons say what is wrong.
+    Ignore,
+}
+
+/// The oldest version of TLS, by the names of Go's flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Oldest {
+    /// TLS 1.2.
+    #[value(name = "VersionTLS12")]
+    Tls12,
+    /// TLS 1.3.
+    #[value(name = "VersionTLS13")]
+    Tls13,
+}
+
+impl WebhookArgs {
+    /// The webhooks to serve, if any, and whether the replica does anything else.
+    pub(crate) fn settings(self, namespace: &str) -> (Option<Settings>, bool) {
+        let in_pod = Path::new(NAMESPACE_FILE).exists();
+        let mode = self.webhook_mode.unwrap_or(if in_pod { Mode::Enabled } else { Mode::Disabled });
+        let settings = Settings {
+            namespace: namespace.to_owned(),
+            bgp: self.bgp_type.into(),
+            address: SocketAddr::new(self.webhook_address, self.webhook_port),
+            oldest: match self.tls_min_version {
+                Oldest::Tls12 => Version::Tls12,
+                Oldest::Tls13 => Version::Tls13,
+            },
+            service: self.cert_service_name,
+            configuration: self.webhook_configuration,
+            failure_policy: match self.webhook_failure_policy {
+                Policy::Fail => FailurePolicy::Fail,
+                Policy::Ignore => FailurePolicy::Ignore,
+            },
+            certificate: if self.disable_cert_rotation {
+                Certificate::Directory(self.cert_dir)
+            } else {
+                Certificate::Secret(self.webhook_secret)
+            },
+        };
+        ((mode != Mode::Disabled).then_some(settings), mode != Mode::Onlywebhook)
+    }
+}

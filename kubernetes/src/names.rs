@@ -10,6 +10,8 @@ pub mod annotation {
     pub const PREFIX: &str = "metallb.io/";
     /// Prefix that MetalLB had before; read, never written.
     pub const LEGACY_PREFIX: &str = "metallb.universe.tf/";
+    /// Prefix of what MetalLB does not know.
+    pub const OURS: &str = "landfall.dev/";
     /// Allocate from this pool only (either prefix).
     pub const ADDRESS_POOL: &str = "address-pool";
     /// Addresses asked for, with commas between (either prefix).
@@ -22,6 +24,14 @@ pub mod annotation {
     pub const FORWARDING: &str = "landfall.dev/forwarding";
     /// How targets are asked whether they are well, `tcp`, `http:PATH` or `none`; standalone only.
     pub const HEALTH_CHECK: &str = "landfall.dev/health-check";
+    /// On an `IPAddressPool`: addresses that are never handed out; prefixes, ranges or single ones, with commas between.
+    pub const EXCLUDE: &str = "landfall.dev/exclude";
+    /// On an `IPAddressPool`: addresses for one Service each, `NAMESPACE/NAME=ADDRESS` with commas between.
+    pub const RESERVE: &str = "landfall.dev/reserve";
+    /// On an `IPAddressPool`: how many of its addresses the Services of one namespace may have.
+    pub const QUOTA: &str = "landfall.dev/quota-per-namespace";
+    /// On an `IPAddressPool`: how long an address that was given back waits before another Service gets it, such as `10m`.
+    pub const QUARANTINE: &str = "landfall.dev/quarantine";
     /// On a `ServiceL2Status`: the interfaces that really announce, and why these, such as `eth0 (Subnet)`.
     pub const ANNOUNCED_ON: &str = "landfall.dev/announced-on";
 }

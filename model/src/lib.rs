@@ -29,7 +29,7 @@ pub use bgp::{
 pub use endpoints::{Endpoint, EndpointPort, EndpointSlice};
 pub use node::{EXCLUDE_LABEL, NodeView};
 pub use observation::{BgpObject, Invalid, ObjectName, Observation, SpeakerView};
-pub use pool::{Pool, ServiceAllocation};
+pub use pool::{Pool, PoolRules, ServiceAllocation};
 pub use reason::Reason;
 pub use selector::{Labels, Operator, Requirement, Selector, SelectorError};
 pub use service::{

@@ -1,8 +1,12 @@
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AddressRange, Labels, Reason, Selector};
+use crate::{AddressRange, Labels, Reason, Selector, ServiceKey};
 
 /// An `IPAddressPool` whose every field has been parsed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +23,23 @@ pub struct Pool {
     pub avoid_buggy_ips: bool,
     /// `spec.serviceAllocation`: whom it is for; `None` means everybody.
     pub allocation: Option<ServiceAllocation>,
+    /// What MetalLB's pools do not have; see [`PoolRules`].
+    #[serde(default)]
+    pub rules: PoolRules,
+}
+
+/// Limits on what is handed out of a pool, from annotations of the `IPAddressPool`. An address that a Service has
+/// already stays with it, whatever they say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PoolRules {
+    /// `landfall.dev/exclude`: never handed out. They do not overlap, and need not lie in the pool.
+    pub exclude: Vec<AddressRange>,
+    /// `landfall.dev/reserve`: handed out to this Service only, whether it exists or not. Each lies in the pool.
+    pub reserved: BTreeMap<IpAddr, ServiceKey>,
+    /// `landfall.dev/quota-per-namespace`: how many addresses the Services of one namespace may have.
+    pub quota: Option<u32>,
+    /// `landfall.dev/quarantine`: how long an address that was given back waits before another Service gets it.
+    pub quarantine: Option<Duration>,
 }
 
 /// `IPAddressPool.spec.serviceAllocation`: pins a pool to some Services.

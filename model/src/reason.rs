@@ -59,6 +59,16 @@ reasons! {
     SharingConflict,
     /// The address ends in 0 or 255 and the pool avoids such.
     BuggyAddress,
+    /// The pool excludes the address.
+    AddressExcluded,
+    /// The pool reserves the address for another Service.
+    AddressReserved,
+    /// A node has the address.
+    NodeAddress,
+    /// Another Service gave the address back a short while ago.
+    Quarantined,
+    /// The namespace has as many addresses of the pool as it may have.
+    QuotaExceeded,
     /// The request cannot be read, or contradicts itself.
     InvalidRequest,
     /// The requested families are not those of the Service.

@@ -92,7 +92,7 @@ pub struct Requests {
     pub load_balancer_ip: Option<Box<str>>,
     /// `allow-shared-ip`: the sharing key. An empty key shares nothing.
     pub sharing_key: Option<Box<str>>,
-    /// `ip-allocated-from-pool`, which the controller writes.
+    /// `ip-allocated-from-pool`, which the controller writes; see [`Requests::pools_held`].
     pub allocated_from: Option<Box<str>>,
     /// A `metallb.universe.tf/` annotation is in use.
     pub deprecated_annotation: bool,
@@ -100,6 +100,13 @@ pub struct Requests {
     pub forwarding: Option<Result<Forwarding, Box<str>>>,
     /// `landfall.dev/health-check`, as written; `Err` holds an unknown value.
     pub health_check: Option<Result<HealthCheck, Box<str>>>,
+}
+
+impl Requests {
+    /// The pools of `ip-allocated-from-pool`: one, or two with a comma between, if each family comes from its own.
+    pub fn pools_held(&self) -> impl Iterator<Item = &str> {
+        self.allocated_from.iter().flat_map(|pools| pools.split(',')).filter(|pool| !pool.is_empty())
+    }
 }
 
 /// How the targets of a Service are asked whether they are well. Standalone only: in a cluster the kubelet asks.

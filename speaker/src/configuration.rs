@@ -78,6 +78,7 @@ mod tests {
             auto_assign: true,
             avoid_buggy_ips: false,
             allocation: None,
+            rules: landfall_model::PoolRules::default(),
         };
         Observation::Pool(name.into(), Some(Box::new(pool)))
     }

@@ -1,10 +1,13 @@
 //! What is answered to a question of the API server. Pure.
 
+use std::collections::BTreeMap;
+
+use kube::ResourceExt as _;
 use kube::core::{
     DynamicObject,
     admission::{AdmissionRequest, AdmissionResponse, Operation},
 };
-use landfall_kubernetes::source::read_configuration;
+use landfall_kubernetes::{names::annotation, source::read_configuration};
 use landfall_model::{Invalid, Observation};
 use landfall_verdict::{Fault, Mode, Objects, admit, removal};
 use serde_json::Value;
@@ -46,7 +49,7 @@ pub(crate) fn question(request: &AdmissionRequest<DynamicObject>, kind: &str, na
     let Some(object) = &request.object else {
         return answered(response.deny("the request has no object"));
     };
-    if request.old_object.as_ref().is_some_and(|old| old.data.get("spec") == object.data.get("spec")) {
+    if request.old_object.as_ref().is_some_and(|old| says_the_same(old, object)) {
         return answered(response);
     }
     let value = serde_json::to_value(object).unwrap_or(Value::Null);
@@ -58,6 +61,16 @@ pub(crate) fn question(request: &AdmissionRequest<DynamicObject>, kind: &str, na
         }
         None => answered(response.deny(format!("{kind} is no kind of the configuration"))),
     }
+}
+
+/// Whether two versions say the same: spec, and annotations that are part of the configuration.
+fn says_the_same(old: &DynamicObject, new: &DynamicObject) -> bool {
+    let said = |object: &DynamicObject| -> BTreeMap<String, String> {
+        let annotations = object.annotations().iter();
+        let ours = annotations.filter(|(key, _)| key.starts_with(annotation::OURS));
+        ours.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    old.data.get("spec") == new.data.get("spec") && said(old) == said(new)
 }
 
 /// An object of the configuration where nobody reads it.

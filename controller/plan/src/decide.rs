@@ -197,7 +197,10 @@ fn serve(
             assigned(allocator, case, completion, moved)
         }
         Err(rejection) => {
-            let queues = queues_for(allocator, request);
+            let mut queues = queues_for(allocator, request);
+            if rejection.reason == Reason::QuotaExceeded {
+                queues.push(Queue::Namespace(case.view.key.namespace.clone()));
+            }
             pending(case, rejection, moved, queues)
         }
     }
@@ -306,7 +309,7 @@ fn assigned(
         events.push(warning(reason.as_str(), message.clone()));
         conditions.push(our_condition(view, condition::FORWARDING, false, reason, &message));
     }
-    let pool = addresses.first().and_then(|address| allocator.pool_of(*address)).map(Into::into);
+    let pool = allocator.pools_of(&addresses).map(Into::into);
     let ingress = addresses.into_iter().map(|address| (address, mode)).collect();
     Decision { target: Target::Set { ingress, pool }, conditions, events, queues, waiting: None }
 }
@@ -336,7 +339,7 @@ fn queues_for(allocator: &mut Allocator, request: &Request<'_>) -> Vec<Queue> {
     } else if let Some(pool) = request.pool {
         queues.extend(full(allocator, pool, families));
     } else {
-        // Who must have both families from one pool and shares no address has no use for one that is free alone.
+        // Who must have both families and shares no address has no use for one that is free alone.
         if request.demand == Demand::Both && queues.is_empty() {
             queues.push(Queue::GeneralBoth);
         } else {

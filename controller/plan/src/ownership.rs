@@ -51,7 +51,7 @@ pub(crate) fn marked_foreign(view: &ServiceView) -> bool {
 /// Whether the pool that the Service's addresses come from exists, and no version of it could be brought into force
 /// since this process started.
 pub(crate) fn suspended(view: &ServiceView, unreadable: &BTreeSet<Box<str>>, allocator: &Allocator) -> bool {
-    view.requests.allocated_from.as_deref().is_some_and(|pool| {
+    view.requests.pools_held().any(|pool| {
         allocator.pool(pool).is_none() && (unreadable.contains(pool) || allocator.is_refused(pool))
     })
 }

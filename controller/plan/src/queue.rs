@@ -14,7 +14,7 @@ pub(crate) type Age = (i64, ServiceKey);
 pub(crate) enum Queue {
     /// A free address of this family in any pool that is not pinned.
     General(Family),
-    /// Free addresses of both families in one pool that is not pinned.
+    /// Free addresses of both families in pools that are not pinned.
     GeneralBoth,
     /// A free address of this family in this pool.
     Pool(Box<str>, Family),
@@ -22,6 +22,8 @@ pub(crate) enum Queue {
     Key(Box<str>),
     /// This address.
     Address(IpAddr),
+    /// That a Service of this namespace gives an address back, so that its quota lets others have one.
+    Namespace(Box<str>),
 }
 
 /// Who waits for what, the oldest first.

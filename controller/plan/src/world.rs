@@ -67,11 +67,16 @@ impl World {
             Observation::Service(key, None) => self.remove_service(&key),
             Observation::Pool(name, pool) => self.observe_pool(name, pool),
             Observation::Namespace(name, labels) => self.observe_namespace(name, labels),
+            Observation::Node(name, node) => {
+                let addresses = node.map(|node| node.addresses).unwrap_or_default();
+                for pool in self.allocator.set_node(&name, addresses) {
+                    self.reports.touch(&pool);
+                }
+            }
             Observation::Invalid(object, invalid) => self.observe_invalid(object, invalid),
             Observation::Synced => self.begin(),
             Observation::L2Advertisement(..)
             | Observation::Bgp(_)
-            | Observation::Node(..)
             | Observation::EndpointSlice(..)
             | Observation::Speaker(..) => {}
         }
@@ -105,6 +110,7 @@ impl World {
         if !self.synced {
             return Plan::default();
         }
+        self.allocator.at(now);
         if !self.deciding {
             self.take_over();
         }
@@ -131,7 +137,9 @@ impl World {
         }
         self.reports.effects(&self.allocator, now, &mut effects);
         let next_retry = self.retries.first().map(|(at, _)| *at);
-        Plan { effects, recheck: next_retry.into_iter().chain(self.reports.recheck()).min() }
+        let rested = self.allocator.next_end_of_quarantine();
+        let recheck = [next_retry, self.reports.recheck(), rested].into_iter().flatten().min();
+        Plan { effects, recheck }
     }
 
     /// Drops every decision and keeps what was observed: for a leader that is none any more. The next plan starts
@@ -297,8 +305,12 @@ impl World {
         if std::mem::replace(&mut self.synced, true) {
             return;
         }
-        let used: BTreeSet<Box<str>> =
-            self.services.values().filter_map(|entry| entry.view.requests.allocated_from.clone()).collect();
+        let used: BTreeSet<Box<str>> = self
+            .services
+            .values()
+            .flat_map(|entry| entry.view.requests.pools_held())
+            .map(Into::into)
+            .collect();
         let (first, then): (Vec<Pool>, Vec<Pool>) =
             std::mem::take(&mut self.offered).into_values().partition(|pool| used.contains(&pool.name));
         for pool in first.into_iter().chain(then) {
@@ -377,6 +389,10 @@ impl World {
     fn absorb_changes(&mut self) {
         for change in self.allocator.take_changes() {
             let (address, key) = match change {
+                Change::Left { namespace } => {
+                    self.dirty.extend(self.queues.all(&Queue::Namespace(namespace)).cloned());
+                    continue;
+                }
                 Change::Users { address, key } => (address, key),
                 Change::Freed { pool, address } => {
                     if let Some(pool) = pool {
@@ -403,7 +419,7 @@ impl World {
                 let asked = offer.get().as_ref();
                 let named = self.queues.next(&Queue::Pool(pool.clone(), *family), asked);
                 let open = self.allocator.pool(pool).is_some_and(|p| p.auto_assign && p.allocation.is_none());
-                let both = open && [Family::V4, Family::V6].iter().all(|f| self.allocator.has_free(pool, *f));
+                let both = open && [Family::V4, Family::V6].iter().all(|f| self.allocator.has_general(*f));
                 let general = if open { self.queues.next(&Queue::General(*family), asked) } else { None };
                 let both = if both { self.queues.next(&Queue::GeneralBoth, asked) } else { None };
                 if let Some(age) = named.into_iter().chain(general).chain(both).min().cloned() {

@@ -45,6 +45,55 @@ fn pools_take_what_metallb_takes() {
 }
 
 #[test]
+fn annotations_of_pools_are_read_or_refused() {
+    let annotated = |key: &str, value: &str| {
+        let mut object: crate::api::IPAddressPool = serde_json::from_value(json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": { "name": "a" },
+            "spec": { "addresses": ["192.0.2.0/28", "2001:db8::/124"] },
+        }))
+        .unwrap();
+        object.metadata.annotations = Some([(format!("landfall.dev/{key}"), value.to_owned())].into());
+        super::pool(&object)
+    };
+    let rules = |key: &str, value: &str| annotated(key, value).unwrap().rules;
+    let ranges: Vec<String> = rules("exclude", " 192.0.2.0/30,192.0.2.9, 2001:db8::1-2001:db8::2 ,")
+        .exclude
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(ranges, ["192.0.2.0-192.0.2.3", "192.0.2.9-192.0.2.9", "2001:db8::1-2001:db8::2"]);
+    let reserved: Vec<String> = rules("reserve", "shop/web=192.0.2.5, shop/web = 2001:db8::5")
+        .reserved
+        .iter()
+        .map(|(address, service)| format!("{service} {address}"))
+        .collect();
+    assert_eq!(reserved, ["shop/web 192.0.2.5", "shop/web 2001:db8::5"]);
+    assert_eq!(rules("quota-per-namespace", "3").quota, Some(3));
+    assert_eq!(rules("quarantine", "1m30s").quarantine, Some(std::time::Duration::from_secs(90)));
+    assert_eq!(rules("exclude", ""), landfall_model::PoolRules::default());
+    for (key, value, reason) in [
+        ("exclude", "192.0.2.0/33", Reason::InvalidAddress),
+        ("exclude", "192.0.2.0/30,192.0.2.3", Reason::Overlap),
+        ("reserve", "web=192.0.2.5", Reason::InvalidValue),
+        ("reserve", "shop/web", Reason::InvalidValue),
+        ("reserve", "shop/web/x=192.0.2.5", Reason::InvalidValue),
+        ("reserve", "shop/web=192.0.2.x", Reason::InvalidValue),
+        ("reserve", "shop/web=198.51.100.1", Reason::AddressNotInPools),
+        ("reserve", "shop/web=192.0.2.5,shop/api=192.0.2.5", Reason::Duplicate),
+        ("quota-per-namespace", "-1", Reason::InvalidValue),
+        ("quarantine", "soon", Reason::InvalidValue),
+    ] {
+        let invalid = annotated(key, value).unwrap_err();
+        assert_eq!(
+            (&*invalid.field, invalid.reason),
+            (&*format!("metadata.annotations[landfall.dev/{key}]"), reason),
+            "{value}"
+        );
+        assert!(!invalid.message.is_empty());
+    }
+}
+
+#[test]
 fn pools_refuse_what_metallb_refuses_and_say_where() {
     let selector = json!({ "matchLabels": { "a": "b" } });
     for (spec, field, says, reason) in [

@@ -58,6 +58,8 @@ impl Interests {
             namespace: namespace.to_owned(),
             services: true,
             pools: true,
+            // No address that a node has is handed out.
+            nodes: true,
             namespaces: true,
             ..Self::default()
         }

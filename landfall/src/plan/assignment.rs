@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use landfall_model::{Instant, Labels, Observation, Pool, Reason, ServiceKey, ServiceView};
+use landfall_model::{Instant, Labels, Observation, Reason, ServiceKey, ServiceView};
 use landfall_plan::{Effect, Outcome, Settings, World, condition};
 use landfall_pool::{Allocator, Request};
+use landfall_verdict::Objects;
 
 use super::report::{RejectedPool, Service};
 
@@ -26,14 +27,17 @@ pub(super) struct Assigned {
 pub(super) fn assign(
     services: &[ServiceView],
     namespaces: BTreeMap<Box<str>, Labels>,
-    pools: &[Pool],
+    configuration: &Objects,
     class: Option<Box<str>>,
 ) -> Assigned {
     let mut world = World::new(Settings { class: class.clone() });
     for (name, labels) in &namespaces {
         world.observe(Observation::Namespace(name.clone(), Some(labels.clone())));
     }
-    for pool in pools {
+    for node in &configuration.nodes {
+        world.observe(Observation::Node(node.name.clone(), Some(Box::new(node.clone()))));
+    }
+    for pool in &configuration.pools {
         world.observe(Observation::Pool(pool.name.clone(), Some(Box::new(pool.clone()))));
     }
     for view in services {
@@ -63,7 +67,7 @@ pub(super) fn assign(
             namespace: before.key.namespace.to_string(),
             name: before.key.name.to_string(),
             changed: before.addresses().ne(addresses.iter().copied()),
-            pool: pool.filter(|_| ours).map(str::to_owned),
+            pool: world.allocator().pools_of(&addresses).filter(|_| ours),
             rejected: if ours { rejected(&mut allocator, view, labels, pool) } else { Vec::new() },
             addresses,
             reason: reason.to_string(),

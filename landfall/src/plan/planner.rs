@@ -33,7 +33,7 @@ pub(super) fn plan(snapshot: Snapshot, options: &Options) -> (Report, bool) {
 
     let mut configuration = in_force(configuration, &faults);
     add_speakers(&mut configuration.nodes, options.speakers.iter().flatten());
-    let assigned = assignment::assign(&services, namespaces, &configuration.pools, options.class.clone());
+    let assigned = assignment::assign(&services, namespaces, &configuration, options.class.clone());
     let announced =
         announcements::Cluster { views: &assigned.views, slices: &slices, allocator: &assigned.allocator };
     let report = Report {

@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use landfall_model::{Family, Pool, Reason, ServiceKey};
+use landfall_model::{Family, Instant, Pool, Reason, ServiceKey};
 
 use crate::{
     Claimant, Counts, Demand, Refused, Rejection, Request, Sharing,
@@ -11,6 +11,7 @@ use crate::{
     configuration::{Slot, Turn},
     pool_state::PoolState,
     sharing::{Occupancy, Position},
+    withheld::Withheld,
 };
 
 /// The pools in force and who holds which address.
@@ -29,7 +30,20 @@ pub struct Allocator {
     pub(crate) open: BTreeMap<Family, BTreeSet<Turn>>,
     pub(crate) addresses: BTreeMap<IpAddr, Occupancy>,
     holdings: BTreeMap<ServiceKey, Holding>,
+    /// What the pools in force reserve, by the Service that it is for.
+    pub(crate) reservations: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
+    pub(crate) withheld: Withheld,
+    now: Instant,
     changes: Vec<Change>,
+}
+
+/// What an address is looked at for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// A Service has it, and would keep it.
+    Has,
+    /// A Service would get it.
+    Asks,
 }
 
 /// What one Service holds.
@@ -50,6 +64,11 @@ pub enum Change {
         pool: Option<Box<str>>,
         /// The address.
         address: IpAddr,
+    },
+    /// The Services of a namespace have one address less of a pool with a quota.
+    Left {
+        /// The namespace.
+        namespace: Box<str>,
     },
     /// The users of `address` are not those they were.
     Users {
@@ -74,7 +93,7 @@ impl Allocator {
     /// Service asks for is looked at, only what the configuration and the other holders allow.
     ///
     /// # Errors
-    /// When the addresses are not one, or one of each family, of one pool that may serve the Service, or when
+    /// When the addresses are not one, or one of each family, of pools that may serve the Service, or when
     /// somebody else holds one and does not share it. What the Service held before is given back in any case.
     pub fn claim(&mut self, claimant: &Claimant<'_>, addresses: &[IpAddr]) -> Result<(), Rejection> {
         self.release(claimant.service);
@@ -88,7 +107,7 @@ impl Allocator {
         if !fits {
             return Err(Rejection::not_in_config(&addresses, Reason::NotAllowedByConfig));
         }
-        self.permit(claimant, &addresses)?;
+        self.permit(claimant, &addresses, Use::Has)?;
         self.hold(claimant, addresses);
         Ok(())
     }
@@ -115,8 +134,16 @@ impl Allocator {
         let Some(pool) = held.first().and_then(|address| self.pool_of(*address)).map(Box::<str>::from) else {
             return Err(Rejection::new(Reason::NoAddress, "the Service holds no address of a pool"));
         };
-        let picked = pick(&mut self.pools, &self.addresses, &pool, &[family], &request.claimant)
-            .map_err(|reason| none_in_pool(&pool, reason, &[family]))?;
+        let picked =
+            pick(&mut self.pools, &self.addresses, &self.withheld, &pool, &[family], &request.claimant)
+                .map_err(|reason| {
+                    let over_quota = reason == Reason::QuotaExceeded;
+                    if over_quota {
+                        self.quota_exceeded(&pool, &request.claimant)
+                    } else {
+                        none_in_pool(&pool, reason, &[family])
+                    }
+                })?;
         self.release_silently(service);
         let mut addresses = held;
         addresses.extend(picked.iter().copied());
@@ -148,14 +175,8 @@ impl Allocator {
                 format!("{} is not of the families of the Service's cluster IPs", crate::quoted(&held)),
             ));
         }
-        let pool = self.permit(&request.claimant, &kept)?;
-        if let Some(wanted) = request.pool.filter(|wanted| *wanted != &*pool) {
-            return Err(Rejection::of_pool(
-                &pool,
-                Reason::PoolMismatch,
-                format!("{} is of pool {pool}, requested is pool {wanted}", crate::quoted(&kept)),
-            ));
-        }
+        let pools = self.permit(&request.claimant, &kept, Use::Has)?;
+        of_pool(request, &pools, &kept)?;
         if !request.addresses.is_empty() && request.addresses != kept {
             return Err(Rejection::new(
                 Reason::NotAllowedByConfig,
@@ -194,6 +215,7 @@ impl Allocator {
         for service in &services {
             self.release_silently(service);
         }
+        self.withheld.wake_all();
         self.changes.clear();
     }
 
@@ -233,61 +255,150 @@ impl Allocator {
     /// How much of a pool is used and free.
     #[must_use]
     pub fn counts(&self, pool: &str) -> Option<Counts> {
-        self.pools.get(pool).map(PoolState::counts)
+        let state = self.pools.get(pool)?;
+        let free = |address: &IpAddr| !self.addresses.contains_key(address);
+        let mut held_back = [0, 0];
+        let withheld = state.pool.ranges.iter().flat_map(|range| {
+            self.withheld.between(range.first(), range.last()).filter(|address| !state.keeps_back(*address))
+        });
+        for address in state.reserved().chain(withheld).filter(free) {
+            held_back[usize::from(Family::of(address) == Family::V6)] += 1;
+        }
+        Some(state.counts(held_back[0], held_back[1]))
     }
 
     /// Whether the pool has an address of this family that nobody holds.
     pub fn has_free(&mut self, pool: &str, family: Family) -> bool {
-        self.pools.get_mut(pool).is_some_and(|state| state.first_free(family).is_some())
+        let withheld = &self.withheld;
+        self.pools.get_mut(pool).is_some_and(|state| state.first_free(family, withheld).is_some())
+    }
+
+    /// Whether some pool that is not pinned has a free address of this family for a Service that names none.
+    pub fn has_general(&mut self, family: Family) -> bool {
+        let Self { pools, open, withheld, .. } = self;
+        let general = open.get(&family).into_iter().flatten().filter(|(general, ..)| *general);
+        let mut states = general
+            .map(|(.., name)| pools.get_mut(name).and_then(|state| state.first_free(family, withheld)));
+        states.any(|free| free.is_some())
+    }
+
+    /// The pools that the addresses lie in, each once, with commas between: what a Service is marked with.
+    #[must_use]
+    pub fn pools_of(&self, addresses: &[IpAddr]) -> Option<String> {
+        let mut pools: Vec<&str> = addresses.iter().filter_map(|address| self.pool_of(*address)).collect();
+        pools.dedup();
+        (!pools.is_empty()).then(|| pools.join(","))
+    }
+
+    /// Takes over the addresses of a node; without any it is gone. None of them is handed out as long as a node has it. Who
+    /// has one already keeps it.
+    ///
+    /// Returns the pools whose counts change.
+    pub fn set_node(&mut self, node: &str, addresses: Vec<IpAddr>) -> BTreeSet<Box<str>> {
+        let touched = self.withheld.set_node(node, addresses);
+        for address in &touched {
+            self.offer(*address);
+        }
+        touched.iter().filter_map(|address| self.pool_of(*address)).map(Into::into).collect()
+    }
+
+    /// Ends every quarantine that is over at `now`. Times of later changes are counted from it.
+    pub fn at(&mut self, now: Instant) {
+        self.now = now;
+        while let Some(address) = self.withheld.rested(now) {
+            self.offer(address);
+        }
+    }
+
+    /// When the next quarantine ends.
+    #[must_use]
+    pub fn next_end_of_quarantine(&self) -> Option<Instant> {
+        self.withheld.next_end()
+    }
+
+    /// An address that may be held back no more is there for others, unless somebody has it.
+    fn offer(&mut self, address: IpAddr) {
+        if self.withheld.holds_back(address) || self.addresses.contains_key(&address) {
+            return;
+        }
+        let Some((pool, position)) = self.place(address) else { return };
+        if let Some(state) = self.pools.get_mut(&pool) {
+            state.give_back(position, Family::of(address));
+        }
+        self.list(&pool);
+        self.changes.push(Change::Freed { pool: Some(pool), address });
     }
 
     fn take_requested(&self, request: &Request<'_>) -> Result<Vec<IpAddr>, Rejection> {
-        let pool = self.permit(&request.claimant, &request.addresses)?;
-        if let Some(wanted) = request.pool.filter(|wanted| *wanted != &*pool) {
-            return Err(Rejection::of_pool(
-                &pool,
-                Reason::PoolMismatch,
-                format!(
-                    "{} is of pool {pool}, requested is pool {wanted}",
-                    crate::quoted(&request.addresses)
-                ),
-            ));
-        }
+        let pools = self.permit(&request.claimant, &request.addresses, Use::Asks)?;
+        of_pool(request, &pools, &request.addresses)?;
         Ok(request.addresses.clone())
     }
 
-    /// Checks that the addresses lie in one pool that may serve the claimant, and that their users agree; returns the
-    /// pool's name.
-    fn permit(&self, claimant: &Claimant<'_>, addresses: &[IpAddr]) -> Result<Box<str>, Rejection> {
-        let mut pool: Option<&str> = None;
+    /// Checks that the addresses lie in pools that may serve the claimant, and that their users agree; returns the pools'
+    /// names. What is asked for must lie in one pool, and be free for this Service.
+    pub(crate) fn permit(
+        &self,
+        claimant: &Claimant<'_>,
+        addresses: &[IpAddr],
+        to: Use,
+    ) -> Result<Vec<Box<str>>, Rejection> {
+        let mut pools: Vec<Box<str>> = Vec::new();
         for address in addresses {
             let found = self.locate(*address).and_then(|(name, _)| Some((name, self.pools.get(name)?)));
             let Some((name, state)) = found else {
                 return Err(Rejection::not_in_config(addresses, Reason::AddressNotInPools));
             };
-            if pool.is_some_and(|pool| pool != name) {
+            if to == Use::Asks && pools.iter().any(|pool| **pool != *name) {
                 return Err(Rejection::not_in_config(addresses, Reason::AddressesInDifferentPools));
             }
-            pool = Some(name);
+            if pools.iter().all(|pool| **pool != *name) {
+                pools.push(name.into());
+            }
             if let Some(reason) = refusal(&state.pool, claimant) {
                 return Err(Rejection::incompatible(name, reason));
             }
             if state.avoids(*address) {
                 return Err(Rejection::not_in_config(addresses, Reason::BuggyAddress));
             }
-            if let Some(occupancy) = self.addresses.get(address) {
+            let occupancy = self.addresses.get(address);
+            if let Some(occupancy) = occupancy {
                 occupancy.admits(*address, claimant.service, &claimant.sharing)?;
             }
+            if to == Use::Asks {
+                let against = state.against(*address, claimant.service);
+                if let Some(reason) = against.or_else(|| self.withheld.against(*address, claimant.service)) {
+                    return Err(self.held_back(*address, name, reason));
+                }
+                let namespace = &claimant.service.namespace;
+                let counted = occupancy.is_some_and(|occupancy| occupancy.has_namespace(namespace));
+                if !counted && !state.has_quota(namespace, addresses.len()) {
+                    return Err(self.quota_exceeded(name, claimant));
+                }
+            }
         }
-        Ok(pool.unwrap_or_default().into())
+        Ok(pools)
+    }
+
+    fn held_back(&self, address: IpAddr, pool: &str, reason: Reason) -> Rejection {
+        let owner = self.pools.get(pool).and_then(|state| state.pool.rules.reserved.get(&address));
+        let why = match (reason, owner) {
+            (Reason::AddressExcluded, _) => format!("pool {pool} excludes it"),
+            (Reason::AddressReserved, Some(owner)) => format!("pool {pool} reserves it for {owner}"),
+            (Reason::NodeAddress, _) => "a node has it".to_owned(),
+            (..) => format!("another Service gave it back, and it is in quarantine, as pool {pool} says"),
+        };
+        Rejection::of_pool(pool, reason, format!("[\"{address}\"] is not handed out: {why}"))
     }
 
     fn hold(&mut self, claimant: &Claimant<'_>, addresses: Vec<IpAddr>) {
         for address in &addresses {
             let place = self.place(*address);
             let family = Family::of(*address);
+            self.withheld.wake(*address);
             let first = !self.addresses.contains_key(address);
             let occupancy = self.addresses.entry(*address).or_default();
+            let counted = occupancy.has_namespace(&claimant.service.namespace);
             occupancy.join(claimant.service, &claimant.sharing);
             // One more on an address that is shared already leaves less room to others, not more.
             let key = if first { occupancy.key.clone() } else { None };
@@ -296,6 +407,9 @@ impl Allocator {
             {
                 if first {
                     state.take(position, family);
+                }
+                if !counted {
+                    state.join_namespace(&claimant.service.namespace);
                 }
                 state.join_group(position, family, occupancy);
                 self.list(&pool);
@@ -314,9 +428,16 @@ impl Allocator {
             let Some(occupancy) = self.addresses.get_mut(address) else { continue };
             occupancy.leave(service);
             let empty = occupancy.users.is_empty();
+            let left = !occupancy.has_namespace(&service.namespace);
             if let Some((pool, position)) = place
                 && let Some(state) = self.pools.get_mut(&pool)
             {
+                if left && state.leave_namespace(&service.namespace) {
+                    self.changes.push(Change::Left { namespace: service.namespace.clone() });
+                }
+                if empty && let Some(quarantine) = state.pool.rules.quarantine {
+                    self.withheld.rest(*address, service.clone(), self.now + quarantine);
+                }
                 if empty {
                     state.leave_group(position, family, occupancy.key.as_deref());
                     state.release(position, family);
@@ -335,6 +456,8 @@ impl Allocator {
     fn announce_change(&mut self, address: IpAddr) {
         let change = match self.addresses.get(&address) {
             Some(occupancy) => Change::Users { address, key: occupancy.key.clone() },
+            // Those that wait for it are told when its rest is over.
+            None if self.withheld.holds_back(address) => return,
             None => Change::Freed { pool: self.pool_of(address).map(Into::into), address },
         };
         self.changes.push(change);
@@ -349,5 +472,18 @@ impl Allocator {
         let (pool, span) = self.locate(address)?;
         let position = self.pools.get(pool)?.position(span, address)?;
         Some((pool.into(), position))
+    }
+}
+
+/// Whether addresses of these pools are what a request for a pool means.
+fn of_pool(request: &Request<'_>, pools: &[Box<str>], addresses: &[IpAddr]) -> Result<(), Rejection> {
+    let Some(wanted) = request.pool else { return Ok(()) };
+    match pools.iter().find(|pool| ***pool != *wanted) {
+        Some(pool) => Err(Rejection::of_pool(
+            pool,
+            Reason::PoolMismatch,
+            format!("{} is of pool {pool}, requested is pool {wanted}", crate::quoted(addresses)),
+        )),
+        None => Ok(()),
     }
 }

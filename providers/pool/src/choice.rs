@@ -5,24 +5,76 @@ use std::{collections::BTreeMap, net::IpAddr};
 use landfall_model::{Family, Pool, Reason};
 
 use crate::{
-    Allocator, Claimant, Rejection, Request, configuration::Turn, pool_state::PoolState, sharing::Occupancy,
+    Allocator, Claimant, Demand, Rejection, Request, allocator::Use, configuration::Turn,
+    pool_state::PoolState, sharing::Occupancy, withheld::Withheld,
 };
 
 impl Allocator {
     pub(crate) fn choose(&mut self, request: &Request<'_>) -> Result<Vec<IpAddr>, Rejection> {
+        if let Some(reserved) = self.reserved_for(request) {
+            return Ok(reserved);
+        }
         if let Some(name) = request.pool {
             return self.choose_from(name, request);
         }
+        let mut over_quota = None;
         // A pinned pool with one family comes before a general one with both.
         for pinned in [true, false] {
             for families in request.demand.passes() {
-                if let Some(chosen) = self.choose_among(pinned, families, &request.claimant) {
+                if let Some(chosen) = self.choose_among(pinned, families, &request.claimant, &mut over_quota)
+                {
                     return Ok(chosen);
                 }
             }
         }
+        if request.demand == Demand::Both
+            && let Some(chosen) = self.choose_of_two(&request.claimant)
+        {
+            return Ok(chosen);
+        }
+        if let Some(pool) = over_quota {
+            return Err(self.quota_exceeded(&pool, &request.claimant));
+        }
         let reason = if self.order.is_empty() { Reason::NoPools } else { Reason::NoAvailableAddresses };
         Err(Rejection::new(reason, "no available IPs"))
+    }
+
+    /// One address of each family, each from the first pool that is not pinned and has one.
+    fn choose_of_two(&mut self, claimant: &Claimant<'_>) -> Option<Vec<IpAddr>> {
+        let mut chosen = Vec::new();
+        for family in [&[Family::V4], &[Family::V6]] {
+            chosen.extend(self.choose_among(false, family, claimant, &mut None)?);
+        }
+        Some(chosen)
+    }
+
+    /// What is reserved for the Service, if that is enough and nobody else has it: of all families that it can make use
+    /// of, or of those that are reserved.
+    fn reserved_for(&self, request: &Request<'_>) -> Option<Vec<IpAddr>> {
+        let reserved = self.reservations.get(request.claimant.service)?;
+        request.demand.passes().iter().find_map(|families| {
+            let of_each = families.iter().map(|family| {
+                reserved
+                    .iter()
+                    .copied()
+                    .find(|address| Family::of(*address) == *family && self.gives(*address, request))
+            });
+            of_each.collect::<Option<Vec<IpAddr>>>()
+        })
+    }
+
+    fn gives(&self, address: IpAddr, request: &Request<'_>) -> bool {
+        let permitted = self.permit(&request.claimant, &[address], Use::Asks);
+        permitted
+            .is_ok_and(|pools| pools.iter().all(|pool| request.pool.is_none_or(|wanted| wanted == &**pool)))
+    }
+
+    pub(crate) fn quota_exceeded(&self, pool: &str, claimant: &Claimant<'_>) -> Rejection {
+        let quota = self.pools.get(pool).and_then(|state| state.pool.rules.quota).unwrap_or_default();
+        let namespace = &claimant.service.namespace;
+        let cause =
+            format!("no available IPs: namespace {namespace} may have {quota} of pool {pool}, and has them");
+        Rejection::of_pool(pool, Reason::QuotaExceeded, cause)
     }
 
     /// From the first of the pinned pools, or of the general ones, that has a free address of each family.
@@ -31,6 +83,7 @@ impl Allocator {
         pinned: bool,
         families: &[Family],
         claimant: &Claimant<'_>,
+        over_quota: &mut Option<Box<str>>,
     ) -> Option<Vec<IpAddr>> {
         let open = families.iter().map(|family| self.open.get(family));
         let open = open.min_by_key(|open| open.map_or(0, |open| open.len())).flatten()?;
@@ -39,12 +92,13 @@ impl Allocator {
         let mut full: Vec<Box<str>> = Vec::new();
         let mut chosen = None;
         for (.., name) in open {
-            match automatic(&mut self.pools, &self.addresses, name, families, claimant) {
+            match automatic(&mut self.pools, &self.addresses, &self.withheld, name, families, claimant) {
                 Ok(picked) => {
                     chosen = Some(picked);
                     break;
                 }
                 Err(Reason::PoolExhausted) => full.push(name.clone()),
+                Err(Reason::QuotaExceeded) => *over_quota = Some(name.clone()),
                 Err(_) => {}
             }
         }
@@ -82,8 +136,8 @@ impl Allocator {
     fn against(&mut self, name: &str, request: &Request<'_>) -> Option<Reason> {
         let mut told = None;
         for families in request.demand.passes() {
-            let Self { pools, addresses, .. } = self;
-            let reason = automatic(pools, addresses, name, families, &request.claimant).err()?;
+            let Self { pools, addresses, withheld, .. } = self;
+            let reason = automatic(pools, addresses, withheld, name, families, &request.claimant).err()?;
             if told.is_none() || reason == Reason::PoolExhausted {
                 told = Some(reason);
             }
@@ -101,8 +155,9 @@ impl Allocator {
         }
         let mut last = Reason::PoolExhausted;
         for families in passes {
-            match pick(&mut self.pools, &self.addresses, name, families, &request.claimant) {
+            match pick(&mut self.pools, &self.addresses, &self.withheld, name, families, &request.claimant) {
                 Ok(picked) => return Ok(picked),
+                Err(Reason::QuotaExceeded) => return Err(self.quota_exceeded(name, &request.claimant)),
                 Err(reason) => last = telling(last, reason, passes),
             }
         }
@@ -117,6 +172,7 @@ pub(crate) fn refusal(pool: &Pool, claimant: &Claimant<'_>) -> Option<Reason> {
 fn automatic(
     pools: &mut BTreeMap<Box<str>, PoolState>,
     addresses: &BTreeMap<IpAddr, Occupancy>,
+    withheld: &Withheld,
     name: &str,
     families: &[Family],
     claimant: &Claimant<'_>,
@@ -128,13 +184,14 @@ fn automatic(
     if !state.pool.auto_assign {
         return Err(Reason::NotAutoAssigned);
     }
-    pick(pools, addresses, name, families, claimant)
+    pick(pools, addresses, withheld, name, families, claimant)
 }
 
 /// The first address of each family, or why there is none.
 pub(crate) fn pick(
     pools: &mut BTreeMap<Box<str>, PoolState>,
     addresses: &BTreeMap<IpAddr, Occupancy>,
+    withheld: &Withheld,
     name: &str,
     families: &[Family],
     claimant: &Claimant<'_>,
@@ -143,13 +200,19 @@ pub(crate) fn pick(
     if families.iter().any(|family| !state.has_family(*family)) {
         return Err(Reason::FamilyMissing);
     }
+    if !state.has_quota(&claimant.service.namespace, families.len()) {
+        return Err(Reason::QuotaExceeded);
+    }
     let admits = |address: IpAddr| {
+        if withheld.against(address, claimant.service).is_some() {
+            return false;
+        }
         let occupancy = addresses.get(&address);
         occupancy.is_none_or(|o| o.admits(address, claimant.service, &claimant.sharing).is_ok())
     };
     let mut picked = Vec::with_capacity(families.len());
     for family in families {
-        picked.push(state.pick(*family, &claimant.sharing, admits).ok_or(Reason::PoolExhausted)?);
+        picked.push(state.pick(*family, &claimant.sharing, withheld, admits).ok_or(Reason::PoolExhausted)?);
     }
     Ok(picked)
 }
@@ -196,6 +259,7 @@ mod tests {
                 auto_assign: true,
                 avoid_buggy_ips: false,
                 allocation: None,
+                rules: landfall_model::PoolRules::default(),
             });
         }
         for index in 0..1000 {

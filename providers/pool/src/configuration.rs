@@ -144,6 +144,14 @@ impl Allocator {
             for open in self.open.values_mut() {
                 open.remove(&turn);
             }
+            for (address, service) in &old.pool.rules.reserved {
+                if let Some(reserved) = self.reservations.get_mut(service) {
+                    reserved.remove(address);
+                    if reserved.is_empty() {
+                        self.reservations.remove(service);
+                    }
+                }
+            }
             touched.extend(old.pool.ranges);
         }
         if let Some(pool) = pool {
@@ -152,6 +160,9 @@ impl Allocator {
             }
             self.order.insert(turn(&pool));
             touched.extend(pool.ranges.iter().copied());
+            for (address, service) in &pool.rules.reserved {
+                self.reservations.entry(service.clone()).or_default().insert(*address);
+            }
             self.pools.insert(name.into(), PoolState::new(pool));
         }
         let mut in_use = BTreeMap::new();
@@ -169,6 +180,9 @@ impl Allocator {
             {
                 state.take(position, Family::of(address));
                 state.join_group(position, Family::of(address), occupancy);
+                let namespaces: BTreeSet<&str> =
+                    occupancy.users.iter().map(|user| &*user.namespace).collect();
+                namespaces.into_iter().for_each(|namespace| state.join_namespace(namespace));
             }
         }
         self.list(name);

@@ -11,7 +11,8 @@
 //! the pool has no free address left; a pool's size never matters, so a /64 costs as little as a /28. Pools that
 //! are full or only for requests are not tried; those for other Services are, in vain, at O(1) each. A pool that
 //! appears or changes costs O(log r) per range for the overlap check, plus the addresses in use inside it.
-//! Which pool an address lies in costs O(log r).
+//! Which pool an address lies in costs O(log r). Addresses that are excluded, reserved, of a node or in quarantine are left
+//! out when they are met, once each.
 
 mod allocator;
 mod choice;
@@ -21,6 +22,7 @@ mod rejection;
 mod request;
 mod sharing;
 mod span;
+mod withheld;
 
 pub use allocator::{Allocator, Change, Holding, Kept};
 pub use configuration::{PoolUpdate, Refused};

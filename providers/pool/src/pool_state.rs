@@ -3,11 +3,12 @@ use std::{
     net::IpAddr,
 };
 
-use landfall_model::{AddressRange, Family, Pool};
+use landfall_model::{AddressRange, Family, Pool, Reason, ServiceKey};
 
 use crate::{
     sharing::{Group, Occupancy, Position, Sharing},
     span::Span,
+    withheld::Withheld,
 };
 
 /// How many addresses of a pool are in use and free, as `IPAddressPool.status` shows them. Values above
@@ -31,12 +32,16 @@ pub(crate) struct PoolState {
     spans: Vec<Span>,
     v4: FamilyState,
     v6: FamilyState,
+    /// How many addresses the Services of a namespace hold, where there is a quota.
+    by_namespace: BTreeMap<Box<str>, u32>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct FamilyState {
     capacity: u128,
     assigned: u128,
+    /// How many of those that are assigned are not part of the capacity any more.
+    beyond: u128,
     /// Ranges that may have a free address.
     open: BTreeSet<usize>,
     groups: BTreeMap<Box<str>, Group>,
@@ -47,23 +52,96 @@ struct FamilyState {
 impl PoolState {
     pub(crate) fn new(pool: Pool) -> Self {
         let spans: Vec<Span> = pool.ranges.iter().copied().map(Span::new).collect();
-        let mut state = Self { pool, spans, v4: FamilyState::default(), v6: FamilyState::default() };
+        let mut state = Self {
+            pool,
+            spans,
+            v4: FamilyState::default(),
+            v6: FamilyState::default(),
+            by_namespace: BTreeMap::new(),
+        };
         for (index, range) in state.pool.ranges.clone().into_iter().enumerate() {
             let unused = if state.pool.avoid_buggy_ips { buggy_in(range) } else { 0 };
             let family = state.family_mut(range.family());
             family.capacity = family.capacity.saturating_add(range.len().saturating_sub(unused));
             family.open.insert(index);
+            for excluded in state.pool.rules.exclude.clone() {
+                state.exclude(index, range, excluded);
+            }
         }
         state
+    }
+
+    /// Takes what two ranges have in common out of the first, which is that of a span.
+    fn exclude(&mut self, span: usize, range: AddressRange, excluded: AddressRange) {
+        let (first, last) = (range.first().max(excluded.first()), range.last().min(excluded.last()));
+        let (Some(from), Some(to)) = (range.offset(first), range.offset(last)) else { return };
+        let Ok(common) = AddressRange::new(first, last) else { return };
+        self.spans[span].take_all(from, to);
+        let unused = if self.pool.avoid_buggy_ips { buggy_in(common) } else { 0 };
+        let family = self.family_mut(range.family());
+        family.capacity = family.capacity.saturating_sub(common.len().saturating_sub(unused));
     }
 
     pub(crate) fn has_family(&self, family: Family) -> bool {
         self.family(family).capacity > 0
     }
 
-    /// The pool never hands out this address.
+    /// The pool never hands out this address, and no Service may keep it.
     pub(crate) fn avoids(&self, address: IpAddr) -> bool {
         self.pool.avoid_buggy_ips && is_buggy(address)
+    }
+
+    /// Why the pool does not give this address to `service`, which does not have it.
+    pub(crate) fn against(&self, address: IpAddr, service: &ServiceKey) -> Option<Reason> {
+        if self.excludes(address) {
+            return Some(Reason::AddressExcluded);
+        }
+        let owner = self.pool.rules.reserved.get(&address);
+        owner.is_some_and(|owner| owner != service).then_some(Reason::AddressReserved)
+    }
+
+    fn excludes(&self, address: IpAddr) -> bool {
+        self.pool.rules.exclude.iter().any(|range| range.contains(address))
+    }
+
+    /// Whether the pool itself does not hand it out to whoever comes.
+    pub(crate) fn keeps_back(&self, address: IpAddr) -> bool {
+        self.avoids(address) || self.pool.rules.reserved.contains_key(&address) || self.excludes(address)
+    }
+
+    /// Whether a namespace may have `more` addresses.
+    pub(crate) fn has_quota(&self, namespace: &str, more: usize) -> bool {
+        let used = self.by_namespace.get(namespace).copied().unwrap_or_default();
+        let wanted = used.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        self.pool.rules.quota.is_none_or(|quota| wanted <= quota)
+    }
+
+    /// A Service of a namespace that had no address there before has one more.
+    pub(crate) fn join_namespace(&mut self, namespace: &str) {
+        if self.pool.rules.quota.is_some() {
+            *self.by_namespace.entry(namespace.into()).or_default() += 1;
+        }
+    }
+
+    /// The last Service of a namespace left an address; true if that matters to others of it.
+    pub(crate) fn leave_namespace(&mut self, namespace: &str) -> bool {
+        let Some(count) = self.by_namespace.get_mut(namespace) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.by_namespace.remove(namespace);
+        }
+        true
+    }
+
+    /// The reserved addresses.
+    pub(crate) fn reserved(&self) -> impl Iterator<Item = IpAddr> {
+        self.pool.rules.reserved.keys().copied().filter(|address| !self.excludes(*address))
+    }
+
+    /// An address that was held back may be handed out again.
+    pub(crate) fn give_back(&mut self, position: Position, family: Family) {
+        self.spans[position.0].release(position.1);
+        self.family_mut(family).open.insert(position.0);
     }
 
     pub(crate) fn position(&self, span: usize, address: IpAddr) -> Option<Position> {
@@ -76,7 +154,7 @@ impl PoolState {
 
     /// The first free place in allocation order. Amortised O(log n): places that are never handed out, and
     /// ranges that are full, are marked when met and not met again.
-    pub(crate) fn first_free(&mut self, family: Family) -> Option<Position> {
+    pub(crate) fn first_free(&mut self, family: Family, withheld: &Withheld) -> Option<Position> {
         loop {
             let index = *self.family(family).open.first()?;
             let Some(offset) = self.spans[index].first_free() else {
@@ -84,7 +162,9 @@ impl PoolState {
                 continue;
             };
             match self.address((index, offset)) {
-                Some(address) if !self.avoids(address) => return Some((index, offset)),
+                Some(address) if !(self.keeps_back(address) || withheld.holds_back(address)) => {
+                    return Some((index, offset));
+                }
                 Some(_) | None => self.spans[index].take(offset),
             }
         }
@@ -95,9 +175,10 @@ impl PoolState {
         &mut self,
         family: Family,
         sharing: &Sharing,
+        withheld: &Withheld,
         admits: impl Fn(IpAddr) -> bool,
     ) -> Option<IpAddr> {
-        let free = self.first_free(family);
+        let free = self.first_free(family, withheld);
         let (spans, avoid) = (&self.spans, self.pool.avoid_buggy_ips);
         let state = match family {
             Family::V4 => &mut self.v4,
@@ -124,13 +205,25 @@ impl PoolState {
 
     pub(crate) fn take(&mut self, position: Position, family: Family) {
         self.spans[position.0].take(position.1);
-        self.family_mut(family).assigned += 1;
+        let beyond = self.is_beyond(position);
+        let state = self.family_mut(family);
+        state.assigned += 1;
+        state.beyond += beyond;
+    }
+
+    /// One for an address that is not part of the capacity.
+    fn is_beyond(&self, position: Position) -> u128 {
+        u128::from(
+            self.address(position).is_some_and(|address| self.avoids(address) || self.excludes(address)),
+        )
     }
 
     pub(crate) fn release(&mut self, position: Position, family: Family) {
         self.spans[position.0].release(position.1);
+        let beyond = self.is_beyond(position);
         let state = self.family_mut(family);
         state.assigned = state.assigned.saturating_sub(1);
+        state.beyond = state.beyond.saturating_sub(beyond);
         state.open.insert(position.0);
     }
 
@@ -151,14 +244,18 @@ impl PoolState {
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    /// How much is used and free, when so many free addresses of each family are held back.
+    pub(crate) fn counts(&self, held_back_v4: u128, held_back_v6: u128) -> Counts {
         let shown = |value: u128| i64::try_from(value).unwrap_or(i64::MAX);
-        let available = |state: &FamilyState| shown(state.capacity.saturating_sub(state.assigned));
+        let available = |state: &FamilyState, held_back: u128| {
+            let assigned = state.assigned.saturating_sub(state.beyond);
+            shown(state.capacity.saturating_sub(assigned).saturating_sub(held_back))
+        };
         Counts {
             assigned_v4: shown(self.v4.assigned),
             assigned_v6: shown(self.v6.assigned),
-            available_v4: available(&self.v4),
-            available_v6: available(&self.v6),
+            available_v4: available(&self.v4, held_back_v4),
+            available_v6: available(&self.v6, held_back_v6),
         }
     }
 

@@ -63,6 +63,12 @@ impl Occupancy {
         self.ports.retain(|_, user| user != service);
     }
 
+    /// Whether a Service of this namespace is among the users.
+    pub(crate) fn has_namespace(&self, namespace: &str) -> bool {
+        let first = ServiceKey { namespace: namespace.into(), name: Box::default() };
+        self.users.range(first..).next().is_some_and(|user| *user.namespace == *namespace)
+    }
+
     /// Whether `service` may be on `address` with the other users of it.
     pub(crate) fn admits(
         &self,

@@ -27,6 +27,20 @@ impl Span {
         }
     }
 
+    /// Marks all from `first` to `last` as taken, at the cost of the runs in between.
+    pub(crate) fn take_all(&mut self, first: u128, last: u128) {
+        let inside: Vec<u128> = self.runs.range(first..=last).map(|(start, _)| *start).collect();
+        let end = inside.iter().filter_map(|start| self.runs.remove(start)).fold(last, u128::max);
+        // What begins before it, or right behind it, becomes one run with it.
+        let before = self.runs.range(..first).next_back().map(|(start, end)| (*start, *end));
+        let (start, end) = match before {
+            Some((start, before)) if before >= first || before + 1 == first => (start, end.max(before)),
+            Some(_) | None => (first, end),
+        };
+        let end = end.checked_add(1).and_then(|next| self.runs.remove(&next)).unwrap_or(end);
+        self.runs.insert(start, end);
+    }
+
     /// Marks `offset` as taken; harmless if it is.
     pub(crate) fn take(&mut self, offset: u128) {
         let before = self.runs.range(..=offset).next_back().map(|(start, end)| (*start, *end));
@@ -81,15 +95,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_plain_set(steps in prop::collection::vec((any::<bool>(), 0u128..16), 0..200)) {
+        fn it_agrees_with_a_plain_set(steps in prop::collection::vec((any::<bool>(), 0u128..16, 0u128..6), 0..200)) {
             let mut span = Span::new("192.0.2.0/28".parse().unwrap());
             let mut taken = BTreeSet::new();
-            for (take, offset) in steps {
+            for (take, offset, more) in steps {
+                match (take, more) {
+                    (true, 0) => span.take(offset),
+                    (true, more) => span.take_all(offset, (offset + more).min(15)),
+                    (false, _) => span.release(offset),
+                }
                 if take {
-                    span.take(offset);
-                    taken.insert(offset);
+                    taken.extend(offset..=(offset + more).min(15));
                 } else {
-                    span.release(offset);
                     taken.remove(&offset);
                 }
                 prop_assert_eq!(span.first_free(), (0..16).find(|o| !taken.contains(o)));

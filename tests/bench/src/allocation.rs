@@ -55,5 +55,6 @@ fn pool(name: &str, range: &str) -> anyhow::Result<Pool> {
         auto_assign: true,
         avoid_buggy_ips: false,
         allocation: None,
+        rules: landfall_model::PoolRules::default(),
     })
 }

@@ -78,7 +78,7 @@ impl Bed {
                 self.cluster.stored.remove(&key(&name(index)));
                 self.cluster.world.observe(Observation::Service(key(&name(index)), None));
             }
-            Step::Pool(pool) => self.cluster.set_pool(pool),
+            Step::Pool(pool) => self.cluster.set_pool(*pool),
             Step::RemovePool(index) => self.cluster.remove_pool(&format!("p{index}")),
             Step::Restart => {}
         }

@@ -14,6 +14,8 @@ mod flight;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod waking;

@@ -11,7 +11,7 @@ use crate::{cluster::*, faults::check_nobody_waits_in_vain};
 pub(crate) enum Step {
     Set(Box<ServiceView>),
     Delete(u8),
-    Pool(Pool),
+    Pool(Box<Pool>),
     RemovePool(u8),
     /// The controller is replaced.
     Restart,
@@ -66,7 +66,7 @@ pub(crate) fn some_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => some_service().prop_map(|service| Step::Set(Box::new(service))),
         3 => (0u8..8).prop_map(Step::Delete),
-        2 => some_pool().prop_map(Step::Pool),
+        2 => some_pool().prop_map(|pool| Step::Pool(Box::new(pool))),
         1 => (0u8..3).prop_map(Step::RemovePool),
         1 => Just(Step::Restart),
     ]
@@ -119,7 +119,7 @@ proptest! {
                     unrelated = Some(name(index).into());
                     cluster.delete(&name(index));
                 }
-                Step::Pool(pool) => cluster.set_pool(pool),
+                Step::Pool(pool) => cluster.set_pool(*pool),
                 Step::RemovePool(index) => cluster.remove_pool(&format!("p{index}")),
                 Step::Restart => {}
             }

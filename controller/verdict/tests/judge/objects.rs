@@ -21,6 +21,7 @@ pub(crate) fn pool(name: &str, ranges: &[&str]) -> Pool {
         auto_assign: true,
         avoid_buggy_ips: false,
         allocation: None,
+        rules: landfall_model::PoolRules::default(),
     }
 }
 

@@ -224,9 +224,9 @@ fn families() {
         &apart,
         vec![
             case(
-                "§2.5 RequireDualStack needs one pool with both",
+                "§2.5 RequireDualStack, one family of each of two pools, where MetalLB needs one with both",
                 service("s").require_dual(),
-                Err((Reason::NoAvailableAddresses, "no available IPs")),
+                Ok(&["192.0.2.0", "2001:db8::"]),
             ),
             case("§2.5 PreferDualStack, primary v4", service("s").prefer_dual(), Ok(&["192.0.2.0"])),
             case(

@@ -144,12 +144,22 @@ fn configuration_changes() {
 }
 
 #[test]
+fn a_family_of_each_of_two_pools_is_kept() {
+    let mut allocator = allocator(&pools());
+    let s = service("s").require_dual();
+    claim(&mut allocator, &s, &["192.0.2.1", "2001:db8:1::1"]).unwrap();
+    assert_eq!(keep(&mut allocator, &s), Ok(None));
+    let held = addresses(&["192.0.2.1", "2001:db8:1::1"]);
+    assert_eq!(allocator.pools_of(&held).as_deref(), Some("a,b"));
+    assert_eq!(keep(&mut allocator, &service("s").require_dual().of_pool("a")), Err(Reason::PoolMismatch));
+}
+
+#[test]
 fn claims_are_all_or_nothing() {
     for (row, held, reason) in [
         ("more than two", &["192.0.2.1", "192.0.2.2", "2001:db8::1"][..], Reason::NotAllowedByConfig),
         ("two of a family", &["192.0.2.1", "192.0.2.2"], Reason::NotAllowedByConfig),
         ("one outside", &["192.0.2.1", "2001:db8:9::1"], Reason::AddressNotInPools),
-        ("two pools", &["192.0.2.1", "2001:db8:1::1"], Reason::AddressesInDifferentPools),
         ("none", &[], Reason::NotAllowedByConfig),
     ] {
         let mut allocator = allocator(&pools());

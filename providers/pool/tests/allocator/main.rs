@@ -12,4 +12,6 @@ mod keeping;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod sharing;

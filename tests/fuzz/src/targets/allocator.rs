@@ -302,7 +302,7 @@ impl Bed {
         for address in self.seen.keys().filter(|address| !users.contains_key(address)) {
             let told = changes.iter().any(|change| match change {
                 Change::Freed { address: freed, .. } => freed == address,
-                Change::Users { .. } => false,
+                Change::Users { .. } | Change::Left { .. } => false,
             });
             assert!(told, "{address} is free and nobody was told");
         }

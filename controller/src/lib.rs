@@ -28,6 +28,7 @@ use landfall_kubernetes::{
     source::{self, Directory, FilesError, Interests},
     write::{FileWriter, OwnerPod, Store, Writer, WriterIdentity, own_pod},
 };
+use landfall_model::Classes;
 use landfall_probes::{Addresses, BindError, Description, Gate, Meter, Probes};
 use tokio::sync::SetOnce;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -41,8 +42,8 @@ pub struct Settings {
     pub namespace: String,
     /// Name of this pod; identifies the replica in the Lease and in events.
     pub pod_name: String,
-    /// The load balancer class to handle; `None` handles Services without a class.
-    pub class: Option<String>,
+    /// The Services to handle.
+    pub classes: Classes,
     /// Secret with the speakers' shared key, created when absent.
     pub secret_name: String,
     /// Where health and metrics are served.
@@ -96,7 +97,7 @@ pub fn metrics() -> prometheus::Result<Vec<Description>> {
 /// # Errors
 /// See [`Error`]. An API server that is away is no error: the controller waits for it.
 pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationToken) -> Result<(), Error> {
-    let Settings { namespace, pod_name, class, secret_name, addresses, webhooks, competes } = settings;
+    let Settings { namespace, pod_name, classes, secret_name, addresses, webhooks, competes } = settings;
     let mut meter = Meter::default();
     let metrics = Metrics::new(&mut meter)?;
     let asked = counters(&mut meter)?;
@@ -112,7 +113,7 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
     };
     let probes = Probes::bind(addresses).await?;
     let probes = tokio::spawn(probes.serve(meter.into_registry(), gates, shutdown.clone()));
-    let world = landfall_plan::Settings { class: class.map(Into::into) };
+    let world = landfall_plan::Settings { classes };
     match cluster {
         Cluster::Files(directory, leadership) => {
             let store = Store::Files(FileWriter::new(&directory.statuses));

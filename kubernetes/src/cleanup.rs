@@ -20,7 +20,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use landfall_model::ServiceKey;
+use landfall_model::{Classes, ServiceKey};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -38,8 +38,8 @@ const PAGE: u32 = 500;
 pub struct Install {
     /// Its namespace.
     pub namespace: String,
-    /// The class of Services that it handles; `None`: those without one.
-    pub class: Option<String>,
+    /// The Services that it handles.
+    pub classes: Classes,
     /// The names of the Secrets that its controller makes.
     pub secrets: Vec<String>,
 }
@@ -153,8 +153,8 @@ pub async fn find(client: &Client, install: &Install) -> Result<Found, CleanupEr
     })
     .await?;
     each(&Api::<Service>::all(client.clone()), |service| {
-        let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_ref());
-        if is_of(&service.metadata, manager::CONTROLLER) && class == install.class.as_ref() {
+        let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref());
+        if is_of(&service.metadata, manager::CONTROLLER) && install.classes.handles(class) {
             let namespace = service.namespace().unwrap_or_default();
             found.services.push(ServiceKey::new(&namespace, &service.name_any()));
         }

@@ -13,6 +13,7 @@ use landfall_kubernetes::{
 use landfall_probes::Addresses;
 
 use crate::{
+    classes::ClassArgs,
     connection::ConnectionArgs,
     logging::{self, LogLevel},
     metallb, run,
@@ -37,9 +38,8 @@ pub(crate) struct ControllerArgs {
     #[arg(long, env = "LANDFALL_POD_NAME", value_name = "NAME", default_value = "landfall-controller")]
     pod_name: String,
 
-    /// Handle Services of this load balancer class; without it or empty, Services without a class
-    #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
-    lb_class: Option<String>,
+    #[command(flatten)]
+    classes: ClassArgs,
 
     /// Secret with the speakers' shared key, created when absent [env: METALLB_ML_SECRET_NAME]
     #[arg(long, env = "LANDFALL_ML_SECRET_NAME", value_name = "NAME", default_value = "memberlist")]
@@ -84,7 +84,7 @@ impl ControllerArgs {
             files,
             namespace,
             pod_name,
-            lb_class,
+            classes,
             ml_secret_name,
             deployment,
             health_address,
@@ -107,7 +107,7 @@ impl ControllerArgs {
             competes,
             namespace,
             pod_name,
-            class: lb_class.filter(|class| !class.is_empty()),
+            classes: classes.classes()?,
             secret_name: ml_secret_name,
             addresses: Addresses {
                 health: socket(health_address, health_probe_port),

@@ -2,6 +2,7 @@
 
 mod args;
 mod bgp_type;
+mod classes;
 mod cleanup;
 mod connection;
 mod controller;

@@ -17,6 +17,7 @@ use landfall_speaker::{Settings, memory::Memory, nftables::Nftables};
 use self::place::Member;
 use crate::{
     bgp_type::BgpType,
+    classes::ClassArgs,
     connection::ConnectionArgs,
     controller::{own_namespace, socket},
     logging::{self, LogLevel},
@@ -45,9 +46,8 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_POD_NAME", value_name = "NAME")]
     pod_name: Option<String>,
 
-    /// Handle Services of this load balancer class; without it or empty, Services without a class
-    #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
-    lb_class: Option<String>,
+    #[command(flatten)]
+    classes: ClassArgs,
 
     /// Address for heartbeats between speakers [env: METALLB_ML_BIND_ADDR] [default: that of the pod]
     #[arg(long, env = "LANDFALL_ML_BINDADDR", value_name = "IP")]
@@ -124,7 +124,7 @@ impl SpeakerArgs {
             namespace,
             node_name,
             pod_name,
-            lb_class,
+            classes,
             ml_bindaddr,
             ml_bindport,
             ml_labels,
@@ -143,6 +143,7 @@ impl SpeakerArgs {
         let dial = logging::start(log_level);
         metallb::warn(&unused);
         let namespace = own_namespace(namespace);
+        let classes = classes.classes()?;
         run::daemon(dial, async |shutdown| {
             let member = Member {
                 node: &node_name,
@@ -166,10 +167,7 @@ impl SpeakerArgs {
                 node: node_name.as_str().into(),
                 namespace: namespace.as_str().into(),
                 bgp: bgp_type.into(),
-                cluster: cluster::Settings {
-                    class: lb_class.filter(|class| !class.is_empty()).map(Into::into),
-                    ignore_exclude_lb,
-                },
+                cluster: cluster::Settings { classes, ignore_exclude_lb },
                 membership: SocketAddr::new(address, ml_bindport),
                 timing: Timing::default(),
                 secret: ml_secret_key_path,

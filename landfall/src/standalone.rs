@@ -20,6 +20,7 @@ use landfall_speaker::{Mode, health::checked, nftables::Nftables};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    classes::ClassArgs,
     controller::socket,
     logging::{self, LogLevel},
     run,
@@ -57,9 +58,8 @@ pub(crate) struct StandaloneArgs {
     #[arg(long, env = "LANDFALL_INSTALLATION", value_name = "NAME", default_value = "standalone")]
     installation: String,
 
-    /// Handle Services of this load balancer class; without it or empty, Services without a class
-    #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
-    lb_class: Option<String>,
+    #[command(flatten)]
+    classes: ClassArgs,
 
     /// Address of this machine for heartbeats [default: that of its entry among the peers]
     #[arg(long, env = "LANDFALL_BIND_ADDRESS", value_name = "IP")]
@@ -140,7 +140,7 @@ impl StandaloneArgs {
             key_file,
             state_dir,
             installation,
-            lb_class,
+            classes,
             bind_address,
             bind_port,
             nft_table,
@@ -181,12 +181,12 @@ impl StandaloneArgs {
         );
         let directory =
             Directory { manifests: files, statuses: state_dir.join("status"), members: Some(members) };
-        let class = lb_class.filter(|class| !class.is_empty());
+        let classes = classes.classes()?;
         let (appointment, leadership) = Appointment::new();
         let controller = landfall_controller::Settings {
             namespace: NAMESPACE.to_owned(),
             pod_name: node.clone(),
-            class: class.clone(),
+            classes: classes.clone(),
             secret_name: String::new(),
             webhooks: None,
             competes: true,
@@ -203,7 +203,7 @@ impl StandaloneArgs {
             node: node.into(),
             namespace: NAMESPACE.into(),
             bgp: Mode::default(),
-            cluster: cluster::Settings { class: class.map(Into::into), ignore_exclude_lb: false },
+            cluster: cluster::Settings { classes, ignore_exclude_lb: false },
             membership: SocketAddr::new(bind_address, bind_port),
             timing: Timing::default(),
             secret: key_file,

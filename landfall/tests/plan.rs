@@ -29,7 +29,12 @@ spec: { addresses: [nonsense] }
 
 fn plan(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
-    command.arg("plan").args(arguments).env_remove("LANDFALL_NAMESPACE").env_remove("LANDFALL_LB_CLASS");
+    command
+        .arg("plan")
+        .args(arguments)
+        .env_remove("LANDFALL_NAMESPACE")
+        .env_remove("LANDFALL_LB_CLASS")
+        .env_remove("LANDFALL_HANDLE_UNCLASSED");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     // It may end before it has read everything.

@@ -9,6 +9,7 @@ mod address;
 mod advertisement;
 mod assigned;
 mod bgp;
+mod classes;
 mod endpoints;
 mod node;
 mod observation;
@@ -26,6 +27,7 @@ pub use bgp::{
     BfdProfile, BgpAdvertisement, BgpPeer, Communities, Community, CommunityError, CommunityName,
     PeerEndpoint, PeerPassword, RemoteAs,
 };
+pub use classes::{Classes, NoClasses};
 pub use endpoints::{Endpoint, EndpointPort, EndpointSlice};
 pub use node::{EXCLUDE_LABEL, NodeView};
 pub use observation::{BgpObject, Invalid, ObjectName, Observation, SpeakerView};

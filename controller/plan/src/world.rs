@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_model::{
-    Family, Instant, Invalid, Labels, ObjectName, Observation, Pool, Reason, ServiceKey, ServiceStatusWrite,
-    ServiceView,
+    Classes, Family, Instant, Invalid, Labels, ObjectName, Observation, Pool, Reason, ServiceKey,
+    ServiceStatusWrite, ServiceView,
 };
 use landfall_pool::{Allocator, Change, Claimant, Counts, PoolUpdate};
 
@@ -21,8 +21,8 @@ const POOL_KIND: &str = "IPAddressPool";
 /// What the operator chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The `spec.loadBalancerClass` of Services that are ours; `None`: those without one. There is no "both".
-    pub class: Option<Box<str>>,
+    /// The Services that are ours.
+    pub classes: Classes,
 }
 
 /// An index of what was observed, and the decisions made on it. See the crate's documentation for how to drive it.
@@ -325,7 +325,7 @@ impl World {
         let mut claims: Vec<(Ownership, Age)> = Vec::new();
         for entry in self.services.values() {
             let view = &entry.view;
-            if view.load_balancer && view.class == self.settings.class && !view.deleting {
+            if view.load_balancer && self.settings.classes.handles(view.class.as_deref()) && !view.deleting {
                 let ownership = Ownership::of(view, &self.allocator);
                 match ownership {
                     Ownership::Marked | Ownership::Recognised => claims.push((ownership, entry.age())),
@@ -361,7 +361,7 @@ impl World {
             &Case {
                 view: &entry.view,
                 namespace_labels: self.namespaces.get(&key.namespace).unwrap_or(&none),
-                our_class: entry.view.class == self.settings.class,
+                our_class: self.settings.classes.handles(entry.view.class.as_deref()),
                 pool_suspended,
                 was_ours: entry.decided.ours,
                 edited: entry.edited(),

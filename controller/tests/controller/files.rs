@@ -58,7 +58,7 @@ async fn services_in_files_are_served_and_follow_their_manifests() {
     let settings = Settings {
         namespace: "landfall-system".to_owned(),
         pod_name: "test".to_owned(),
-        class: None,
+        classes: landfall_model::Classes::default(),
         secret_name: "memberlist".to_owned(),
         webhooks: None,
         competes: true,

@@ -3,7 +3,7 @@ use std::{fmt::Write as _, process::ExitCode};
 use clap::Args;
 use landfall_kubernetes::cleanup::{Found, Install, Object, find, remove};
 
-use crate::{connection::ConnectionArgs, output::print, run};
+use crate::{classes::ClassArgs, connection::ConnectionArgs, output::print, run};
 
 /// `landfall cleanup cluster`.
 #[derive(Clone, Debug, Args)]
@@ -15,9 +15,8 @@ pub(super) struct ClusterArgs {
     #[arg(long, env = "LANDFALL_NAMESPACE", value_name = "NAME", default_value = "landfall-system")]
     install_namespace: String,
 
-    /// The class of Services that the install handles; without it or empty, Services without a class
-    #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
-    lb_class: Option<String>,
+    #[command(flatten)]
+    classes: ClassArgs,
 
     /// The Secret with the speakers' key; removed if the controller made it
     #[arg(long, env = "LANDFALL_ML_SECRET_NAME", value_name = "NAME", default_value = "memberlist")]
@@ -39,10 +38,10 @@ pub(super) struct ClusterArgs {
 
 impl ClusterArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { connection, install_namespace, lb_class, ml_secret_name, webhook_secret, dry_run } = self;
+        let Self { connection, install_namespace, classes, ml_secret_name, webhook_secret, dry_run } = self;
         let install = Install {
             namespace: install_namespace,
-            class: lb_class.filter(|class| !class.is_empty()),
+            classes: classes.classes()?,
             secrets: vec![ml_secret_name, webhook_secret],
         };
         run::command(async {
@@ -77,14 +76,17 @@ fn said(install: &Install, found: &Found, dry_run: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use landfall_model::ServiceKey;
+    use landfall_model::{Classes, ServiceKey};
 
     use super::*;
 
     #[test]
     fn each_thing_has_a_line() {
-        let install =
-            Install { namespace: "lb".to_owned(), class: None, secrets: vec!["memberlist".to_owned()] };
+        let install = Install {
+            namespace: "lb".to_owned(),
+            classes: Classes::default(),
+            secrets: vec!["memberlist".to_owned()],
+        };
         assert_eq!(said(&install, &Found::default(), false), "nothing is left of it\n");
         let found = Found {
             services: vec![ServiceKey::new("shop", "web")],

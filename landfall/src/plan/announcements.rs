@@ -62,8 +62,10 @@ impl<'a> Cluster<'a> {
     }
 
     fn seen_by_speakers(&self, configuration: &Objects, options: &Options) -> cluster::Cluster {
-        let settings =
-            cluster::Settings { class: options.class.clone(), ignore_exclude_lb: options.ignore_exclude_lb };
+        let settings = cluster::Settings {
+            classes: options.classes.clone(),
+            ignore_exclude_lb: options.ignore_exclude_lb,
+        };
         let mut cluster = cluster::Cluster::new(settings);
         for pool in self.allocator.pools() {
             cluster.observe(Observation::Pool(pool.name.clone(), Some(Box::new(pool.clone()))));

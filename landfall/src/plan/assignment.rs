@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall_model::{Instant, Labels, Observation, Reason, ServiceKey, ServiceView};
+use landfall_model::{Classes, Instant, Labels, Observation, Reason, ServiceKey, ServiceView};
 use landfall_plan::{Effect, Outcome, Settings, World, condition};
 use landfall_pool::{Allocator, Request};
 use landfall_verdict::Objects;
@@ -28,9 +28,9 @@ pub(super) fn assign(
     services: &[ServiceView],
     namespaces: BTreeMap<Box<str>, Labels>,
     configuration: &Objects,
-    class: Option<Box<str>>,
+    classes: &Classes,
 ) -> Assigned {
-    let mut world = World::new(Settings { class: class.clone() });
+    let mut world = World::new(Settings { classes: classes.clone() });
     for (name, labels) in &namespaces {
         world.observe(Observation::Namespace(name.clone(), Some(labels.clone())));
     }
@@ -57,7 +57,7 @@ pub(super) fn assign(
     };
     for before in services {
         let Some(view) = world.service(&before.key) else { continue };
-        let ours = view.load_balancer && view.class == class;
+        let ours = view.load_balancer && classes.handles(view.class.as_deref());
         let labels = namespaces.get(&before.key.namespace).unwrap_or(&none);
         let addresses: Vec<_> = view.addresses().collect();
         assigned.lost |= before.addresses().any(|address| !addresses.contains(&address));
@@ -124,7 +124,7 @@ fn outcome(view: &ServiceView, ours: bool) -> (Reason, String) {
             let class = view.class.as_deref().unwrap_or_default();
             (
                 Reason::ForeignClass,
-                format!("the Service's load balancer class {class:?} is not the one handled here"),
+                format!("the Service's load balancer class {class:?} is not one that is handled here"),
             )
         }
     }

@@ -23,6 +23,7 @@ use landfall_kubernetes::source::{Snapshot, is_manifest};
 use self::planner::Options;
 use crate::{
     bgp_type::BgpType,
+    classes::ClassArgs,
     output::{Output, print},
 };
 
@@ -53,9 +54,8 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     ignore_exclude_lb: bool,
 
-    /// Handle Services of this load balancer class; without it, Services without a class
-    #[arg(long, env = "LANDFALL_LB_CLASS", value_name = "CLASS")]
-    lb_class: Option<String>,
+    #[command(flatten)]
+    classes: ClassArgs,
 
     /// Namespace of pools, advertisements and peers; without it the one that they name, or metallb-system
     #[arg(long, env = "LANDFALL_NAMESPACE", value_name = "NAME")]
@@ -84,7 +84,7 @@ impl PlanArgs {
             election: Election::Metallb,
             speakers,
             ignore_exclude_lb,
-            lb_class,
+            classes,
             install_namespace,
             no_moves,
         } = self;
@@ -99,7 +99,7 @@ impl PlanArgs {
                 names.map(Into::into).collect::<BTreeSet<_>>()
             }),
             ignore_exclude_lb,
-            class: lb_class.filter(|class| !class.is_empty()).map(Into::into),
+            classes: classes.classes()?,
         };
         let (report, lost) = planner::plan(snapshot, &options);
         print(&output.render(&report, render::text)?)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use landfall_kubernetes::source::Snapshot;
-use landfall_model::{CommunityName, NodeView, Reason};
+use landfall_model::{Classes, CommunityName, NodeView, Reason};
 use landfall_verdict::{Fault, Mode, Objects, judge};
 
 use super::{
@@ -18,7 +18,7 @@ pub(super) struct Options {
     /// The nodes with a speaker; `None`: all.
     pub(super) speakers: Option<BTreeSet<Box<str>>>,
     pub(super) ignore_exclude_lb: bool,
-    pub(super) class: Option<Box<str>>,
+    pub(super) classes: Classes,
 }
 
 /// What would be, and whether a Service would lose an address that it has.
@@ -33,7 +33,7 @@ pub(super) fn plan(snapshot: Snapshot, options: &Options) -> (Report, bool) {
 
     let mut configuration = in_force(configuration, &faults);
     add_speakers(&mut configuration.nodes, options.speakers.iter().flatten());
-    let assigned = assignment::assign(&services, namespaces, &configuration, options.class.clone());
+    let assigned = assignment::assign(&services, namespaces, &configuration, &options.classes);
     let announced =
         announcements::Cluster { views: &assigned.views, slices: &slices, allocator: &assigned.allocator };
     let report = Report {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use landfall_kubernetes::{
     api::{IPAddressPool, ServiceL2Status},
     convert,
     names::{annotation, label},
 };
-use landfall_model::Invalid;
+use landfall_model::{Classes, Invalid};
 use landfall_pool::Allocator;
 
 use super::report::{Component, Facts, Handled, Owner, Pool, ServiceFacts};
@@ -104,23 +104,43 @@ fn pool_faults(pools: &[IPAddressPool]) -> Vec<String> {
 fn handled(pod: &Pod) -> Option<Handled> {
     let is_controller = pod.labels().get("component").is_some_and(|component| component == "controller");
     let container = pod.spec.as_ref().filter(|_| is_controller)?.containers.first()?;
-    let mut told = None;
-    let mut arguments = container.args.iter().chain(&container.command).flatten();
+    let Ok(names) = told(container, "--lb-class", "LANDFALL_LB_CLASS") else { return Some(Handled::Unknown) };
+    let Ok(unclassed) = told(container, "--handle-unclassed", "LANDFALL_HANDLE_UNCLASSED") else {
+        return Some(Handled::Unknown);
+    };
+    let Ok(unclassed) = unclassed.last().map(|text| text.parse()).transpose() else {
+        return Some(Handled::Unknown);
+    };
+    let classes = Classes::new(names.iter().flat_map(|names| names.split(',')), unclassed);
+    Some(classes.map_or(Handled::Unknown, Handled::Services))
+}
+
+/// The values that a container is told by a flag, which may stand without one, or else in the environment.
+///
+/// # Errors
+/// When the environment refers to another object, which is not ours to read.
+fn told(container: &Container, flag: &str, variable: &str) -> Result<Vec<String>, ()> {
+    let mut values = Vec::new();
+    let mut arguments = container.args.iter().chain(&container.command).flatten().peekable();
     while let Some(argument) = arguments.next() {
-        if let Some(class) = argument.strip_prefix("--lb-class=") {
-            told = Some(class.to_owned());
-        } else if argument == "--lb-class" {
-            told = arguments.next().cloned();
+        match argument.strip_prefix(flag) {
+            Some("") => {
+                let value = arguments.next_if(|next| !next.starts_with('-'));
+                values.push(value.map_or_else(|| "true".to_owned(), Clone::clone));
+            }
+            Some(rest) => values.extend(rest.strip_prefix('=').map(str::to_owned)),
+            None => {}
         }
     }
-    if told.is_none() {
-        match container.env.iter().flatten().find(|variable| variable.name == "LANDFALL_LB_CLASS") {
-            // What it refers to is not ours to read.
-            Some(variable) if variable.value_from.is_some() => return Some(Handled::Unknown),
-            variable => told = variable.and_then(|variable| variable.value.clone()),
+    if values.is_empty()
+        && let Some(variable) = container.env.iter().flatten().find(|one| one.name == variable)
+    {
+        if variable.value_from.is_some() {
+            return Err(());
         }
+        values.extend(variable.value.clone());
     }
-    Some(Handled::Class(told.filter(|class| !class.is_empty())))
+    Ok(values)
 }
 
 fn component(pod: Pod) -> Component {
@@ -201,8 +221,11 @@ mod tests {
             )
         };
         let env = |value: &str| serde_json::json!([{ "name": "LANDFALL_LB_CLASS", "value": value }]);
-        let of = |class: &str| Some(Handled::Class(Some(class.to_owned())));
-        let none = Some(Handled::Class(None));
+        let of = |class: &str| Some(Handled::Services(Classes::only(class)));
+        let both = |names: &[&str], unclassed| {
+            Some(Handled::Services(Classes::new(names.iter().copied(), unclassed).unwrap()))
+        };
+        let none = Some(Handled::Services(Classes::default()));
         for (container, expected) in [
             (serde_json::json!({ "name": "c", "args": ["controller"] }), none.clone()),
             (serde_json::json!({ "name": "c", "args": ["controller", "--lb-class=x"] }), of("x")),
@@ -210,6 +233,22 @@ mod tests {
             (
                 serde_json::json!({ "name": "c", "command": ["landfall", "controller", "--lb-class=x"] }),
                 of("x"),
+            ),
+            (
+                serde_json::json!({ "name": "c", "args": ["--lb-class=x,y", "--lb-class", "z"] }),
+                both(&["x", "y", "z"], None),
+            ),
+            (
+                serde_json::json!({ "name": "c", "args": ["--handle-unclassed", "--lb-class=x"] }),
+                both(&["x"], Some(true)),
+            ),
+            (
+                serde_json::json!({ "name": "c", "args": ["--handle-unclassed=perhaps"] }),
+                Some(Handled::Unknown),
+            ),
+            (
+                serde_json::json!({ "name": "c", "args": ["--handle-unclassed=false"] }),
+                Some(Handled::Unknown),
             ),
             (serde_json::json!({ "name": "c", "env": env("y") }), of("y")),
             (serde_json::json!({ "name": "c", "env": env("") }), none.clone()),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use landfall_model::Classes;
 use serde::Serialize;
 
 /// What was read from the cluster, reduced to what the report needs.
@@ -25,8 +26,8 @@ pub(crate) enum Handled {
     /// Its controllers do not say.
     #[default]
     Unknown,
-    /// Those of this class; `None`: those without a class.
-    Class(Option<String>),
+    /// These.
+    Services(Classes),
 }
 
 impl Handled {
@@ -35,7 +36,9 @@ impl Handled {
     fn elsewhere(&self, service: &ServiceFacts) -> bool {
         match self {
             Self::Unknown => false,
-            Self::Class(class) => *class != service.class && service.allocated.is_some(),
+            Self::Services(classes) => {
+                !classes.handles(service.class.as_deref()) && service.allocated.is_some()
+            }
         }
     }
 }
@@ -336,8 +339,8 @@ mod tests {
             rows.into_iter().map(|row| row.class.unwrap_or_default()).collect::<Vec<_>>()
         };
         assert_eq!(classes(&Handled::Unknown), ["", "ours", "theirs", "nobodys"]);
-        assert_eq!(classes(&Handled::Class(None)), ["", "nobodys"]);
-        assert_eq!(classes(&Handled::Class(Some("ours".into()))), ["ours", "nobodys"]);
+        assert_eq!(classes(&Handled::Services(Classes::default())), ["", "nobodys"]);
+        assert_eq!(classes(&Handled::Services(Classes::only("ours"))), ["ours", "nobodys"]);
     }
 
     #[test]

@@ -22,6 +22,26 @@ fn which_services() {
                 ["s 192.0.2.0 a Allocated N:IPAllocated", "=t - - ForeignClass", "=u - - ForeignClass"],
             )
             .with(&["--lb-class", "x"]),
+            row(
+                "§2.1 several classes",
+                vec![a(), class("s", "x").made(), class("t", "y").made(), service("u").made()],
+                [
+                    "s 192.0.2.0 a Allocated N:IPAllocated",
+                    "t 192.0.2.1 a Allocated N:IPAllocated",
+                    "=u - - ForeignClass",
+                ],
+            )
+            .with(&["--lb-class", "x,y"]),
+            row(
+                "§2.1 a class, and those without one",
+                vec![a(), class("s", "x").made(), class("t", "y").made(), service("u").made()],
+                [
+                    "s 192.0.2.0 a Allocated N:IPAllocated",
+                    "=t - - ForeignClass",
+                    "u 192.0.2.1 a Allocated N:IPAllocated",
+                ],
+            )
+            .with(&["--lb-class", "x", "--handle-unclassed"]),
             row("§2.1 another type", vec![a(), service("s").spec("type", "ClusterIP".into()).made()], []),
             row(
                 "§2.1 another type, and it has an address",

@@ -75,7 +75,10 @@ pub(crate) fn check(rows: Vec<Row>, read: impl Fn(&Value) -> Vec<String>) {
 pub(crate) fn plan(objects: &[Value], flags: &[&str]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
     command.args(["plan", "-f", "-", "-o", "json"]).args(flags);
-    command.env_remove("LANDFALL_NAMESPACE").env_remove("LANDFALL_LB_CLASS");
+    command
+        .env_remove("LANDFALL_NAMESPACE")
+        .env_remove("LANDFALL_LB_CLASS")
+        .env_remove("LANDFALL_HANDLE_UNCLASSED");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();

@@ -14,6 +14,7 @@ use landfall_kubernetes::{
     write::{FileWriter, Store},
 };
 use landfall_lan::Host;
+use landfall_model::Classes;
 use landfall_probes::Addresses;
 use landfall_speaker::{
     Error, Mode, Settings,
@@ -128,7 +129,7 @@ fn run_speaker(node: &Host, manifests: &Path) -> Running {
             node: node.name().into(),
             namespace: "landfall-system".into(),
             bgp: Mode::default(),
-            cluster: cluster::Settings { class: None, ignore_exclude_lb: false },
+            cluster: cluster::Settings { classes: Classes::default(), ignore_exclude_lb: false },
             membership: (node.ipv4().unwrap(), 7946).into(),
             timing: Timing::default(),
             secret: directory.join("key"),

@@ -280,7 +280,8 @@ fn other_classes_and_types_are_never_touched() {
     assert_eq!(cluster.take_writes(), []);
     assert_eq!(cluster.take_events(), [""; 0]);
     let mut ours = Cluster::new(&[]);
-    ours.world = landfall_plan::World::new(landfall_plan::Settings { class: Some("x".into()) });
+    ours.world =
+        landfall_plan::World::new(landfall_plan::Settings { classes: landfall_model::Classes::only("x") });
     ours.set_pool(pool("a", &["192.0.2.0/29"]));
     ours.world.observe(landfall_model::Observation::Synced);
     ours.set(service("web"));

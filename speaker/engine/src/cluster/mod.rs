@@ -19,7 +19,7 @@ use std::{
     net::IpAddr,
 };
 
-use landfall_model::{EndpointSlice, NodeView, ServiceKey, ServiceView};
+use landfall_model::{Classes, EndpointSlice, NodeView, ServiceKey, ServiceView};
 
 pub use appraisal::{Appraisal, Verdict};
 pub use facts::Merit;
@@ -33,8 +33,8 @@ use crate::{links::LinkSummary, membership::MemberState};
 /// Which Services and nodes count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Handle Services of this class; `None`: those without a class.
-    pub class: Option<Box<str>>,
+    /// The Services that are handled.
+    pub classes: Classes,
     /// Let nodes own addresses although they carry the exclude label.
     pub ignore_exclude_lb: bool,
 }

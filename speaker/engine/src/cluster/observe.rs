@@ -109,7 +109,7 @@ impl Cluster {
     }
 
     fn handles(&self, view: &ServiceView) -> bool {
-        view.load_balancer && !view.deleting && view.class == self.settings.class
+        view.load_balancer && !view.deleting && self.settings.classes.handles(view.class.as_deref())
     }
 
     /// Looks again at every Service with an address in `ranges`.

@@ -6,6 +6,7 @@ use crate::graph::Graph;
 const CRATES: &[(&str, u8, Purity)] = &[
     ("landfall-model", 1, Purity::Pure),
     ("landfall-pool", 2, Purity::Pure),
+    ("landfall-aws-plan", 2, Purity::Pure),
     ("landfall-verdict", 2, Purity::Pure),
     ("landfall-plan", 3, Purity::Pure),
     ("landfall-engine", 3, Purity::Pure),

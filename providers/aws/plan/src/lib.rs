@@ -1,0 +1,40 @@
+//! Network Load Balancers for Services: what each Service asks for, what AWS has, and the ordered calls in between. Pure: no
+//! SDK, no clock, no IO. The IO sibling that observes and applies is `landfall-aws`.
+//!
+//! ```text
+//! Service ──claim──▶ Request ──resolve(Inventory)──▶ Stack ─┐
+//! nodes, endpoints ──targets──▶ TargetSet ──────────────────┴─plan(Inventory, now)──▶ Plan<Op> ──apply──▶ Inventory::record
+//! ```
+//!
+//! The semantics are those of the AWS Load Balancer Controller's Service side, so that a manifest written for it works
+//! unchanged and either controller can take over from the other.
+
+mod annotations;
+mod elb;
+mod id;
+mod input;
+mod inventory;
+mod op;
+mod problem;
+mod record;
+mod request;
+mod settings;
+pub mod tags;
+mod waiting;
+
+pub use annotations::{ADOPT, PREFIX, Parsed, REPLACE, Warning};
+pub use elb::{
+    AddressType, Alpn, HealthCheck, HealthProtocol, ListenerProtocol, LoadBalancerState, Map, Scheme,
+    SubnetMapping, Target, TargetFamily, TargetId, TargetState, TargetType,
+};
+pub use id::{InstanceId, ListenerArn, LoadBalancerArn, SecurityGroupId, SubnetId, TargetGroupArn};
+pub use input::{Node, PodEndpoint, Readiness, Service, ServicePort, ServiceType, Taint, TargetPort};
+pub use inventory::{Inventory, Listener, Listing, LoadBalancer, Locale, SecurityGroup, Subnet, TargetGroup};
+pub use op::{
+    CreateLoadBalancer, CreateTargetGroup, IpPermission, ListenerSpec, Op, Resource, Source, TARGETS_PER_CALL,
+};
+pub use problem::Problem;
+pub use record::Outcome;
+pub use request::{HealthCheckRequest, HealthPort, ProxyProtocol, Request, TlsRequest};
+pub use settings::{CLASS, Settings};
+pub use waiting::{Need, Plan, Waiting};

@@ -1,0 +1,84 @@
+//! What a plan waits for, in types: nothing is done without a reason that can be shown.
+
+use landfall_model::Instant;
+
+use crate::{LoadBalancerArn, SecurityGroupId, TargetGroupArn};
+
+/// What can be done now, what cannot and why, and when to ask again without being woken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan<Op> {
+    /// Operations whose inputs have all been observed, in the order to send them. The first error ends the pass, and the
+    /// next plan starts from what was recorded.
+    pub ready: Vec<Op>,
+    /// What keeps the rest from being ready. Empty together with `ready` means: in place.
+    pub waiting: Vec<Waiting>,
+    /// Plan again at this time even if nothing is observed.
+    pub recheck: Option<Instant>,
+}
+
+impl<Op> Plan<Op> {
+    /// A plan that does nothing and waits for nothing.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { ready: Vec::new(), waiting: Vec::new(), recheck: None }
+    }
+
+    /// Whether everything is in place.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.ready.is_empty() && self.waiting.is_empty()
+    }
+}
+
+/// What a plan waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Waiting {
+    /// The first complete listing.
+    Inventory,
+    /// An answer of AWS that the shell has to fetch.
+    Need(Need),
+    /// Operations of this plan that come before: plan again once they are recorded.
+    Earlier,
+    /// The shared back-end group, which [`crate::backend::plan`] makes.
+    BackendGroup,
+    /// The load balancer is `provisioning`; it takes minutes. The hostname is published when it is active.
+    Provisioning(LoadBalancerArn),
+    /// A new target is not healthy yet, so the one it replaces stays.
+    Replacement(TargetGroupArn),
+    /// A new load balancer is not active or has no healthy target yet, so the old one stays.
+    Successor(LoadBalancerArn),
+    /// Somebody else's load balancers or interfaces still use the group.
+    GroupInUse(SecurityGroupId),
+}
+
+/// A describe that the plan depends on; the shell sends it, puts the answer in the inventory and plans again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Attributes and listeners (with certificates, attributes and tags) of a load balancer.
+    LoadBalancer(LoadBalancerArn),
+    /// `DescribeCapacityReservation`.
+    Capacity(LoadBalancerArn),
+    /// Attributes of a target group.
+    TargetGroup(TargetGroupArn),
+    /// `DescribeTargetHealth`.
+    Targets(TargetGroupArn),
+    /// `DescribeRouteTables` of the VPC, to fill in [`crate::Subnet::public`].
+    RouteTables,
+}
+
+impl Waiting {
+    /// The reason word for conditions and metrics; a closed set.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Inventory => "Inventory",
+            Self::Need(_) => "Observation",
+            Self::Earlier => "Applying",
+            Self::BackendGroup => "BackendSecurityGroup",
+            Self::Provisioning(_) => "Provisioning",
+            Self::Replacement(_) => "ReplacementNotHealthy",
+            Self::Successor(_) => "SuccessorNotReady",
+            Self::GroupInUse(_) => "SecurityGroupInUse",
+        }
+    }
+}

@@ -165,6 +165,7 @@ pub struct Inventory {
     target_groups_by_name: BTreeMap<String, TargetGroupArn>,
     security_groups_by_stack: BTreeMap<String, BTreeSet<SecurityGroupId>>,
     security_groups_by_name: BTreeMap<String, BTreeSet<SecurityGroupId>>,
+    backend_groups: BTreeSet<SecurityGroupId>,
 }
 
 /// One complete listing, for [`Inventory::replace_listing`].
@@ -260,6 +261,9 @@ impl Inventory {
         if let Some(name) = group.tags.get("Name") {
             self.security_groups_by_name.entry(name.clone()).or_default().insert(group.id.clone());
         }
+        if group.tags.get(tags::SHARED_RESOURCE).is_some_and(|value| value == tags::BACKEND) {
+            self.backend_groups.insert(group.id.clone());
+        }
         self.security_groups.insert(group.id.clone(), group);
     }
 
@@ -267,6 +271,7 @@ impl Inventory {
     pub fn remove_security_group(&mut self, id: &SecurityGroupId) {
         if let Some(old) = self.security_groups.remove(id) {
             unindex(&mut self.security_groups_by_stack, &old.tags, id);
+            self.backend_groups.remove(id);
             if let Some(ids) = old.tags.get("Name").and_then(|n| self.security_groups_by_name.get_mut(n)) {
                 ids.remove(id);
             }
@@ -276,6 +281,11 @@ impl Inventory {
     /// Adds or replaces a subnet.
     pub fn put_subnet(&mut self, subnet: Subnet) {
         self.subnets.insert(subnet.id.clone(), subnet);
+    }
+
+    /// Every load balancer of the region, by ARN.
+    pub fn load_balancers(&self) -> impl Iterator<Item = &LoadBalancer> {
+        self.load_balancers.values()
     }
 
     /// A load balancer by ARN.
@@ -312,6 +322,13 @@ impl Inventory {
     pub fn security_groups_named(&self, name: &str) -> impl Iterator<Item = &SecurityGroup> {
         let ids = self.security_groups_by_name.get(name).into_iter().flatten();
         ids.filter_map(|id| self.security_groups.get(id))
+    }
+
+    /// The shared back-end group of a cluster, by its tags.
+    #[must_use]
+    pub fn backend_group(&self, cluster: &str) -> Option<&SecurityGroup> {
+        let mut groups = self.backend_groups.iter().filter_map(|id| self.security_groups.get(id));
+        groups.find(|group| tags::of_cluster(&group.tags, cluster))
     }
 
     /// A subnet by id.
@@ -374,6 +391,11 @@ impl Inventory {
     /// Every security group of the VPC, by id.
     pub fn security_groups(&self) -> impl Iterator<Item = &SecurityGroup> {
         self.security_groups.values()
+    }
+
+    pub(crate) fn target_groups_tagged(&self, stack: &str) -> impl Iterator<Item = &TargetGroup> {
+        let arns = self.target_groups_by_stack.get(stack).into_iter().flatten();
+        arns.filter_map(|arn| self.target_groups.get(arn))
     }
 
     pub(crate) fn load_balancer_mut(&mut self, arn: &LoadBalancerArn) -> Option<&mut LoadBalancer> {

@@ -10,31 +10,49 @@
 //! unchanged and either controller can take over from the other.
 
 mod annotations;
+pub mod backend;
+mod claim;
 mod elb;
+mod garbage;
+pub mod iam;
 mod id;
 mod input;
 mod inventory;
+mod names;
 mod op;
+mod plan;
 mod problem;
 mod record;
 mod request;
+mod resolve;
 mod settings;
+mod stack;
 pub mod tags;
+mod targets;
 mod waiting;
 
 pub use annotations::{ADOPT, PREFIX, Parsed, REPLACE, Warning};
+pub use claim::{Claim, FINALIZER, FOREIGN_FINALIZER};
 pub use elb::{
     AddressType, Alpn, HealthCheck, HealthProtocol, ListenerProtocol, LoadBalancerState, Map, Scheme,
     SubnetMapping, Target, TargetFamily, TargetId, TargetState, TargetType,
 };
+pub use garbage::Garbage;
 pub use id::{InstanceId, ListenerArn, LoadBalancerArn, SecurityGroupId, SubnetId, TargetGroupArn};
 pub use input::{Node, PodEndpoint, Readiness, Service, ServicePort, ServiceType, Taint, TargetPort};
 pub use inventory::{Inventory, Listener, Listing, LoadBalancer, Locale, SecurityGroup, Subnet, TargetGroup};
 pub use op::{
     CreateLoadBalancer, CreateTargetGroup, IpPermission, ListenerSpec, Op, Resource, Source, TARGETS_PER_CALL,
 };
+pub use plan::{plan, release};
 pub use problem::Problem;
 pub use record::Outcome;
 pub use request::{HealthCheckRequest, HealthPort, ProxyProtocol, Request, TlsRequest};
+pub use resolve::Unresolved;
 pub use settings::{CLASS, Settings};
+pub use stack::{
+    BackendAccess, FrontendGroups, Stack, WantedListener, WantedLoadBalancer, WantedSecurityGroup,
+    WantedTargetGroup,
+};
+pub use targets::{LeftOut, LeftOutReason, Sources, TargetSet, targets};
 pub use waiting::{Need, Plan, Waiting};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Inventory, Listener, ListenerArn, LoadBalancer, LoadBalancerArn, LoadBalancerState, Map, Op, Resource,
-    SecurityGroup, SecurityGroupId, TargetGroup, TargetGroupArn, TargetState,
+    SecurityGroup, SecurityGroupId, TargetGroup, TargetGroupArn, TargetState, tags,
 };
 
 /// What a successful call answered.
@@ -92,7 +92,12 @@ impl Inventory {
             Op::ModifyCapacityReservation { arn, units } => {
                 self.change_load_balancer(arn, |lb| lb.capacity_units = Some(*units));
             }
-            Op::DeleteLoadBalancer { arn } => self.remove_load_balancer(arn),
+            Op::DeleteLoadBalancer { arn } => {
+                for group in self.forwarded(arn) {
+                    self.change_target_group(&group, |group| _ = group.load_balancers.remove(arn));
+                }
+                self.remove_load_balancer(arn);
+            }
             Op::CreateTargetGroup(create) => {
                 if let Outcome::TargetGroup(arn) = outcome {
                     self.put_target_group(TargetGroup {
@@ -118,8 +123,9 @@ impl Inventory {
             }
             Op::DeleteTargetGroup { arn } => self.remove_target_group(arn),
             Op::RegisterTargets { arn, targets } => self.change_target_group(arn, |group| {
-                let known = group.targets.get_or_insert_default();
-                known.extend(targets.iter().map(|target| (target.clone(), TargetState::Initial)));
+                if let Some(known) = &mut group.targets {
+                    known.extend(targets.iter().map(|target| (target.clone(), TargetState::Initial)));
+                }
             }),
             Op::DeregisterTargets { arn, targets } => self.change_target_group(arn, |group| {
                 for target in targets {
@@ -146,23 +152,31 @@ impl Inventory {
                             attributes: Map::new(),
                             tags: tags.clone(),
                         };
-                        lb.listeners.get_or_insert_default().insert(*port, listener);
+                        if let Some(listeners) = &mut lb.listeners {
+                            listeners.insert(*port, listener);
+                        }
                     });
                 }
             }
-            Op::ModifyListener { arn, spec } => self.change_listener(arn, |listener| {
-                listener.protocol = spec.protocol;
-                listener.target_group = Some(spec.target_group.clone());
-                listener.certificate.clone_from(&spec.certificate);
-                listener.ssl_policy.clone_from(&spec.ssl_policy);
-                listener.alpn = spec.alpn;
-            }),
+            Op::ModifyListener { arn, spec } => {
+                let before = self.forwarded_from(arn);
+                self.change_listener(arn, |listener| {
+                    listener.protocol = spec.protocol;
+                    listener.target_group = Some(spec.target_group.clone());
+                    listener.certificate.clone_from(&spec.certificate);
+                    listener.ssl_policy.clone_from(&spec.ssl_policy);
+                    listener.alpn = spec.alpn;
+                });
+                self.relink(before);
+            }
             Op::DeleteListener { arn } => {
+                let before = self.forwarded_from(arn);
                 if let Some(lb) = self.load_balancer_of(arn)
                     && let Some(listeners) = lb.listeners.as_mut()
                 {
                     listeners.retain(|_, listener| listener.arn != *arn);
                 }
+                self.relink(before);
             }
             Op::AddListenerCertificates { arn, certificates } => self.change_listener(arn, |listener| {
                 listener.more_certificates.extend(certificates.iter().cloned());
@@ -211,6 +225,45 @@ impl Inventory {
         }
     }
 
+    /// Target groups that the load balancer's known listeners, or its stack's listing, say it forwards to.
+    fn forwarded(&self, arn: &LoadBalancerArn) -> Vec<TargetGroupArn> {
+        let Some(lb) = self.load_balancer(arn) else { return Vec::new() };
+        let listeners =
+            lb.listeners.iter().flatten().filter_map(|(_, listener)| listener.target_group.clone());
+        let mut groups: Vec<TargetGroupArn> = listeners.collect();
+        if let Some(stack) = lb.tags.get(tags::STACK) {
+            groups.extend(
+                self.target_groups_tagged(stack)
+                    .filter(|group| group.load_balancers.contains(arn))
+                    .map(|group| group.arn.clone()),
+            );
+        }
+        groups
+    }
+
+    fn forwarded_from(&mut self, listener: &ListenerArn) -> Option<(LoadBalancerArn, Vec<TargetGroupArn>)> {
+        let arn = self.load_balancer_of(listener)?.arn.clone();
+        let groups = self.forwarded(&arn);
+        Some((arn, groups))
+    }
+
+    /// Sets anew which target groups a load balancer forwards to, after one of its listeners changed.
+    fn relink(&mut self, before: Option<(LoadBalancerArn, Vec<TargetGroupArn>)>) {
+        let Some((arn, before)) = before else { return };
+        let listeners = self.load_balancer(&arn).and_then(|lb| lb.listeners.as_ref());
+        let now: Vec<_> = listeners
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, listener)| listener.target_group.clone())
+            .collect();
+        for group in before.iter().filter(|group| !now.contains(group)) {
+            self.change_target_group(group, |group| _ = group.load_balancers.remove(&arn));
+        }
+        for group in &now {
+            self.change_target_group(group, |group| _ = group.load_balancers.insert(arn.clone()));
+        }
+    }
+
     /// Tags are what objects are found by, so the object is taken out and put back.
     fn change_tags(&mut self, resource: &Resource, change: impl FnOnce(&mut Map)) {
         match resource {
@@ -232,5 +285,7 @@ impl Inventory {
 }
 
 fn extend(known: &mut Option<Map>, with: &Map) {
-    known.get_or_insert_default().extend(with.clone());
+    if let Some(known) = known {
+        known.extend(with.clone());
+    }
 }

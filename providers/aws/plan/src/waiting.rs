@@ -47,8 +47,12 @@ pub enum Waiting {
     Replacement(TargetGroupArn),
     /// A new load balancer is not active or has no healthy target yet, so the old one stays.
     Successor(LoadBalancerArn),
-    /// Somebody else's load balancers or interfaces still use the group.
+    /// Load balancers still use the group.
     GroupInUse(SecurityGroupId),
+    /// An object that is not this Service's has the name that is needed; names are unique in a region.
+    NameTaken(String),
+    /// A listener that is not this Service's has the port on an adopted load balancer.
+    PortTaken(LoadBalancerArn, u16),
 }
 
 /// A describe that the plan depends on; the shell sends it, puts the answer in the inventory and plans again.
@@ -67,6 +71,24 @@ pub enum Need {
 }
 
 impl Waiting {
+    /// Whether the Service's objects are not all as wanted while this lasts. The others only delay what follows on its own.
+    #[must_use]
+    pub const fn blocks(&self) -> bool {
+        match self {
+            Self::Provisioning(_) | Self::Replacement(_) | Self::Need(Need::Targets(_)) => false,
+            Self::Inventory
+            | Self::Need(
+                Need::LoadBalancer(_) | Need::Capacity(_) | Need::TargetGroup(_) | Need::RouteTables,
+            )
+            | Self::Earlier
+            | Self::BackendGroup
+            | Self::Successor(_)
+            | Self::GroupInUse(_)
+            | Self::NameTaken(_)
+            | Self::PortTaken(..) => true,
+        }
+    }
+
     /// The reason word for conditions and metrics; a closed set.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -79,6 +101,8 @@ impl Waiting {
             Self::Replacement(_) => "ReplacementNotHealthy",
             Self::Successor(_) => "SuccessorNotReady",
             Self::GroupInUse(_) => "SecurityGroupInUse",
+            Self::NameTaken(_) => "NameTaken",
+            Self::PortTaken(..) => "PortTaken",
         }
     }
 }

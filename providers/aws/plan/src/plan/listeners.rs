@@ -1,0 +1,83 @@
+//! Listeners: matched by port, the only thing about them that cannot be changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Pass, differing};
+use crate::{Listener, ListenerSpec, Need, Op, Resource, TargetGroupArn, Waiting, WantedListener, tags};
+
+impl Pass<'_> {
+    pub(super) fn listeners(&mut self, groups: &BTreeMap<&str, TargetGroupArn>) {
+        let Some(live) = self.live else { return };
+        let Some(have) = self.known(live.listeners.as_ref(), Need::LoadBalancer(live.arn.clone())) else {
+            return;
+        };
+        let stack = self.stack;
+        for (port, listener) in have {
+            if !stack.listeners.contains_key(port) && self.ours(listener) {
+                self.ready.push(Op::DeleteListener { arn: listener.arn.clone() });
+            }
+        }
+        for (port, wanted) in &stack.listeners {
+            let Some(target_group) = groups.get(wanted.target_group.as_str()) else {
+                self.waiting.insert(Waiting::Earlier);
+                continue;
+            };
+            let spec = ListenerSpec {
+                protocol: wanted.protocol,
+                target_group: target_group.clone(),
+                certificate: wanted.certificate.clone(),
+                ssl_policy: wanted.ssl_policy.clone(),
+                alpn: wanted.alpn,
+            };
+            match have.get(port) {
+                Some(listener) if self.ours(listener) => self.mend_listener(listener, wanted, spec),
+                Some(_) => _ = self.waiting.insert(Waiting::PortTaken(live.arn.clone(), *port)),
+                None => {
+                    let (load_balancer, tags) = (live.arn.clone(), wanted.tags.clone());
+                    self.ready.push(Op::CreateListener { load_balancer, port: *port, spec, tags });
+                    if !wanted.more_certificates.is_empty() || !wanted.attributes.is_empty() {
+                        self.waiting.insert(Waiting::Earlier);
+                    }
+                }
+            }
+        }
+    }
+
+    /// On our own load balancer every listener is ours. On an adopted one those are with our tags or, where listeners are not
+    /// tagged, with our target group.
+    pub(super) fn ours(&self, listener: &Listener) -> bool {
+        let group = listener.target_group.as_ref().and_then(|arn| self.inventory.target_group(arn));
+        self.stack.load_balancer.adopted.is_none()
+            || tags::owned(&listener.tags, &self.settings.cluster, &self.stack.key)
+            || group.is_some_and(|group| tags::owned(&group.tags, &self.settings.cluster, &self.stack.key))
+    }
+
+    fn mend_listener(&mut self, have: &Listener, wanted: &WantedListener, spec: ListenerSpec) {
+        let arn = || have.arn.clone();
+        let same = have.protocol == spec.protocol
+            && have.target_group.as_ref() == Some(&spec.target_group)
+            && have.certificate == spec.certificate
+            && have.ssl_policy == spec.ssl_policy
+            && have.alpn.filter(|alpn| *alpn != crate::Alpn::None) == spec.alpn;
+        if !same {
+            self.ready.push(Op::ModifyListener { arn: arn(), spec });
+        }
+        let missing: BTreeSet<String> =
+            wanted.more_certificates.difference(&have.more_certificates).cloned().collect();
+        if !missing.is_empty() {
+            self.ready.push(Op::AddListenerCertificates { arn: arn(), certificates: missing });
+        }
+        let extra: BTreeSet<String> =
+            have.more_certificates.difference(&wanted.more_certificates).cloned().collect();
+        if !extra.is_empty() && wanted.certificate.is_some() {
+            self.ready.push(Op::RemoveListenerCertificates { arn: arn(), certificates: extra });
+        }
+        let attributes = differing(&have.attributes, &wanted.attributes);
+        if !attributes.is_empty() {
+            self.ready.push(Op::ModifyListenerAttributes { arn: arn(), attributes });
+        }
+        if !wanted.tags.is_empty() {
+            self.retag(&Resource::Listener(arn()), &have.tags, &wanted.tags);
+        }
+    }
+}

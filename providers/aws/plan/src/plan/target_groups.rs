@@ -1,0 +1,133 @@
+//! Target groups and their targets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Pass, differing};
+use crate::{
+    HealthCheck, Need, Op, Resource, TARGETS_PER_CALL, Target, TargetGroup, TargetGroupArn, TargetSet,
+    TargetState, Waiting, WantedTargetGroup, tags,
+};
+
+impl<'a> Pass<'a> {
+    /// Makes target groups or mends them. Answers the ARNs of those that exist, by resource.
+    pub(super) fn target_groups(&mut self) -> BTreeMap<&'a str, TargetGroupArn> {
+        let mut found = BTreeMap::new();
+        let stack = self.stack;
+        for (resource, wanted) in &stack.target_groups {
+            if let Some(group) = self.matching(resource, wanted) {
+                self.mend_target_group(group, wanted);
+                found.insert(resource.as_str(), group.arn.clone());
+            } else if self.inventory.target_group_named(&wanted.create.name).is_some() {
+                self.waiting.insert(Waiting::NameTaken(wanted.create.name.clone()));
+            } else {
+                self.ready.push(Op::CreateTargetGroup(Box::new(wanted.create.clone())));
+                self.waiting.insert(Waiting::Earlier);
+            }
+        }
+        found
+    }
+
+    /// The live group: ours, of this resource, with all that cannot be changed as wanted, and free for our load balancer. Its
+    /// name and port are not compared, since targets carry their own ports. One in use comes first.
+    fn matching(&self, resource: &str, wanted: &WantedTargetGroup) -> Option<&'a TargetGroup> {
+        let create = &wanted.create;
+        let live = self.live.map(|lb| &lb.arn);
+        let groups = self.inventory.stack_target_groups(&self.settings.cluster, &self.name);
+        let usable = groups.filter(|group| {
+            group.tags.get(tags::RESOURCE).is_some_and(|value| value == resource)
+                && group.protocol == create.protocol
+                && group.target_type == create.target_type
+                && group.family == create.family
+                && group.load_balancers.iter().all(|arn| Some(arn) == live)
+        });
+        usable.min_by_key(|group| (group.load_balancers.is_empty(), &group.arn))
+    }
+
+    fn mend_target_group(&mut self, group: &'a TargetGroup, wanted: &WantedTargetGroup) {
+        self.retag(&Resource::TargetGroup(group.arn.clone()), &group.tags, &wanted.create.tags);
+        if !same_check(&group.health_check, &wanted.create.health_check) {
+            let health_check = wanted.create.health_check.clone();
+            self.ready.push(Op::ModifyTargetGroup { arn: group.arn.clone(), health_check });
+        }
+        if wanted.attributes.is_empty() {
+            return;
+        }
+        if let Some(attributes) = self.known(group.attributes.as_ref(), Need::TargetGroup(group.arn.clone()))
+        {
+            let attributes = differing(attributes, &wanted.attributes);
+            if !attributes.is_empty() {
+                self.ready.push(Op::ModifyTargetGroupAttributes { arn: group.arn.clone(), attributes });
+            }
+        }
+    }
+
+    /// Registers first, then deregisters: a roll-out never leaves a group with fewer targets than before.
+    pub(super) fn targets(
+        &mut self,
+        groups: &BTreeMap<&str, TargetGroupArn>,
+        targets: &BTreeMap<String, TargetSet>,
+    ) {
+        for (resource, set) in targets {
+            let Some(group) = groups.get(resource.as_str()).and_then(|arn| self.inventory.target_group(arn))
+            else {
+                continue;
+            };
+            let Some(have) = group.targets.as_ref() else {
+                self.waiting.insert(Waiting::Need(Need::Targets(group.arn.clone())));
+                continue;
+            };
+            let serving =
+                |target: &Target| have.get(target).is_some_and(|state| *state != TargetState::Draining);
+            let new: Vec<Target> = set.wanted.iter().filter(|target| !serving(target)).cloned().collect();
+            let replaced = new.is_empty()
+                && set.wanted.iter().all(|target| have.get(target) != Some(&TargetState::Initial))
+                && set.wanted.iter().any(|target| have.get(target) == Some(&TargetState::Healthy));
+            let leaving: BTreeSet<&Target> =
+                have.keys().filter(|target| serving(target) && !set.wanted.contains(*target)).collect();
+            let (held, gone): (Vec<&Target>, Vec<&Target>) =
+                leaving.into_iter().partition(|target| set.lingering.contains(*target) && !replaced);
+            if !held.is_empty() {
+                self.waiting.insert(Waiting::Replacement(group.arn.clone()));
+            }
+            let arn = &group.arn;
+            let register = new.chunks(TARGETS_PER_CALL);
+            self.ready.extend(
+                register.map(|targets| Op::RegisterTargets { arn: arn.clone(), targets: targets.to_vec() }),
+            );
+            let gone: Vec<Target> = gone.into_iter().cloned().collect();
+            let deregister = gone.chunks(TARGETS_PER_CALL);
+            self.ready.extend(
+                deregister
+                    .map(|targets| Op::DeregisterTargets { arn: arn.clone(), targets: targets.to_vec() }),
+            );
+        }
+    }
+
+    /// Groups that are no longer wanted, once no load balancer forwards to them.
+    pub(super) fn delete_target_groups(&mut self, groups: &BTreeMap<&str, TargetGroupArn>) {
+        let all = self.inventory.stack_target_groups(&self.settings.cluster, &self.name);
+        let stale: Vec<_> = all.filter(|group| !groups.values().any(|arn| *arn == group.arn)).collect();
+        for group in stale {
+            if group.load_balancers.is_empty() {
+                self.ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
+                self.waiting.retain(|waiting| *waiting != Waiting::NameTaken(group.name.clone()));
+                if self.stack.target_groups.values().any(|wanted| wanted.create.name == group.name) {
+                    self.waiting.insert(Waiting::Earlier);
+                }
+            } else {
+                self.waiting.insert(Waiting::Earlier);
+            }
+        }
+    }
+}
+
+/// Fields that are not asked for are not compared: AWS fills them in.
+fn same_check(have: &HealthCheck, want: &HealthCheck) -> bool {
+    let asked = HealthCheck {
+        path: want.path.as_ref().and(have.path.clone()),
+        matcher: want.matcher.as_ref().and(have.matcher.clone()),
+        timeout: want.timeout.and(have.timeout),
+        ..have.clone()
+    };
+    asked == *want
+}

@@ -18,8 +18,6 @@ pub(crate) struct TargetGroupName<'a> {
     pub(crate) target_type: TargetType,
     pub(crate) protocol: ListenerProtocol,
     pub(crate) health_check: &'a HealthCheck,
-    /// Set where two load balancers of the Service may exist at once: a target group serves one of them only.
-    pub(crate) scheme: Option<Scheme>,
 }
 
 /// The same form for a target group.
@@ -35,7 +33,6 @@ pub(crate) fn target_group(cluster: &str, service: &Service, of: &TargetGroupNam
             of.protocol.as_str(),
             of.health_check.protocol.as_str(),
             &of.health_check.interval.to_string(),
-            of.scheme.map_or("", Scheme::as_str),
         ],
     )
 }
@@ -49,6 +46,13 @@ pub(crate) fn security_group(cluster: &str, service: &Service) -> String {
 pub(crate) fn backend_group(cluster: &str) -> String {
     let short: String = cluster.chars().filter(char::is_ascii_alphanumeric).take(232).collect();
     format!("k8s-traffic-{short}-{}", hash(&[cluster]))
+}
+
+/// The name for a successor while its predecessor still has `name`. Two names are enough: the predecessor goes before there is
+/// a third.
+pub(crate) fn successor(name: &str) -> String {
+    let stem: String = name.chars().take(21).collect();
+    format!("{}-{}", stem.trim_end_matches('-'), hash(&[name, "successor"]))
 }
 
 fn name(key: &ServiceKey, input: &[&str]) -> String {

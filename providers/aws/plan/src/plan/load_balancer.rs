@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Pass, differing};
-use crate::{CreateLoadBalancer, LoadBalancer, Need, Op, Resource, SecurityGroupId, SubnetId, Waiting};
+use crate::{
+    CreateLoadBalancer, LoadBalancer, Need, Op, Resource, SecurityGroupId, SubnetId, Waiting, names,
+};
 
 impl Pass<'_> {
     /// Makes the load balancer or mends it. An adopted one is left as it is.
@@ -23,13 +25,15 @@ impl Pass<'_> {
 
     fn create_load_balancer(&mut self, groups: Option<BTreeSet<SecurityGroupId>>) {
         let wanted = &self.stack.load_balancer;
-        if self.inventory.load_balancer_named(&wanted.name).is_some() {
-            self.waiting.insert(Waiting::NameTaken(wanted.name.clone()));
+        let own = |name: &str| self.others.iter().any(|lb| lb.name == name);
+        let name = if own(&wanted.name) { names::successor(&wanted.name) } else { wanted.name.clone() };
+        if self.inventory.load_balancer_named(&name).is_some() {
+            self.waiting.insert(Waiting::NameTaken(name));
             return;
         }
         let Some(security_groups) = groups else { return };
         self.ready.push(Op::CreateLoadBalancer(Box::new(CreateLoadBalancer {
-            name: wanted.name.clone(),
+            name,
             scheme: wanted.scheme,
             address_type: wanted.address_type,
             subnets: wanted.subnets.clone(),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Pass, differing};
 use crate::{
-    HealthCheck, Need, Op, Resource, TARGETS_PER_CALL, Target, TargetGroup, TargetGroupArn, TargetSet,
-    TargetState, Waiting, WantedTargetGroup, tags,
+    CreateTargetGroup, HealthCheck, Need, Op, Resource, TARGETS_PER_CALL, Target, TargetGroup,
+    TargetGroupArn, TargetSet, TargetState, Waiting, WantedTargetGroup, names, tags,
 };
 
 impl<'a> Pass<'a> {
@@ -17,14 +17,25 @@ impl<'a> Pass<'a> {
             if let Some(group) = self.matching(resource, wanted) {
                 self.mend_target_group(group, wanted);
                 found.insert(resource.as_str(), group.arn.clone());
-            } else if self.inventory.target_group_named(&wanted.create.name).is_some() {
-                self.waiting.insert(Waiting::NameTaken(wanted.create.name.clone()));
             } else {
-                self.ready.push(Op::CreateTargetGroup(Box::new(wanted.create.clone())));
-                self.waiting.insert(Waiting::Earlier);
+                self.create_target_group(&wanted.create);
             }
         }
         found
+    }
+
+    /// A group that cannot be changed as wanted keeps its name until the listener has left it.
+    fn create_target_group(&mut self, create: &CreateTargetGroup) {
+        let names = [create.name.clone(), names::successor(&create.name)];
+        let free = |name: &String| self.inventory.target_group_named(name).is_none();
+        match names.into_iter().find(free) {
+            Some(name) => {
+                let create = CreateTargetGroup { name, ..create.clone() };
+                self.ready.push(Op::CreateTargetGroup(Box::new(create)));
+                self.waiting.insert(Waiting::Earlier);
+            }
+            None => _ = self.waiting.insert(Waiting::NameTaken(create.name.clone())),
+        }
     }
 
     /// The live group: ours, of this resource, with all that cannot be changed as wanted, and free for our load balancer. Its
@@ -110,10 +121,6 @@ impl<'a> Pass<'a> {
         for group in stale {
             if group.load_balancers.is_empty() {
                 self.ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
-                self.waiting.retain(|waiting| *waiting != Waiting::NameTaken(group.name.clone()));
-                if self.stack.target_groups.values().any(|wanted| wanted.create.name == group.name) {
-                    self.waiting.insert(Waiting::Earlier);
-                }
             } else {
                 self.waiting.insert(Waiting::Earlier);
             }

@@ -171,7 +171,6 @@ pub(super) fn resolve(context: &Context<'_>, merged: &[Merged<'_>]) -> Result<Re
             target_type: request.target_type,
             protocol: group_protocol,
             health_check: &health_check,
-            scheme: request.create_before_delete.then_some(context.scheme),
         };
         let resource = format!("{}:{}", service.key, port.port);
         groups.insert(

@@ -1,0 +1,7 @@
+//! The planner against a small model of AWS that applies its calls and refuses what AWS refuses. Row numbers are those of
+//! the behaviour tables in `docs/aws.md`.
+
+mod aws;
+mod life_cycle;
+mod properties;
+mod world;

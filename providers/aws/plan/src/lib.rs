@@ -27,6 +27,7 @@ mod request;
 mod resolve;
 mod settings;
 mod stack;
+mod status;
 pub mod tags;
 mod targets;
 mod waiting;
@@ -54,5 +55,6 @@ pub use stack::{
     BackendAccess, FrontendGroups, Stack, WantedListener, WantedLoadBalancer, WantedSecurityGroup,
     WantedTargetGroup,
 };
+pub use status::{Event, Finalizer, GateCondition, READINESS_GATE, Verdict, finalizer, hostname, readiness};
 pub use targets::{LeftOut, LeftOutReason, Sources, TargetSet, targets};
 pub use waiting::{Need, Plan, Waiting};

@@ -2,6 +2,8 @@
 //! the behaviour tables in `docs/aws.md`.
 
 mod aws;
+mod claim;
 mod life_cycle;
 mod properties;
+mod subnets;
 mod world;

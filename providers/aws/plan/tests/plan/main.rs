@@ -3,10 +3,13 @@
 
 mod annotations;
 mod aws;
+mod backend;
 mod claim;
 mod groups;
 mod life_cycle;
 mod ports;
 mod properties;
+mod status;
 mod subnets;
+mod targets;
 mod world;

@@ -11,6 +11,10 @@ use crate::{
     TargetGroupArn, TargetState, TargetType, tags,
 };
 
+mod listing;
+
+pub use listing::{Listing, ListingStart};
+
 /// A load balancer, as `DescribeLoadBalancers` and `DescribeTags` show it. The `Option` fields need calls of their own and
 /// stay `None` until a plan asks for them with a [`crate::Need`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +152,7 @@ pub enum Locale {
 
 /// Everything that is known of AWS in the region and VPC.
 ///
-/// The shell fills it: [`Inventory::replace_listing`] after every complete listing, `put_*` after a describe of one
+/// The shell fills it: [`Inventory::begin_listing`] and [`Inventory::replace_listing`] around every complete listing, `put_*` after a describe of one
 /// object, [`Inventory::record`] after every call that changed something. Nothing is planned before
 /// [`Inventory::listed`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,56 +170,13 @@ pub struct Inventory {
     security_groups_by_stack: BTreeMap<String, BTreeSet<SecurityGroupId>>,
     security_groups_by_name: BTreeMap<String, BTreeSet<SecurityGroupId>>,
     backend_groups: BTreeSet<SecurityGroupId>,
-}
-
-/// One complete listing, for [`Inventory::replace_listing`].
-#[derive(Clone, Debug, Default)]
-pub struct Listing {
-    /// Network Load Balancers of the region, ours and others', with tags.
-    pub load_balancers: Vec<LoadBalancer>,
-    /// Target groups of the region, with tags.
-    pub target_groups: Vec<TargetGroup>,
-    /// Security groups of the VPC.
-    pub security_groups: Vec<SecurityGroup>,
-    /// Subnets of the VPC.
-    pub subnets: Vec<Subnet>,
-    /// CIDR blocks of the VPC, both families.
-    pub vpc_blocks: Vec<IpNet>,
+    /// Counts changes.
+    clock: u64,
+    /// When each object last changed, by ARN or id; those of before the last listing began are forgotten.
+    touched: BTreeMap<String, u64>,
 }
 
 impl Inventory {
-    /// Takes a complete listing. Objects that it does not name are gone. What deeper describes said of an object that is
-    /// still there is kept where the listing does not say it.
-    pub fn replace_listing(&mut self, listing: Listing) {
-        let old = std::mem::take(self);
-        self.listed = true;
-        self.vpc_blocks = listing.vpc_blocks;
-        for mut load_balancer in listing.load_balancers {
-            if let Some(known) = old.load_balancers.get(&load_balancer.arn) {
-                let (attributes, listeners) = (known.attributes.clone(), known.listeners.clone());
-                load_balancer.attributes = load_balancer.attributes.or(attributes);
-                load_balancer.listeners = load_balancer.listeners.or(listeners);
-                load_balancer.capacity_units = load_balancer.capacity_units.or(known.capacity_units);
-            }
-            self.put_load_balancer(load_balancer);
-        }
-        for mut group in listing.target_groups {
-            if let Some(known) = old.target_groups.get(&group.arn) {
-                group.attributes = group.attributes.or_else(|| known.attributes.clone());
-                group.targets = group.targets.or_else(|| known.targets.clone());
-            }
-            self.put_target_group(group);
-        }
-        for group in listing.security_groups {
-            self.put_security_group(group);
-        }
-        for mut subnet in listing.subnets {
-            let known = old.subnets.get(&subnet.id).and_then(|known| known.public);
-            subnet.public = subnet.public.or(known);
-            self.subnets.insert(subnet.id.clone(), subnet);
-        }
-    }
-
     /// Whether one complete listing has been taken.
     #[must_use]
     pub const fn listed(&self) -> bool {
@@ -224,7 +185,12 @@ impl Inventory {
 
     /// Adds or replaces a load balancer.
     pub fn put_load_balancer(&mut self, load_balancer: LoadBalancer) {
-        self.remove_load_balancer(&load_balancer.arn);
+        self.touch(load_balancer.arn.as_str());
+        self.insert_load_balancer(load_balancer);
+    }
+
+    pub(crate) fn insert_load_balancer(&mut self, load_balancer: LoadBalancer) {
+        self.take_load_balancer(&load_balancer.arn);
         index(&mut self.load_balancers_by_stack, &load_balancer.tags, &load_balancer.arn);
         self.load_balancers_by_name.insert(load_balancer.name.clone(), load_balancer.arn.clone());
         self.load_balancers.insert(load_balancer.arn.clone(), load_balancer);
@@ -232,6 +198,11 @@ impl Inventory {
 
     /// Forgets a load balancer, if it is known.
     pub fn remove_load_balancer(&mut self, arn: &LoadBalancerArn) {
+        self.touch(arn.as_str());
+        self.take_load_balancer(arn);
+    }
+
+    fn take_load_balancer(&mut self, arn: &LoadBalancerArn) {
         if let Some(old) = self.load_balancers.remove(arn) {
             unindex(&mut self.load_balancers_by_stack, &old.tags, arn);
             self.load_balancers_by_name.remove(&old.name);
@@ -240,7 +211,12 @@ impl Inventory {
 
     /// Adds or replaces a target group.
     pub fn put_target_group(&mut self, group: TargetGroup) {
-        self.remove_target_group(&group.arn);
+        self.touch(group.arn.as_str());
+        self.insert_target_group(group);
+    }
+
+    pub(crate) fn insert_target_group(&mut self, group: TargetGroup) {
+        self.take_target_group(&group.arn);
         index(&mut self.target_groups_by_stack, &group.tags, &group.arn);
         self.target_groups_by_name.insert(group.name.clone(), group.arn.clone());
         self.target_groups.insert(group.arn.clone(), group);
@@ -248,6 +224,11 @@ impl Inventory {
 
     /// Forgets a target group, if it is known.
     pub fn remove_target_group(&mut self, arn: &TargetGroupArn) {
+        self.touch(arn.as_str());
+        self.take_target_group(arn);
+    }
+
+    fn take_target_group(&mut self, arn: &TargetGroupArn) {
         if let Some(old) = self.target_groups.remove(arn) {
             unindex(&mut self.target_groups_by_stack, &old.tags, arn);
             self.target_groups_by_name.remove(&old.name);
@@ -256,7 +237,12 @@ impl Inventory {
 
     /// Adds or replaces a security group.
     pub fn put_security_group(&mut self, group: SecurityGroup) {
-        self.remove_security_group(&group.id);
+        self.touch(group.id.as_str());
+        self.insert_security_group(group);
+    }
+
+    pub(crate) fn insert_security_group(&mut self, group: SecurityGroup) {
+        self.take_security_group(&group.id);
         index(&mut self.security_groups_by_stack, &group.tags, &group.id);
         if let Some(name) = group.tags.get("Name") {
             self.security_groups_by_name.entry(name.clone()).or_default().insert(group.id.clone());
@@ -269,6 +255,11 @@ impl Inventory {
 
     /// Forgets a security group, if it is known.
     pub fn remove_security_group(&mut self, id: &SecurityGroupId) {
+        self.touch(id.as_str());
+        self.take_security_group(id);
+    }
+
+    fn take_security_group(&mut self, id: &SecurityGroupId) {
         if let Some(old) = self.security_groups.remove(id) {
             unindex(&mut self.security_groups_by_stack, &old.tags, id);
             self.backend_groups.remove(id);
@@ -393,16 +384,23 @@ impl Inventory {
         self.security_groups.values()
     }
 
+    fn touch(&mut self, id: &str) {
+        self.clock += 1;
+        self.touched.insert(id.to_owned(), self.clock);
+    }
+
     pub(crate) fn target_groups_tagged(&self, stack: &str) -> impl Iterator<Item = &TargetGroup> {
         let arns = self.target_groups_by_stack.get(stack).into_iter().flatten();
         arns.filter_map(|arn| self.target_groups.get(arn))
     }
 
     pub(crate) fn load_balancer_mut(&mut self, arn: &LoadBalancerArn) -> Option<&mut LoadBalancer> {
+        self.touch(arn.as_str());
         self.load_balancers.get_mut(arn)
     }
 
     pub(crate) fn target_group_mut(&mut self, arn: &TargetGroupArn) -> Option<&mut TargetGroup> {
+        self.touch(arn.as_str());
         self.target_groups.get_mut(arn)
     }
 
@@ -410,7 +408,7 @@ impl Inventory {
         // An NLB's listener ARN is its own ARN with another resource word and one more segment.
         let arn = listener.as_str().replacen(":listener/", ":loadbalancer/", 1);
         let arn = arn.rsplit_once('/')?.0;
-        self.load_balancers.get_mut(&LoadBalancerArn::from(arn))
+        self.load_balancer_mut(&LoadBalancerArn::from(arn))
     }
 }
 

@@ -41,7 +41,9 @@ pub use elb::{
 pub use garbage::Garbage;
 pub use id::{InstanceId, ListenerArn, LoadBalancerArn, SecurityGroupId, SubnetId, TargetGroupArn};
 pub use input::{Node, PodEndpoint, Readiness, Service, ServicePort, ServiceType, Taint, TargetPort};
-pub use inventory::{Inventory, Listener, Listing, LoadBalancer, Locale, SecurityGroup, Subnet, TargetGroup};
+pub use inventory::{
+    Inventory, Listener, Listing, ListingStart, LoadBalancer, Locale, SecurityGroup, Subnet, TargetGroup,
+};
 pub use op::{
     CreateLoadBalancer, CreateTargetGroup, IpPermission, ListenerSpec, Op, Resource, Source, TARGETS_PER_CALL,
 };

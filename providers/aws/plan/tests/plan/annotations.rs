@@ -80,9 +80,12 @@ fn maps_take_escaped_commas_and_equal_signs() {
     }
 }
 
+/// Annotations, and whether the request shows them.
+type Row = (&'static [(&'static str, &'static str)], fn(&Request) -> bool);
+
 #[test]
 fn each_annotation_is_read() {
-    let rows: &[(&[(&str, &str)], fn(&Request) -> bool)] = &[
+    let rows: &[Row] = &[
         (&[("aws-load-balancer-type", "nlb-ip")], |r| r.target_type == TargetType::Ip),
         (&[("aws-load-balancer-nlb-target-type", "ip")], |r| r.target_type == TargetType::Ip),
         (&[("aws-load-balancer-name", "front")], |r| r.name.as_deref() == Some("front")),

@@ -19,6 +19,9 @@ fn groups(world: &World) -> Vec<String> {
     names
 }
 
+/// Name, settings, annotations, groups.
+type Row<'a> = (&'a str, fn(&mut Settings), &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[test]
 fn each_row_gives_its_groups() {
     let mine = ("aws-load-balancer-security-groups", "mine");
@@ -26,7 +29,7 @@ fn each_row_gives_its_groups() {
     let no_backend: fn(&mut Settings) = |settings| settings.backend_security_group = false;
     let no_groups: fn(&mut Settings) = |settings| settings.security_groups = false;
     let as_is: fn(&mut Settings) = |_| {};
-    let rows: &[(&str, fn(&mut Settings), &[(&str, &str)], &[&str])] = &[
+    let rows: &[Row] = &[
         ("managed and backend", as_is, &[], &["k8s-shop-web", "k8s-traffic-harbor"]),
         ("managed only", no_backend, &[], &["k8s-shop-web"]),
         ("given", as_is, &[mine], &["sg-mine"]),

@@ -158,9 +158,9 @@ fn a_change_is_marked_before_its_first_call() {
     world.aws.calls.clear();
     world.service.ports.push(port("dns", Protocol::Udp, 53, 30053));
     world.converge();
-    let tags = |op: &Op| match op {
-        Op::AddTags { tags, .. } => tags.get(tags::FINGERPRINT).cloned(),
-        _ => None,
+    let tags = |op: &Op| {
+        let Op::AddTags { tags, .. } = op else { return None };
+        tags.get(tags::FINGERPRINT).cloned()
     };
     let marks: Vec<(usize, String)> =
         world.aws.calls.iter().enumerate().filter_map(|(at, op)| Some((at, tags(op)?))).collect();
@@ -276,4 +276,21 @@ fn names_are_those_of_the_other_controller() {
     );
     world.annotate("aws-load-balancer-scheme", "internet-facing");
     assert_eq!(world.stack().unwrap().load_balancer.name, "k8s-default-nlbipsvc-4d831c6ca6");
+}
+
+#[test]
+fn what_changed_while_a_listing_was_under_way_is_newer_than_the_listing() {
+    let mut world = World::new();
+    let (start, early) = (world.inventory.begin_listing(), world.aws.listing());
+    world.converge();
+    world.inventory.replace_listing(start, early);
+    world.aws.assert_known(&world.inventory);
+    let (start, full) = (world.inventory.begin_listing(), world.aws.listing());
+    world.service.deleting = true;
+    world.converge();
+    world.inventory.replace_listing(start, full);
+    world.aws.assert_known(&world.inventory);
+    let start = world.inventory.begin_listing();
+    world.inventory.replace_listing(start, world.aws.listing());
+    world.aws.assert_known(&world.inventory);
 }

@@ -1,5 +1,7 @@
-//! The planner against a small model of AWS that applies its calls and refuses what AWS refuses. Row numbers are those of
-//! the behaviour tables in `docs/aws.md`.
+//! The planner against a small model of AWS that applies its calls and refuses what AWS refuses. Each file holds one of
+//! the behaviour tables of the AWS provider.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not take for tests")]
 
 mod annotations;
 mod aws;

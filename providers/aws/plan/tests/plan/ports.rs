@@ -27,11 +27,17 @@ fn protocols(world: &mut World, port: u16) -> (ListenerProtocol, ListenerProtoco
     (stack.listeners[&port].protocol, stack.target_groups[&format!("shop/web:{port}")].create.protocol)
 }
 
+type Annotations<'a> = &'a [(&'a str, &'a str)];
+/// Name, ports, annotations, protocols of the listener and the target group.
+type Served<'a> = (&'a str, Vec<ServicePort>, Annotations<'a>, (ListenerProtocol, ListenerProtocol));
+/// Ports, annotations, part of the problem.
+type Refused<'a> = (Vec<ServicePort>, Annotations<'a>, &'a str);
+
 #[test]
 fn each_protocol_has_its_listener_and_target_group() {
     use ListenerProtocol::{Quic, Tcp, TcpQuic, TcpUdp, Tls, Udp};
     let cert = ("aws-load-balancer-ssl-cert", "one");
-    let rows: &[(&str, Vec<ServicePort>, &[(&str, &str)], (ListenerProtocol, ListenerProtocol))] = &[
+    let rows: &[Served<'_>] = &[
         ("TCP", vec![tcp(443)], &[], (Tcp, Tcp)),
         ("TCP with a certificate", vec![tcp(443)], &[cert], (Tls, Tcp)),
         (
@@ -72,7 +78,7 @@ fn what_cannot_share_a_number_is_refused_with_the_way_out() {
     let sctp = ServicePort { protocol: Protocol::Sctp, ..tcp(80) };
     let ip = ("aws-load-balancer-nlb-target-type", "ip");
     let cert = ("aws-load-balancer-ssl-cert", "one");
-    let rows: &[(Vec<ServicePort>, &[(&str, &str)], &str)] = &[
+    let rows: &[Refused<'_>] = &[
         (vec![tcp(80), other_node_port], &[], "different nodePorts"),
         (vec![tcp(80), other_target], &[ip], "different targetPorts"),
         (

@@ -171,7 +171,15 @@ fn assert_in_place(world: &mut World) {
         assert_eq!(listener.protocol, stack.listeners[port].protocol);
     }
     let ours = world.aws.target_groups.values().filter(|group| group.tags[tags::CLUSTER] == "harbor");
-    assert_eq!(ours.count(), stack.target_groups.len());
+    let ours: Vec<_> = ours.collect();
+    assert_eq!(ours.len(), stack.target_groups.len());
+    for group in ours {
+        let wanted = &stack.target_groups[&group.tags[tags::RESOURCE]].create;
+        assert_eq!(
+            (group.protocol, group.target_type, group.family, &group.health_check, &group.tags),
+            (wanted.protocol, wanted.target_type, wanted.family, &wanted.health_check, &wanted.tags)
+        );
+    }
     assert_eq!(lb.tags.get(tags::FINGERPRINT), Some(&stack.fingerprint()));
 }
 

@@ -21,6 +21,8 @@ fn ids(set: &TargetSet) -> Vec<String> {
     set.wanted.iter().map(|target| format!("{}:{}", text(&target.id), target.port)).collect()
 }
 
+type Change = Box<dyn Fn(&mut Node)>;
+
 #[test]
 fn a_node_that_cannot_serve_is_left_out_alone_with_its_reason() {
     let label = |key: &'static str, value: &'static str| {
@@ -29,7 +31,7 @@ fn a_node_that_cannot_serve_is_left_out_alone_with_its_reason() {
     let taint = |key: &'static str, effect: &'static str| {
         move |node: &mut Node| node.taints.push(Taint { key: key.into(), effect: effect.into() })
     };
-    let rows: Vec<(Box<dyn Fn(&mut Node)>, Option<LeftOutReason>)> = vec![
+    let rows: Vec<(Change, Option<LeftOutReason>)> = vec![
         (Box::new(label("node-role.kubernetes.io/master", "")), Some(LeftOutReason::ExcludedByLabel)),
         (
             Box::new(label("node.kubernetes.io/exclude-from-external-load-balancers", "false")),
@@ -176,10 +178,12 @@ fn targets_are_registered_before_others_are_deregistered() {
     world.converge().aws.calls.clear();
     world.nodes = [node("n3", "i-03")].into();
     world.converge();
-    let kind = |op: &Op| match op {
-        Op::RegisterTargets { arn, .. } => Some((arn.clone(), "register")),
-        Op::DeregisterTargets { arn, .. } => Some((arn.clone(), "deregister")),
-        _ => None,
+    let kind = |op: &Op| {
+        if let Op::RegisterTargets { arn, .. } = op {
+            return Some((arn.clone(), "register"));
+        }
+        let Op::DeregisterTargets { arn, .. } = op else { return None };
+        Some((arn.clone(), "deregister"))
     };
     for arn in world.aws.target_groups.keys() {
         let order: Vec<&str> = world
@@ -258,15 +262,11 @@ fn calls_carry_at_most_two_hundred_targets() {
     world.service.ports.truncate(1);
     world.nodes = (0..401).map(|number| node(&format!("n{number:03}"), &format!("i-{number:03}"))).collect();
     world.converge();
-    let sizes: Vec<usize> = world
-        .aws
-        .calls
-        .iter()
-        .filter_map(|op| match op {
-            Op::RegisterTargets { targets, .. } => Some(targets.len()),
-            _ => None,
-        })
-        .collect();
+    let size = |op: &Op| {
+        let Op::RegisterTargets { targets, .. } = op else { return None };
+        Some(targets.len())
+    };
+    let sizes: Vec<usize> = world.aws.calls.iter().filter_map(size).collect();
     assert_eq!(sizes, [200, 200, 1]);
 }
 

@@ -117,7 +117,8 @@ impl World {
     }
 
     pub(crate) fn list(&mut self) {
-        self.inventory.replace_listing(self.aws.listing());
+        let start = self.inventory.begin_listing();
+        self.inventory.replace_listing(start, self.aws.listing());
     }
 
     pub(crate) fn request(&self) -> Result<Request, Vec<Problem>> {

@@ -19,6 +19,7 @@ mod id;
 mod input;
 mod inventory;
 mod names;
+mod notice;
 mod op;
 mod plan;
 mod problem;
@@ -44,6 +45,7 @@ pub use input::{Node, PodEndpoint, Readiness, Service, ServicePort, ServiceType,
 pub use inventory::{
     Inventory, Listener, Listing, ListingStart, LoadBalancer, Locale, SecurityGroup, Subnet, TargetGroup,
 };
+pub use notice::{Notice, notices};
 pub use op::{
     CreateLoadBalancer, CreateTargetGroup, IpPermission, ListenerSpec, Op, Resource, Source, TARGETS_PER_CALL,
 };

@@ -2,7 +2,7 @@
 
 use landfall_model::ServiceKey;
 
-use super::Pass;
+use super::{Pass, target_groups::detach};
 use crate::{
     Inventory, LoadBalancer, LoadBalancerArn, Map, Need, Op, Plan, Problem, Request, Settings, Waiting, tags,
 };
@@ -67,20 +67,8 @@ pub fn release(
         } else {
             plan.waiting.push(Waiting::Earlier);
         }
-        for lb in group
-            .load_balancers
-            .iter()
-            .filter(|arn| !own.contains(arn))
-            .filter_map(|arn| inventory.load_balancer(arn))
-        {
-            let Some(listeners) = &lb.listeners else {
-                plan.waiting.push(Waiting::Need(Need::LoadBalancer(lb.arn.clone())));
-                continue;
-            };
-            let ours =
-                listeners.values().filter(|listener| listener.target_group.as_ref() == Some(&group.arn));
-            plan.ready.extend(ours.map(|listener| Op::DeleteListener { arn: listener.arn.clone() }));
-        }
+        let foreign = |lb: &LoadBalancer| !own.contains(&&lb.arn);
+        detach(group, inventory, foreign, &mut plan.ready, &mut |waiting| plan.waiting.push(waiting));
     }
     for group in inventory.stack_security_groups(&settings.cluster, &name) {
         let managed =

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Pass, differing};
 use crate::{
-    CreateTargetGroup, HealthCheck, Need, Op, Resource, TARGETS_PER_CALL, Target, TargetGroup,
-    TargetGroupArn, TargetSet, TargetState, Waiting, WantedTargetGroup, names, tags,
+    CreateTargetGroup, HealthCheck, Inventory, LoadBalancer, Need, Op, Resource, TARGETS_PER_CALL, Target,
+    TargetGroup, TargetGroupArn, TargetSet, TargetState, Waiting, WantedTargetGroup, names, tags,
 };
 
 impl<'a> Pass<'a> {
@@ -114,17 +114,46 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Groups that are no longer wanted, once no load balancer forwards to them.
+    /// Groups that are no longer wanted, once no load balancer forwards to them. One that was adopted and is no longer is left
+    /// when ours serves.
     pub(super) fn delete_target_groups(&mut self, groups: &BTreeMap<&str, TargetGroupArn>) {
         let all = self.inventory.stack_target_groups(&self.settings.cluster, &self.name);
         let stale: Vec<_> = all.filter(|group| !groups.values().any(|arn| *arn == group.arn)).collect();
         for group in stale {
             if group.load_balancers.is_empty() {
                 self.ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
-            } else {
-                self.waiting.insert(Waiting::Earlier);
+                continue;
+            }
+            self.waiting.insert(Waiting::Earlier);
+            if self.live.is_some_and(|lb| lb.state.serves()) {
+                let live = self.live.map(|lb| &lb.arn);
+                let foreign = |lb: &LoadBalancer| {
+                    Some(&lb.arn) != live && !tags::owned(&lb.tags, &self.settings.cluster, &self.stack.key)
+                };
+                detach(group, self.inventory, foreign, &mut self.ready, &mut |waiting| {
+                    self.waiting.insert(waiting);
+                });
             }
         }
+    }
+}
+
+/// Deletes the listeners that forward to a group of ours on load balancers that are not.
+pub(super) fn detach(
+    group: &TargetGroup,
+    inventory: &Inventory,
+    foreign: impl Fn(&LoadBalancer) -> bool,
+    ready: &mut Vec<Op>,
+    wait: &mut dyn FnMut(Waiting),
+) {
+    let known = group.load_balancers.iter().filter_map(|arn| inventory.load_balancer(arn));
+    for lb in known.filter(|lb| foreign(lb)) {
+        let Some(listeners) = &lb.listeners else {
+            wait(Waiting::Need(Need::LoadBalancer(lb.arn.clone())));
+            continue;
+        };
+        let ours = listeners.values().filter(|listener| listener.target_group.as_ref() == Some(&group.arn));
+        ready.extend(ours.map(|listener| Op::DeleteListener { arn: listener.arn.clone() }));
     }
 }
 

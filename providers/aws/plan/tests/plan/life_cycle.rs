@@ -1,6 +1,6 @@
 //! From the first call to the last.
 
-use landfall_aws_plan::{LoadBalancerState, Need, Op, TargetState, Waiting, tags};
+use landfall_aws_plan::{LoadBalancer, LoadBalancerState, Need, Op, TargetState, Waiting, tags};
 use landfall_model::Protocol;
 
 use crate::world::{World, map, node, port};
@@ -186,8 +186,8 @@ fn a_name_that_is_taken_is_waited_for_and_its_owner_left_alone() {
     assert!(!format!("{:?}", plan.ready).contains(&foreign));
 }
 
-#[test]
-fn an_adopted_load_balancer_gets_our_listeners_and_keeps_everything_else() {
+/// A world with a load balancer of somebody else, named `shared`.
+fn world_with_shared() -> (World, LoadBalancer) {
     let mut world = World::new();
     world.converge();
     let mut foreign = world.aws.load_balancers.values().next().unwrap().clone();
@@ -203,14 +203,51 @@ fn an_adopted_load_balancer_gets_our_listeners_and_keeps_everything_else() {
     world.aws.load_balancers.insert(foreign.arn.clone(), foreign.clone());
     world.restart();
     world.service.annotations.insert(landfall_aws_plan::ADOPT.to_owned(), "shared".to_owned());
+    (world, foreign)
+}
+
+#[test]
+fn an_adopted_load_balancer_gets_our_listeners_and_keeps_everything_else() {
+    let (mut world, foreign) = world_with_shared();
     world.converge();
-    let mut now = world.aws.load_balancers[&foreign.arn].clone();
-    assert_eq!(now.listeners.as_ref().unwrap().len(), 2);
+    assert_eq!(world.aws.load_balancers[&foreign.arn].listeners.as_ref().unwrap().len(), 2);
+    world.restart();
+    world.aws.calls.clear();
+    world.converge();
+    assert_eq!(world.aws.calls, []);
     world.service.deleting = true;
     world.converge();
-    now = world.aws.load_balancers[&foreign.arn].clone();
-    assert_eq!(now, foreign);
+    assert_eq!(world.aws.load_balancers[&foreign.arn], foreign);
     assert!(world.aws.target_groups.is_empty());
+}
+
+#[test]
+fn a_load_balancer_that_is_no_longer_adopted_loses_our_listeners_when_ours_serves() {
+    let (mut world, foreign) = world_with_shared();
+    world.converge();
+    world.aws.calls.clear();
+    world.service.annotations.clear();
+    world.restart();
+    world.converge();
+    assert_eq!(world.aws.load_balancers[&foreign.arn], foreign);
+    assert_eq!((world.aws.load_balancers.len(), world.aws.target_groups.len()), (2, 2));
+    let position = |wanted: fn(&Op) -> bool| world.aws.calls.iter().position(wanted).unwrap();
+    let created = position(|op| matches!(op, Op::CreateListener { .. }));
+    assert!(created < position(|op| matches!(op, Op::DeleteListener { .. })));
+}
+
+#[test]
+fn a_port_that_an_adopted_load_balancer_uses_is_left_to_its_owner() {
+    let (mut world, foreign) = world_with_shared();
+    world.converge();
+    let lb = world.aws.load_balancers.get_mut(&foreign.arn).unwrap();
+    let listener = lb.listeners.as_mut().unwrap().get_mut(&80).unwrap();
+    (listener.tags, listener.target_group) = (map(&[]), None);
+    world.restart();
+    world.aws.answer(&Need::LoadBalancer(foreign.arn.clone()), &mut world.inventory);
+    let plan = world.plan();
+    assert!(plan.waiting.contains(&Waiting::PortTaken(foreign.arn, 80)), "{:?}", plan.waiting);
+    assert!(!plan.ready.iter().any(|op| matches!(op, Op::ModifyListener { .. } | Op::DeleteListener { .. })));
 }
 
 #[test]

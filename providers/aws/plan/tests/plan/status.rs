@@ -156,3 +156,22 @@ fn rights_are_those_of_the_calls() {
         assert!(needed.contains(expected), "{expected}");
     }
 }
+
+#[test]
+fn what_aws_cannot_change_is_said() {
+    let told = |world: &mut World| {
+        let (stack, request) = (world.stack().unwrap(), world.request().unwrap());
+        let notices = landfall_aws_plan::notices(&stack, &request, &world.settings, &world.inventory);
+        notices.iter().map(landfall_aws_plan::Notice::reason).collect::<Vec<_>>()
+    };
+    let mut world = World::new();
+    world.annotate("aws-load-balancer-private-ipv4-addresses", "10.0.97.9,10.0.98.9").converge();
+    assert_eq!(told(&mut world), [""; 0]);
+    world.annotate("aws-load-balancer-private-ipv4-addresses", "10.0.97.9,10.0.98.10");
+    assert_eq!(told(&mut world), ["OtherAddresses"]);
+    let mut world = World::new();
+    world.annotate("aws-load-balancer-disable-nlb-sg", "true").converge();
+    assert_eq!(told(&mut world), [""; 0]);
+    world.service.annotations.clear();
+    assert_eq!(told(&mut world), ["LegacyNoSecurityGroups"]);
+}

@@ -1,6 +1,8 @@
 //! Which AWS actions the provider needs, as data: the policy in `deploy/` is made from it.
 
-use crate::{Need, Op};
+use std::collections::BTreeSet;
+
+use crate::{Need, OpKind};
 
 /// Actions of the complete listing that [`crate::Listing`] holds.
 pub const LISTING: &[&str] = &[
@@ -15,68 +17,78 @@ pub const LISTING: &[&str] = &[
     "elasticloadbalancing:DescribeTargetGroups",
 ];
 
-impl Op {
+impl OpKind {
     /// The IAM actions that sending it needs. Creating with tags needs the right to tag as well.
     #[must_use]
-    pub const fn actions(&self) -> &'static [&'static str] {
+    pub const fn actions(self) -> &'static [&'static str] {
         match self {
-            Self::CreateSecurityGroup { .. } => &["ec2:CreateSecurityGroup", "ec2:CreateTags"],
-            Self::AuthorizeIngress { .. } => &["ec2:AuthorizeSecurityGroupIngress"],
-            Self::RevokeIngress { .. } => &["ec2:RevokeSecurityGroupIngress"],
-            Self::DeleteSecurityGroup { .. } => &["ec2:DeleteSecurityGroup"],
-            Self::TagSecurityGroup { .. } => &["ec2:CreateTags"],
-            Self::UntagSecurityGroup { .. } => &["ec2:DeleteTags"],
-            Self::CreateLoadBalancer(_) => &[
+            Self::CreateSecurityGroup => &["ec2:CreateSecurityGroup", "ec2:CreateTags"],
+            Self::AuthorizeIngress => &["ec2:AuthorizeSecurityGroupIngress"],
+            Self::RevokeIngress => &["ec2:RevokeSecurityGroupIngress"],
+            Self::DeleteSecurityGroup => &["ec2:DeleteSecurityGroup"],
+            Self::TagSecurityGroup => &["ec2:CreateTags"],
+            Self::UntagSecurityGroup => &["ec2:DeleteTags"],
+            Self::CreateLoadBalancer => &[
                 "elasticloadbalancing:CreateLoadBalancer",
                 "elasticloadbalancing:AddTags",
                 "iam:CreateServiceLinkedRole",
             ],
-            Self::SetSubnets { .. } => &["elasticloadbalancing:SetSubnets"],
-            Self::SetSecurityGroups { .. } => &["elasticloadbalancing:SetSecurityGroups"],
-            Self::SetIpAddressType { .. } => &["elasticloadbalancing:SetIpAddressType"],
-            Self::ModifyLoadBalancerAttributes { .. } => {
-                &["elasticloadbalancing:ModifyLoadBalancerAttributes"]
-            }
-            Self::ModifyCapacityReservation { .. } => &["elasticloadbalancing:ModifyCapacityReservation"],
-            Self::DeleteLoadBalancer { .. } => &["elasticloadbalancing:DeleteLoadBalancer"],
-            Self::CreateTargetGroup(_) => {
+            Self::SetSubnets => &["elasticloadbalancing:SetSubnets"],
+            Self::SetSecurityGroups => &["elasticloadbalancing:SetSecurityGroups"],
+            Self::SetIpAddressType => &["elasticloadbalancing:SetIpAddressType"],
+            Self::ModifyLoadBalancerAttributes => &["elasticloadbalancing:ModifyLoadBalancerAttributes"],
+            Self::ModifyCapacityReservation => &["elasticloadbalancing:ModifyCapacityReservation"],
+            Self::DeleteLoadBalancer => &["elasticloadbalancing:DeleteLoadBalancer"],
+            Self::CreateTargetGroup => {
                 &["elasticloadbalancing:CreateTargetGroup", "elasticloadbalancing:AddTags"]
             }
-            Self::ModifyTargetGroup { .. } => &["elasticloadbalancing:ModifyTargetGroup"],
-            Self::ModifyTargetGroupAttributes { .. } => &["elasticloadbalancing:ModifyTargetGroupAttributes"],
-            Self::DeleteTargetGroup { .. } => &["elasticloadbalancing:DeleteTargetGroup"],
-            Self::RegisterTargets { .. } => &["elasticloadbalancing:RegisterTargets"],
-            Self::DeregisterTargets { .. } => &["elasticloadbalancing:DeregisterTargets"],
-            Self::CreateListener { .. } => {
-                &["elasticloadbalancing:CreateListener", "elasticloadbalancing:AddTags"]
-            }
-            Self::ModifyListener { .. } => &["elasticloadbalancing:ModifyListener"],
-            Self::DeleteListener { .. } => &["elasticloadbalancing:DeleteListener"],
-            Self::AddListenerCertificates { .. } => &["elasticloadbalancing:AddListenerCertificates"],
-            Self::RemoveListenerCertificates { .. } => &["elasticloadbalancing:RemoveListenerCertificates"],
-            Self::ModifyListenerAttributes { .. } => &["elasticloadbalancing:ModifyListenerAttributes"],
-            Self::AddTags { .. } => &["elasticloadbalancing:AddTags"],
-            Self::RemoveTags { .. } => &["elasticloadbalancing:RemoveTags"],
+            Self::ModifyTargetGroup => &["elasticloadbalancing:ModifyTargetGroup"],
+            Self::ModifyTargetGroupAttributes => &["elasticloadbalancing:ModifyTargetGroupAttributes"],
+            Self::DeleteTargetGroup => &["elasticloadbalancing:DeleteTargetGroup"],
+            Self::RegisterTargets => &["elasticloadbalancing:RegisterTargets"],
+            Self::DeregisterTargets => &["elasticloadbalancing:DeregisterTargets"],
+            Self::CreateListener => &["elasticloadbalancing:CreateListener", "elasticloadbalancing:AddTags"],
+            Self::ModifyListener => &["elasticloadbalancing:ModifyListener"],
+            Self::DeleteListener => &["elasticloadbalancing:DeleteListener"],
+            Self::AddListenerCertificates => &["elasticloadbalancing:AddListenerCertificates"],
+            Self::RemoveListenerCertificates => &["elasticloadbalancing:RemoveListenerCertificates"],
+            Self::ModifyListenerAttributes => &["elasticloadbalancing:ModifyListenerAttributes"],
+            Self::AddTags => &["elasticloadbalancing:AddTags"],
+            Self::RemoveTags => &["elasticloadbalancing:RemoveTags"],
         }
     }
 }
+
+/// Every action that the provider may need.
+#[must_use]
+pub fn actions() -> BTreeSet<&'static str> {
+    let calls = OpKind::ALL.iter().flat_map(|kind| kind.actions());
+    let needs = [LOAD_BALANCER, CAPACITY, TARGET_GROUP, TARGETS, ROUTE_TABLES];
+    LISTING.iter().chain(calls).chain(needs.into_iter().flatten()).copied().collect()
+}
+
+const LOAD_BALANCER: &[&str] = &[
+    "elasticloadbalancing:DescribeLoadBalancerAttributes",
+    "elasticloadbalancing:DescribeListeners",
+    "elasticloadbalancing:DescribeListenerAttributes",
+    "elasticloadbalancing:DescribeListenerCertificates",
+    "elasticloadbalancing:DescribeTags",
+];
+const CAPACITY: &[&str] = &["elasticloadbalancing:DescribeCapacityReservation"];
+const TARGET_GROUP: &[&str] = &["elasticloadbalancing:DescribeTargetGroupAttributes"];
+const TARGETS: &[&str] = &["elasticloadbalancing:DescribeTargetHealth"];
+const ROUTE_TABLES: &[&str] = &["ec2:DescribeRouteTables"];
 
 impl Need {
     /// The IAM actions that answering it needs.
     #[must_use]
     pub const fn actions(&self) -> &'static [&'static str] {
         match self {
-            Self::LoadBalancer(_) => &[
-                "elasticloadbalancing:DescribeLoadBalancerAttributes",
-                "elasticloadbalancing:DescribeListeners",
-                "elasticloadbalancing:DescribeListenerAttributes",
-                "elasticloadbalancing:DescribeListenerCertificates",
-                "elasticloadbalancing:DescribeTags",
-            ],
-            Self::Capacity(_) => &["elasticloadbalancing:DescribeCapacityReservation"],
-            Self::TargetGroup(_) => &["elasticloadbalancing:DescribeTargetGroupAttributes"],
-            Self::Targets(_) => &["elasticloadbalancing:DescribeTargetHealth"],
-            Self::RouteTables => &["ec2:DescribeRouteTables"],
+            Self::LoadBalancer(_) => LOAD_BALANCER,
+            Self::Capacity(_) => CAPACITY,
+            Self::TargetGroup(_) => TARGET_GROUP,
+            Self::Targets(_) => TARGETS,
+            Self::RouteTables => ROUTE_TABLES,
         }
     }
 }

@@ -47,7 +47,8 @@ pub use inventory::{
 };
 pub use notice::{Notice, notices};
 pub use op::{
-    CreateLoadBalancer, CreateTargetGroup, IpPermission, ListenerSpec, Op, Resource, Source, TARGETS_PER_CALL,
+    CreateLoadBalancer, CreateTargetGroup, IpPermission, ListenerSpec, Op, OpKind, Resource, Source,
+    TARGETS_PER_CALL,
 };
 pub use plan::{plan, release};
 pub use problem::Problem;

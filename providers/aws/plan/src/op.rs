@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     AddressType, Alpn, HealthCheck, ListenerArn, ListenerProtocol, LoadBalancerArn, Map, Scheme,
-    SecurityGroupId, SubnetMapping, Target, TargetFamily, TargetGroupArn, TargetType,
+    SecurityGroupId, SubnetMapping, Target, TargetFamily, TargetGroupArn, TargetType, elb::words,
 };
 
 /// Targets in one `RegisterTargets` or `DeregisterTargets`.
@@ -201,6 +201,102 @@ pub enum Op {
         /// `TagKeys`.
         keys: Vec<String>,
     },
+}
+
+words!(
+    /// Which call an [`Op`] is: a label for metrics, and what its rights follow from.
+    OpKind {
+        /// [`Op::CreateSecurityGroup`].
+        CreateSecurityGroup = "CreateSecurityGroup",
+        /// [`Op::AuthorizeIngress`].
+        AuthorizeIngress = "AuthorizeSecurityGroupIngress",
+        /// [`Op::RevokeIngress`].
+        RevokeIngress = "RevokeSecurityGroupIngress",
+        /// [`Op::DeleteSecurityGroup`].
+        DeleteSecurityGroup = "DeleteSecurityGroup",
+        /// [`Op::TagSecurityGroup`].
+        TagSecurityGroup = "CreateTags",
+        /// [`Op::UntagSecurityGroup`].
+        UntagSecurityGroup = "DeleteTags",
+        /// [`Op::CreateLoadBalancer`].
+        CreateLoadBalancer = "CreateLoadBalancer",
+        /// [`Op::SetSubnets`].
+        SetSubnets = "SetSubnets",
+        /// [`Op::SetSecurityGroups`].
+        SetSecurityGroups = "SetSecurityGroups",
+        /// [`Op::SetIpAddressType`].
+        SetIpAddressType = "SetIpAddressType",
+        /// [`Op::ModifyLoadBalancerAttributes`].
+        ModifyLoadBalancerAttributes = "ModifyLoadBalancerAttributes",
+        /// [`Op::ModifyCapacityReservation`].
+        ModifyCapacityReservation = "ModifyCapacityReservation",
+        /// [`Op::DeleteLoadBalancer`].
+        DeleteLoadBalancer = "DeleteLoadBalancer",
+        /// [`Op::CreateTargetGroup`].
+        CreateTargetGroup = "CreateTargetGroup",
+        /// [`Op::ModifyTargetGroup`].
+        ModifyTargetGroup = "ModifyTargetGroup",
+        /// [`Op::ModifyTargetGroupAttributes`].
+        ModifyTargetGroupAttributes = "ModifyTargetGroupAttributes",
+        /// [`Op::DeleteTargetGroup`].
+        DeleteTargetGroup = "DeleteTargetGroup",
+        /// [`Op::RegisterTargets`].
+        RegisterTargets = "RegisterTargets",
+        /// [`Op::DeregisterTargets`].
+        DeregisterTargets = "DeregisterTargets",
+        /// [`Op::CreateListener`].
+        CreateListener = "CreateListener",
+        /// [`Op::ModifyListener`].
+        ModifyListener = "ModifyListener",
+        /// [`Op::DeleteListener`].
+        DeleteListener = "DeleteListener",
+        /// [`Op::AddListenerCertificates`].
+        AddListenerCertificates = "AddListenerCertificates",
+        /// [`Op::RemoveListenerCertificates`].
+        RemoveListenerCertificates = "RemoveListenerCertificates",
+        /// [`Op::ModifyListenerAttributes`].
+        ModifyListenerAttributes = "ModifyListenerAttributes",
+        /// [`Op::AddTags`].
+        AddTags = "AddTags",
+        /// [`Op::RemoveTags`].
+        RemoveTags = "RemoveTags",
+    }
+);
+
+impl Op {
+    /// Which call it is.
+    #[must_use]
+    pub const fn kind(&self) -> OpKind {
+        match self {
+            Self::CreateSecurityGroup { .. } => OpKind::CreateSecurityGroup,
+            Self::AuthorizeIngress { .. } => OpKind::AuthorizeIngress,
+            Self::RevokeIngress { .. } => OpKind::RevokeIngress,
+            Self::DeleteSecurityGroup { .. } => OpKind::DeleteSecurityGroup,
+            Self::TagSecurityGroup { .. } => OpKind::TagSecurityGroup,
+            Self::UntagSecurityGroup { .. } => OpKind::UntagSecurityGroup,
+            Self::CreateLoadBalancer(_) => OpKind::CreateLoadBalancer,
+            Self::SetSubnets { .. } => OpKind::SetSubnets,
+            Self::SetSecurityGroups { .. } => OpKind::SetSecurityGroups,
+            Self::SetIpAddressType { .. } => OpKind::SetIpAddressType,
+            Self::ModifyLoadBalancerAttributes { .. } => OpKind::ModifyLoadBalancerAttributes,
+            Self::ModifyCapacityReservation { .. } => OpKind::ModifyCapacityReservation,
+            Self::DeleteLoadBalancer { .. } => OpKind::DeleteLoadBalancer,
+            Self::CreateTargetGroup(_) => OpKind::CreateTargetGroup,
+            Self::ModifyTargetGroup { .. } => OpKind::ModifyTargetGroup,
+            Self::ModifyTargetGroupAttributes { .. } => OpKind::ModifyTargetGroupAttributes,
+            Self::DeleteTargetGroup { .. } => OpKind::DeleteTargetGroup,
+            Self::RegisterTargets { .. } => OpKind::RegisterTargets,
+            Self::DeregisterTargets { .. } => OpKind::DeregisterTargets,
+            Self::CreateListener { .. } => OpKind::CreateListener,
+            Self::ModifyListener { .. } => OpKind::ModifyListener,
+            Self::DeleteListener { .. } => OpKind::DeleteListener,
+            Self::AddListenerCertificates { .. } => OpKind::AddListenerCertificates,
+            Self::RemoveListenerCertificates { .. } => OpKind::RemoveListenerCertificates,
+            Self::ModifyListenerAttributes { .. } => OpKind::ModifyListenerAttributes,
+            Self::AddTags { .. } => OpKind::AddTags,
+            Self::RemoveTags { .. } => OpKind::RemoveTags,
+        }
+    }
 }
 
 /// The fields of `CreateLoadBalancer`.

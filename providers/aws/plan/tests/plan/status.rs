@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use landfall_aws_plan::{Garbage, LoadBalancerState, Need, Op, TargetState, Verdict, hostname, iam};
+use landfall_aws_plan::{Garbage, LoadBalancerState, Need, OpKind, TargetState, Verdict, hostname, iam};
 
 use crate::world::World;
 
@@ -134,27 +134,23 @@ fn what_a_lost_service_left_goes_after_two_listings_and_a_grace_period() {
 }
 
 #[test]
-fn rights_are_those_of_the_calls() {
-    let mut world = World::new();
-    world.converge();
-    world.service.deleting = true;
-    world.converge();
-    let needed: BTreeSet<&str> = world.aws.calls.iter().flat_map(Op::actions).copied().collect();
-    for action in needed.iter().chain(iam::LISTING) {
-        let (service, name) = action.split_once(':').unwrap();
-        assert!(
-            ["ec2", "elasticloadbalancing", "iam"].contains(&service) && name.starts_with(char::is_uppercase),
-            "{action}"
-        );
+fn rights_are_those_of_the_calls_and_each_names_the_call() {
+    let all = iam::actions();
+    for kind in OpKind::ALL {
+        let actions = kind.actions();
+        assert!(actions[0].ends_with(&format!(":{}", kind.as_str())), "{kind:?}: {actions:?}");
+        assert!(actions.iter().all(|action| all.contains(action)), "{kind:?}");
     }
-    for expected in [
-        "elasticloadbalancing:CreateLoadBalancer",
-        "elasticloadbalancing:AddTags",
-        "ec2:CreateTags",
-        "ec2:DeleteSecurityGroup",
-    ] {
-        assert!(needed.contains(expected), "{expected}");
-    }
+    let needs = [
+        Need::LoadBalancer("a".into()),
+        Need::Capacity("a".into()),
+        Need::TargetGroup("a".into()),
+        Need::Targets("a".into()),
+        Need::RouteTables,
+    ];
+    assert!(needs.iter().flat_map(Need::actions).all(|action| all.contains(action)));
+    let services: BTreeSet<&str> = all.iter().filter_map(|action| action.split(':').next()).collect();
+    assert!(services.iter().eq(&["ec2", "elasticloadbalancing", "iam"]), "{services:?}");
 }
 
 #[test]

@@ -12,6 +12,9 @@ use crate::{
     WantedLoadBalancer, names, tags,
 };
 
+/// The tag by which the AWS cloud controller manager knows a Service's load balancer.
+const IN_TREE_SERVICE: &str = "kubernetes.io/service-name";
+
 /// Why there is no [`Stack`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unresolved {
@@ -42,6 +45,9 @@ impl Stack {
     ) -> Result<Self, Unresolved> {
         let adopted =
             request.adopt.as_deref().map(|name| adopt(name, service, settings, inventory)).transpose()?;
+        if adopted.is_none() {
+            refuse_in_tree(service, inventory)?;
+        }
         let live = adopted.or_else(|| current(service, settings, inventory, None));
         let scheme = adopted.map(|lb| lb.scheme).or(request.scheme).or(live.map(|lb| lb.scheme));
         let scheme = scheme.unwrap_or(settings.default_scheme);
@@ -141,6 +147,24 @@ pub(crate) fn current<'a>(
     all.find(|lb| scheme.is_none_or(|scheme| lb.scheme == scheme))
 }
 
+/// The cloud controller manager names a Service's load balancer after its UID. Two load balancers for one Service would fight
+/// over its status.
+fn refuse_in_tree(service: &Service, inventory: &Inventory) -> Result<(), Unresolved> {
+    let name: String =
+        std::iter::once('a').chain(service.uid.chars().filter(|char| *char != '-')).take(32).collect();
+    let stack = service.key.to_string();
+    match inventory.load_balancer_named(&name) {
+        Some(lb) if lb.tags.get(IN_TREE_SERVICE) == Some(&stack) => {
+            Err(Unresolved::from(Problem::Foreign(format!(
+                "load balancer {name} with tag {IN_TREE_SERVICE}={stack} was made for this Service by the AWS cloud controller manager; \
+             delete it, or remove its kubernetes.io tags and name it in annotation {}",
+                crate::ADOPT
+            ))))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// An existing load balancer to use; refused where its tags say that another controller or cluster owns it.
 fn adopt<'a>(
     name: &str,
@@ -159,7 +183,7 @@ fn adopt<'a>(
         [tags::CLUSTER, tags::LEGACY_CLUSTER, tags::STACK, "ingress.k8s.aws/stack", "gateway.k8s.aws/stack"]
             .contains(&key)
             || key.starts_with("kubernetes.io/cluster/")
-            || key == "kubernetes.io/service-name"
+            || key == IN_TREE_SERVICE
     };
     let owner = found.tags.iter().find(|(key, _)| foreign(key));
     match owner {

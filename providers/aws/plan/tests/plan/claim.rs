@@ -2,7 +2,7 @@
 
 use landfall_aws_plan::{Claim, FINALIZER, FOREIGN_FINALIZER, Finalizer, ServiceType, finalizer};
 
-use crate::world::World;
+use crate::world::{World, map};
 
 #[test]
 fn each_row_decides() {
@@ -91,4 +91,26 @@ fn the_finalizer_comes_before_the_first_call_and_goes_after_the_last() {
     world.converge();
     let plan = world.plan();
     assert_eq!(finalizer(&Claim::Release, true, Some(&plan)), Finalizer::Remove);
+}
+
+#[test]
+fn a_load_balancer_of_the_cloud_controller_manager_refuses() {
+    let mut world = World::new();
+    world.converge();
+    for lb in world.aws.load_balancers.values_mut() {
+        lb.name = "a7ab4be3311c24a7bb6557add8affab3".to_owned();
+        lb.tags =
+            map(&[("kubernetes.io/service-name", "shop/web"), ("kubernetes.io/cluster/harbor", "owned")]);
+    }
+    world.restart();
+    assert!(
+        world.problem().contains("made for this Service by the AWS cloud controller manager"),
+        "{}",
+        world.problem()
+    );
+    world
+        .service
+        .annotations
+        .insert(landfall_aws_plan::ADOPT.to_owned(), "a7ab4be3311c24a7bb6557add8affab3".to_owned());
+    assert!(world.problem().contains("another controller owns it"));
 }

@@ -50,6 +50,8 @@ pub struct Settings {
     pub addresses: Addresses,
     /// The webhooks, if any are served. Without an API server there are none.
     pub webhooks: Option<admission::Settings>,
+    /// Where no webhooks are served: what API servers were told of earlier ones, by name.
+    pub withdraws: Option<String>,
     /// Whether to compete for the lease; else this replica only serves webhooks.
     pub competes: bool,
 }
@@ -97,7 +99,8 @@ pub fn metrics() -> prometheus::Result<Vec<Description>> {
 /// # Errors
 /// See [`Error`]. An API server that is away is no error: the controller waits for it.
 pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationToken) -> Result<(), Error> {
-    let Settings { namespace, pod_name, classes, secret_name, addresses, webhooks, competes } = settings;
+    let Settings { namespace, pod_name, classes, secret_name, addresses, webhooks, withdraws, competes } =
+        settings;
     let mut meter = Meter::default();
     let metrics = Metrics::new(&mut meter)?;
     let asked = counters(&mut meter)?;
@@ -136,6 +139,9 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
             let client = &connection.client;
             let webhooks = webhooks.map(|webhooks| webhooks.serve(client.clone(), shutdown.clone()));
             let webhooks = webhooks.map(|serving| AbortOnDropHandle::new(tokio::spawn(serving)));
+            let withdrawing =
+                withdraws.map(|name| admission::withdraw(client.clone(), name, shutdown.clone()));
+            let _withdrawing = withdrawing.map(|task| AbortOnDropHandle::new(tokio::spawn(task)));
             if !competes {
                 gate.set(true);
                 shutdown.cancelled().await;

@@ -17,7 +17,7 @@ use crate::{
     connection::ConnectionArgs,
     logging::{self, LogLevel},
     metallb, run,
-    webhooks::WebhookArgs,
+    webhooks::{WebhookArgs, Webhooks},
 };
 
 /// `landfall controller`.
@@ -101,9 +101,10 @@ impl ControllerArgs {
             tracing::debug!(op = "start", deployment, "the Deployment's name is not needed");
         }
         let namespace = own_namespace(namespace);
-        let (webhooks, competes) = webhooks.settings(&namespace);
+        let Webhooks { served, withdraws, competes } = webhooks.settings(&namespace);
         let settings = Settings {
-            webhooks: webhooks.filter(|_| files.is_none()),
+            webhooks: served.filter(|_| files.is_none()),
+            withdraws,
             competes,
             namespace,
             pod_name,

@@ -189,6 +189,7 @@ impl StandaloneArgs {
             classes: classes.clone(),
             secret_name: String::new(),
             webhooks: None,
+            withdraws: None,
             competes: true,
             addresses: Addresses {
                 health: None,

@@ -113,9 +113,18 @@ enum Oldest {
     Tls13,
 }
 
+/// What a controller does about webhooks.
+pub(crate) struct Webhooks {
+    pub(crate) served: Option<Settings>,
+    /// The configuration that is taken away when nobody serves.
+    pub(crate) withdraws: Option<String>,
+    /// Whether it does anything else.
+    pub(crate) competes: bool,
+}
+
 impl WebhookArgs {
-    /// The webhooks to serve, if any, and whether the replica does anything else.
-    pub(crate) fn settings(self, namespace: &str) -> (Option<Settings>, bool) {
+    /// What a controller in this namespace does about webhooks.
+    pub(crate) fn settings(self, namespace: &str) -> Webhooks {
         let in_pod = Path::new(NAMESPACE_FILE).exists();
         let mode = self.webhook_mode.unwrap_or(if in_pod { Mode::Enabled } else { Mode::Disabled });
         let settings = Settings {
@@ -138,6 +147,11 @@ impl WebhookArgs {
                 Certificate::Secret(self.webhook_secret)
             },
         };
-        ((mode != Mode::Disabled).then_some(settings), mode != Mode::Onlywebhook)
+        let withdraws = settings.configuration.clone();
+        match mode {
+            Mode::Enabled => Webhooks { served: Some(settings), withdraws: None, competes: true },
+            Mode::Disabled => Webhooks { served: None, withdraws: Some(withdraws), competes: true },
+            Mode::Onlywebhook => Webhooks { served: Some(settings), withdraws: None, competes: false },
+        }
     }
 }

@@ -16,10 +16,12 @@
 mod certificate;
 mod conversion;
 mod keeper;
+mod knock;
 mod registrar;
 mod review;
 mod server;
 mod wanted;
+mod withdrawal;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -33,7 +35,7 @@ use landfall_verdict::Mode;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use self::wanted::FailurePolicy;
+pub use self::{wanted::FailurePolicy, withdrawal::withdraw};
 
 use self::{
     keeper::{Files, Keeper},

@@ -61,6 +61,7 @@ async fn services_in_files_are_served_and_follow_their_manifests() {
         classes: landfall_model::Classes::default(),
         secret_name: "memberlist".to_owned(),
         webhooks: None,
+        withdraws: None,
         competes: true,
         addresses: Addresses { health: None, metrics: None },
     };

@@ -20,7 +20,9 @@ pub struct Admission {
 /// with others already is in nobody's way. What is missing and may come later only gives a warning.
 #[must_use]
 pub fn admit(before: &Objects, after: &Objects, changed: (&str, &str), mode: Mode) -> Admission {
-    let known = judge(before, mode);
+    let mut known = judge(before, mode);
+    // What would be wrong without the object as well is not its doing, whichever of the others is to blame for it now.
+    known.extend(judge(&after.clone().without_object(changed), mode));
     let known: BTreeSet<(&ObjectName, &str, Reason)> =
         known.iter().map(|fault| (&fault.object, &*fault.field, fault.reason)).collect();
     let caused = judge(after, mode).into_iter().filter(|fault| {

@@ -79,14 +79,24 @@ impl Objects {
     pub fn without<'a>(mut self, faults: impl IntoIterator<Item = &'a Fault>) -> Self {
         let at_fault: BTreeSet<(&str, &str)> =
             faults.into_iter().map(|fault| (fault.object.kind, &*fault.object.name)).collect();
-        let fine = |kind: &str, name: &str| !at_fault.contains(&(kind, name));
+        self.retain(|kind, name| !at_fault.contains(&(kind, name)));
+        self
+    }
+
+    /// What is left without the object of this kind and name.
+    #[must_use]
+    pub fn without_object(mut self, object: (&str, &str)) -> Self {
+        self.retain(|kind, name| (kind, name) != object);
+        self
+    }
+
+    fn retain(&mut self, fine: impl Fn(&str, &str) -> bool) {
         self.pools.retain(|one| fine(POOL, &one.name));
         self.l2_advertisements.retain(|one| fine(L2_ADVERTISEMENT, &one.name));
         self.bgp_advertisements.retain(|one| fine(BGP_ADVERTISEMENT, &one.name));
         self.peers.retain(|one| fine(PEER, &one.name));
         self.bfd_profiles.retain(|one| fine(BFD_PROFILE, &one.name));
         self.communities.retain(|one| fine(COMMUNITY, &one.name));
-        self
     }
 }
 

@@ -316,17 +316,20 @@ impl Allocator {
         self.withheld.next_end()
     }
 
-    /// An address that may be held back no more is there for others, unless somebody has it.
+    /// An address that may be held back no more is there for others, or to be shared with who has it.
     fn offer(&mut self, address: IpAddr) {
-        if self.withheld.holds_back(address) || self.addresses.contains_key(&address) {
+        if self.withheld.holds_back(address) {
             return;
         }
         let Some((pool, position)) = self.place(address) else { return };
         if let Some(state) = self.pools.get_mut(&pool) {
-            state.give_back(position, Family::of(address));
+            match self.addresses.get(&address) {
+                Some(occupancy) => state.join_group(position, Family::of(address), occupancy),
+                None => state.give_back(position, Family::of(address)),
+            }
         }
         self.list(&pool);
-        self.changes.push(Change::Freed { pool: Some(pool), address });
+        self.announce_change(address);
     }
 
     fn take_requested(&self, request: &Request<'_>) -> Result<Vec<IpAddr>, Rejection> {

@@ -37,6 +37,9 @@ pub const ASSIGNED: Duration = Duration::from_secs(10);
 /// How long until the first answer, on a busy machine: announcement, kube-proxy and, for IPv6, the neighbour table.
 pub const ANSWERED: Duration = Duration::from_secs(10);
 
+/// From a controller that is ready to the configuration of its webhooks, or from the last one that serves to its end.
+const CONFIGURED: Duration = Duration::from_secs(60);
+
 /// A bed with three nodes and two clients: `c1` is the client, `c2` watches the LAN.
 pub struct Cluster {
     runtime: Runtime,
@@ -106,6 +109,34 @@ impl Cluster {
             self.kubectl(["rollout", "status", what, "-n", NAMESPACE, &timeout])?;
         }
         Ok(())
+    }
+
+    /// Turns the admission webhooks on or off, for who wants to store what they refuse; waits until the API server asks or asks
+    /// no more.
+    ///
+    /// # Errors
+    /// When the controllers do not roll out, or that is not so in time.
+    pub fn serve_webhooks(&self, whether: bool) -> Result<()> {
+        let mode = format!("--webhook-mode={}", if whether { "enabled" } else { "disabled" });
+        let patch = serde_json::json!([
+            { "op": "replace", "path": "/spec/template/spec/containers/0/args", "value": ["controller", mode] },
+        ]);
+        let target = ["patch", "deployment", "landfall-controller", "-n", NAMESPACE, "--type=json", "-p"];
+        self.kubectl(target.into_iter().chain([patch.to_string().as_str()]))?;
+        self.rolled_out()?;
+        self.has_webhooks(whether)
+    }
+
+    /// Waits until the API server has the configuration of the webhooks, or has it no more.
+    ///
+    /// # Errors
+    /// When that is not so in time.
+    pub fn has_webhooks(&self, whether: bool) -> Result<()> {
+        until("the configuration of the webhooks", CONFIGURED, || {
+            let names = self.kubectl(["get", "validatingwebhookconfigurations", "-o", "name"])?;
+            ensure!(names.contains("landfall-webhook") == whether, "{names}");
+            Ok(())
+        })
     }
 
     /// Makes a Deployment of backends and waits for all of them.

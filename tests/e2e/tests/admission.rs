@@ -35,6 +35,7 @@ fn the_api_server_asks_before_it_takes_an_object() {
     sections.run("every replica answers, also while the leader is killed", replicas);
     sections.run("a certificate is renewed, and nobody notices", renewal);
     sections.run("what somebody changes is put right", repairs);
+    sections.run("webhooks are turned off and on", turned_off);
     sections.run("MetalLB's configuration and definition are kept in use", metallb);
     sections.finish();
 }
@@ -48,9 +49,19 @@ fn prepare(cluster: &Cluster) -> Result<()> {
 
 /// Waits until the API server has been told of the webhooks.
 fn configured(cluster: &Cluster) -> Result<()> {
-    until("the configuration of the webhooks", TOLD, || {
-        cluster.kubectl(["get", "validatingwebhookconfiguration", CONFIGURATION]).map(drop)
-    })
+    cluster.has_webhooks(true)
+}
+
+/// Without webhooks the API server must not be told to ask.
+fn turned_off(cluster: &Cluster) -> Result<()> {
+    let bad = pool("bad", &["10.77.0.250-10.77.0.1"], json!({}));
+    cluster.serve_webhooks(false)?;
+    taken(cluster, &bad, "")?;
+    cluster.serve_webhooks(true)?;
+    // What is wrong with it already is in nobody's way, and it can go.
+    taken(cluster, &pool("good", &["192.0.2.0/24"], json!({})), "")?;
+    refused(cluster, &pool("bad", &["10.77.0.251-10.77.0.1"], json!({})), "spec.addresses[0]: ")?;
+    cluster.kubectl(["delete", "ipaddresspool", "bad", "good", "-n", NAMESPACE]).map(drop)
 }
 
 fn object(version: &str, kind: &str, name: &str, spec: &Value) -> Value {

@@ -86,6 +86,7 @@ fn webhooks(cluster: &Cluster) -> Result<()> {
         }],
     });
     cluster.apply(&metallb)?;
+    let ours = ["delete", "validatingwebhookconfiguration", "metallb-webhook-configuration"];
     let conversion = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {
         "conversionReviewVersions": ["v1"], "clientConfig": {"service": service},
     }}}});
@@ -99,8 +100,12 @@ fn webhooks(cluster: &Cluster) -> Result<()> {
         "spec": {"myASN": 64500, "peerASN": 64501, "peerAddress": "192.0.2.1"},
     });
     until("a peer to be let in", ANSWERED, || cluster.apply(&peer))?;
+    cluster.kubectl(ours)?;
     // Only where there are such objects are the nodes looked at.
-    cluster.apply(&pool("other", &["10.77.0.220/32"], json!({})))
+    cluster.apply(&pool("other", &["10.77.0.220/32"], json!({})))?;
+    // Without webhooks what the API server was told of them is taken back.
+    cluster.serve_webhooks(false)?;
+    cluster.serve_webhooks(true)
 }
 
 /// The names of the Services that the speakers say they announce.

@@ -45,6 +45,13 @@ fn a_change_may_break_nothing() {
             &[],
         ),
         (
+            "an edit that mends one clash, and another one shows behind it",
+            &[("a", "192.0.2.0/28"), ("b", WIDE), ("c", "192.0.2.240/28")],
+            &[("a", OTHER), ("b", WIDE), ("c", "192.0.2.240/28")],
+            "a",
+            &[],
+        ),
+        (
             "the fault goes over to another",
             &[("b", WIDE), ("c", NARROW)],
             &[("a", WIDE), ("b", WIDE), ("c", NARROW)],

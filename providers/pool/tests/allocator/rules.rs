@@ -128,6 +128,20 @@ fn an_address_of_a_node_is_not_handed_out() {
 }
 
 #[test]
+fn an_address_is_shared_again_when_its_node_goes() {
+    let shares = |name: &str, port| service(name).key("k").port(landfall_model::Protocol::Tcp, port);
+    let mut allocator = allocator(&[pool("a", &["192.0.2.0/32"])]);
+    assert_eq!(allocated(&mut allocator, &shares("s", 80)).unwrap(), ["192.0.2.0"]);
+    allocator.set_node("n1", vec![ip("192.0.2.0")]);
+    assert_eq!(allocated(&mut allocator, &shares("t", 81)), Err(Reason::NoAvailableAddresses));
+    allocator.take_changes();
+    allocator.set_node("n1", vec![]);
+    let users = Change::Users { address: ip("192.0.2.0"), key: Some("k".into()) };
+    assert_eq!(allocator.take_changes(), [users], "who waits for the key is told");
+    assert_eq!(allocated(&mut allocator, &shares("t", 81)).unwrap(), ["192.0.2.0"]);
+}
+
+#[test]
 fn an_address_rests_before_another_service_gets_it() {
     let rules = PoolRules { quarantine: Some(Duration::from_secs(60)), ..PoolRules::default() };
     let mut allocator = allocator(&[with(pool("a", &["192.0.2.0/31"]), rules)]);

@@ -57,6 +57,10 @@ pub(crate) fn told(cluster: &Cluster) -> Result<()> {
     let valid = says(cluster, &[], &[])?;
     owned(cluster, &valid)?;
 
+    // What the API server refuses must be stored before it asks.
+    cluster.serve_webhooks(false)?;
+    let valid = says(cluster, &[], &[])?;
+
     // The speakers read pools, and leave it to the controller which of two that overlap is in force.
     cluster.apply(&pool("broken", &["10.77.0.250-10.77.0.1"], json!({})))?;
     let broken = says(cluster, &["broken"], &["broken"])?;
@@ -69,6 +73,7 @@ pub(crate) fn told(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(["delete", "ipaddresspool", "overlapping", "-n", NAMESPACE])?;
     says(cluster, &[], &[])?;
 
+    cluster.serve_webhooks(true)?;
     // What announces by BGP is read by the speakers only; this one waits for a profile.
     cluster.apply(&json!({
         "apiVersion": "metallb.io/v1beta2",

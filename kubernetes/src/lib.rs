@@ -2,6 +2,7 @@
 //! with a first-list barrier, server-side-apply writers, the leader's lease. Files can stand in for the server.
 //! It decides nothing: what to write comes from the pure crates.
 
+pub mod access;
 pub mod api;
 mod busy;
 pub mod cleanup;

@@ -10,13 +10,15 @@ use landfall_kubernetes::{
     client::{NAMESPACE_FILE, pod_namespace},
     source::Directory,
 };
-use landfall_probes::Addresses;
+use landfall_probes::{Access, Addresses};
 
 use crate::{
     classes::ClassArgs,
     connection::ConnectionArgs,
     logging::{self, LogLevel},
-    metallb, run,
+    metallb,
+    metrics_access::MetricsArgs,
+    run,
     webhooks::{WebhookArgs, Webhooks},
 };
 
@@ -66,6 +68,9 @@ pub(crate) struct ControllerArgs {
     port: u16,
 
     #[command(flatten)]
+    metrics: MetricsArgs,
+
+    #[command(flatten)]
     webhooks: WebhookArgs,
 
     /// How much to log
@@ -91,6 +96,7 @@ impl ControllerArgs {
             health_probe_port,
             metrics_address,
             port,
+            metrics,
             webhooks,
             log_level,
             unused,
@@ -101,8 +107,8 @@ impl ControllerArgs {
             tracing::debug!(op = "start", deployment, "the Deployment's name is not needed");
         }
         let namespace = own_namespace(namespace);
-        let Webhooks { served, withdraws, competes } = webhooks.settings(&namespace);
-        let settings = Settings {
+        let Webhooks { served, withdraws, competes } = webhooks.settings(&namespace, metrics.oldest());
+        let mut settings = Settings {
             webhooks: served.filter(|_| files.is_none()),
             withdraws,
             competes,
@@ -113,6 +119,7 @@ impl ControllerArgs {
             addresses: Addresses {
                 health: socket(health_address, health_probe_port),
                 metrics: socket(metrics_address, port),
+                access: Access::default(),
             },
         };
         run::daemon(dial, async |shutdown| {
@@ -120,6 +127,10 @@ impl ControllerArgs {
                 Some(directory) => Cluster::Files(Directory::new(&directory), None),
                 None => Cluster::Api(connection.connect().await?),
             };
+            settings.addresses.access = metrics.access(match &cluster {
+                Cluster::Api(connection) => Some(connection.client.clone()),
+                Cluster::Files(..) => None,
+            });
             Ok(landfall_controller::run(settings, cluster, shutdown).await?)
         })?;
         Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ mod demo;
 mod log_level;
 mod logging;
 mod metallb;
+mod metrics_access;
 mod output;
 mod plan;
 #[cfg(test)]

@@ -24,16 +24,7 @@ pub(crate) const ENVIRONMENT: &[(&str, &str, &str)] = &[
 
 /// Flags of MetalLB's programs that say nothing here. They are taken, with a warning.
 const UNUSED: &[(&str, &[&str])] = &[
-    (
-        "controller",
-        &[
-            "metrics-cert-dir",
-            "pprof-bind-address",
-            "tls-cipher-suites",
-            "tls-curve-preferences",
-            "webhook-http2",
-        ],
-    ),
+    ("controller", &["pprof-bind-address", "tls-cipher-suites", "tls-curve-preferences", "webhook-http2"]),
     (
         "speaker",
         &[
@@ -41,12 +32,10 @@ const UNUSED: &[(&str, &[&str])] = &[
             "frrk8s-namespace",
             "frrk8s-secret-passthrough",
             "host",
-            "metrics-cert-dir",
             "ml-wan-config",
             "pprof-bind-address",
             "tls-cipher-suites",
             "tls-curve-preferences",
-            "tls-min-version",
         ],
     ),
 ];

@@ -21,7 +21,9 @@ use crate::{
     connection::ConnectionArgs,
     controller::{own_namespace, socket},
     logging::{self, LogLevel},
-    metallb, run,
+    metallb,
+    metrics_access::MetricsArgs,
+    run,
 };
 
 /// `landfall speaker`.
@@ -107,6 +109,9 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_PORT", value_name = "PORT", default_value_t = 9120)]
     port: u16,
 
+    #[command(flatten)]
+    metrics: MetricsArgs,
+
     /// How much to log
     #[arg(long, env = "LANDFALL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: LogLevel,
@@ -137,6 +142,7 @@ impl SpeakerArgs {
             health_probe_port,
             metrics_address,
             port,
+            metrics,
             log_level,
             unused,
         } = self;
@@ -153,12 +159,16 @@ impl SpeakerArgs {
             };
             let memory = state_dir.as_deref().and_then(open_memory);
             let boot = landfall_speaker::boot(memory.as_ref());
-            let place = match &files {
-                Some(directory) => member.in_files(directory)?,
-                None => tokio::select! {
-                    place = member.in_cluster(connection, memory) => place?,
-                    () = shutdown.cancelled() => return Ok(()),
-                },
+            let (place, access) = match &files {
+                Some(directory) => (member.in_files(directory)?, metrics.access(None)),
+                None => {
+                    let client = connection.connect().await?.client;
+                    let access = metrics.access(Some(client.clone()));
+                    tokio::select! {
+                        place = member.in_cluster(client, memory) => (place, access),
+                        () = shutdown.cancelled() => return Ok(()),
+                    }
+                }
             };
             let address = ml_bindaddr
                 .or(place.address)
@@ -179,6 +189,7 @@ impl SpeakerArgs {
                 addresses: Addresses {
                     health: socket(health_address, health_probe_port),
                     metrics: socket(metrics_address.unwrap_or(address), port),
+                    access,
                 },
             };
             tokio::select! {

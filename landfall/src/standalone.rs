@@ -15,7 +15,7 @@ use landfall_kubernetes::{
     source::{self, Directory},
     write::{FileWriter, Store},
 };
-use landfall_probes::Addresses;
+use landfall_probes::{Access, Addresses};
 use landfall_speaker::{Mode, health::checked, nftables::Nftables};
 use tokio_util::sync::CancellationToken;
 
@@ -197,6 +197,7 @@ impl StandaloneArgs {
                     .checked_add(1)
                     .filter(|_| port != 0)
                     .and_then(|next| socket(health_address, next)),
+                access: Access::default(),
             },
         };
         let memory = open_memory(&state_dir);
@@ -215,6 +216,7 @@ impl StandaloneArgs {
             addresses: Addresses {
                 health: socket(health_address, health_probe_port),
                 metrics: socket(health_address, port),
+                access: Access::default(),
             },
             standalone: Some(appointment),
         };

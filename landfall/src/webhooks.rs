@@ -73,10 +73,6 @@ pub(crate) struct WebhookArgs {
     #[arg(long, env = "LANDFALL_CERT_DIR", value_name = "DIR", default_value = DIRECTORY)]
     cert_dir: PathBuf,
 
-    /// The oldest version of TLS that the webhooks speak
-    #[arg(long, env = "LANDFALL_TLS_MIN_VERSION", value_name = "VERSION", default_value = "VersionTLS12")]
-    tls_min_version: Oldest,
-
     /// What announces by BGP, which decides about the settings that it can have [env: METALLB_BGP_TYPE]
     #[arg(long, env = "LANDFALL_BGP_TYPE", value_name = "TYPE", default_value = "frr-k8s")]
     bgp_type: BgpType,
@@ -102,17 +98,6 @@ enum Policy {
     Ignore,
 }
 
-/// The oldest version of TLS, by the names of Go's flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Oldest {
-    /// TLS 1.2.
-    #[value(name = "VersionTLS12")]
-    Tls12,
-    /// TLS 1.3.
-    #[value(name = "VersionTLS13")]
-    Tls13,
-}
-
 /// What a controller does about webhooks.
 pub(crate) struct Webhooks {
     pub(crate) served: Option<Settings>,
@@ -124,17 +109,14 @@ pub(crate) struct Webhooks {
 
 impl WebhookArgs {
     /// What a controller in this namespace does about webhooks.
-    pub(crate) fn settings(self, namespace: &str) -> Webhooks {
+    pub(crate) fn settings(self, namespace: &str, oldest: Version) -> Webhooks {
         let in_pod = Path::new(NAMESPACE_FILE).exists();
         let mode = self.webhook_mode.unwrap_or(if in_pod { Mode::Enabled } else { Mode::Disabled });
         let settings = Settings {
             namespace: namespace.to_owned(),
             bgp: self.bgp_type.into(),
             address: SocketAddr::new(self.webhook_address, self.webhook_port),
-            oldest: match self.tls_min_version {
-                Oldest::Tls12 => Version::Tls12,
-                Oldest::Tls13 => Version::Tls13,
-            },
+            oldest,
             service: self.cert_service_name,
             configuration: self.webhook_configuration,
             failure_policy: match self.webhook_failure_policy {

@@ -1,6 +1,6 @@
-//! Keeps a certificate: one that is made and shared through a Secret, or one that lies in a directory.
+//! Keeps a certificate that is made and shared through a Secret.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -14,14 +14,12 @@ use landfall_kubernetes::{
 use landfall_probes::{Gate, tls::Identity};
 use tokio::{sync::watch, time::sleep};
 
-use crate::certificate::{Bundle, Step, key};
+use crate::certificate::{Bundle, Step};
 
 /// The clock may be set while one waits, so one does not wait longer.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// How long to wait after something failed.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How often files are read again.
-const READ_AGAIN: Duration = Duration::from_secs(10);
 
 /// Makes and renews the certificate in a Secret. Whichever replica comes first writes; the others take what is there.
 pub(crate) struct Keeper {
@@ -139,38 +137,4 @@ impl Keeper {
 fn bundle(secret: &Secret) -> Option<Bundle> {
     let data = secret.data.as_ref()?;
     Bundle::read(|key| data.get(key).map(|bytes| bytes.0.clone()))
-}
-
-/// Serves the certificate of a directory, whoever keeps it there.
-pub(crate) struct Files {
-    pub(crate) directory: PathBuf,
-    pub(crate) identity: Identity,
-    pub(crate) gate: Gate,
-}
-
-impl Files {
-    /// Runs for ever. What cannot be used is said once, and the last good certificate stays.
-    pub(crate) async fn run(self) {
-        let mut last = None;
-        loop {
-            let read = |name: &str| fs::read(self.directory.join(name));
-            let now = read(key::CERTIFICATE).and_then(|chain| Ok((chain, read(key::CERTIFICATE_KEY)?)));
-            let now = now.map_err(|error| error.to_string());
-            if last.as_ref() != Some(&now) {
-                let set = now.as_ref().map_err(Clone::clone).and_then(|(chain, key)| {
-                    self.identity.set(chain, key).map_err(|error| error.to_string())
-                });
-                match set {
-                    Ok(()) => self.gate.set(true),
-                    Err(error) => {
-                        let directory = self.directory.display();
-                        tracing::warn!(op = "certificate", %directory, error, "the certificate cannot be used; \
-                            tls.crt and tls.key must be in PEM form");
-                    }
-                }
-                last = Some(now);
-            }
-            sleep(READ_AGAIN).await;
-        }
-    }
 }

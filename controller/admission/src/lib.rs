@@ -29,7 +29,7 @@ use futures::FutureExt as _;
 use kube::Client;
 use landfall_probes::{
     BindError, Gate, Meter,
-    tls::{Identity, TlsListener, Version},
+    tls::{Identity, TlsListener, Version, follow},
 };
 use landfall_verdict::Mode;
 use tokio::sync::watch;
@@ -38,7 +38,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 pub use self::{wanted::FailurePolicy, withdrawal::withdraw};
 
 use self::{
-    keeper::{Files, Keeper},
+    keeper::Keeper,
     registrar::Registrar,
     server::{Answers, Asked},
 };
@@ -90,7 +90,7 @@ impl Webhooks {
     pub async fn bind(settings: Settings, asked: Asked, gate: Gate) -> Result<Self, BindError> {
         let identity = Identity::default();
         let listener =
-            TlsListener::bind(settings.address, "webhooks", identity.clone(), settings.oldest).await?;
+            TlsListener::bind(settings.address, "webhooks", identity.clone(), settings.oldest, false).await?;
         Ok(Self { settings, listener, identity, asked, gate })
     }
 
@@ -100,8 +100,7 @@ impl Webhooks {
         let (trusted, authorities) = watch::channel(None);
         let _tasks = match &settings.certificate {
             Certificate::Directory(directory) => {
-                let files = Files { directory: directory.clone(), identity, gate };
-                vec![files.run().boxed()]
+                vec![follow(directory.clone(), identity, gate).boxed()]
             }
             Certificate::Secret(secret) => {
                 let keeper = Keeper {

@@ -63,7 +63,7 @@ async fn services_in_files_are_served_and_follow_their_manifests() {
         webhooks: None,
         withdraws: None,
         competes: true,
-        addresses: Addresses { health: None, metrics: None },
+        addresses: Addresses::default(),
     };
     let shutdown = CancellationToken::new();
     let controller = tokio::spawn(run(settings, Cluster::Files(Directory::new(at), None), shutdown.clone()));

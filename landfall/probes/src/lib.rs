@@ -4,6 +4,7 @@
 //! `/healthz` answers as long as the daemon's runtime runs. `/readyz` answers 200 once every [`Gate`] is open,
 //! and 503 with the names of those that are shut before and whenever one shuts again.
 
+mod access;
 mod meter;
 pub mod tls;
 
@@ -15,20 +16,30 @@ use std::{
     },
 };
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{Router, extract::State, http::StatusCode, middleware::from_fn_with_state, routing::get};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use self::meter::{ClientMetrics, Description, Meter, Shown};
+pub use self::{
+    access::{Access, Answer, Reviewer},
+    meter::{ClientMetrics, Description, Meter, Shown},
+};
+
+use self::{
+    access::Encrypted,
+    tls::{Identity, TlsListener},
+};
 
 /// Where to listen; `None` turns an endpoint off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Addresses {
     /// For `/healthz` and `/readyz`.
     pub health: Option<SocketAddr>,
     /// For `/metrics`.
     pub metrics: Option<SocketAddr>,
+    /// Who sees `/metrics`, and how.
+    pub access: Access,
 }
 
 /// One thing that a daemon must have before it is ready. Shut at first.
@@ -56,7 +67,9 @@ impl Gate {
 #[derive(Debug)]
 pub struct Probes {
     health: Option<TcpListener>,
-    metrics: Option<TcpListener>,
+    metrics: Option<TlsListener>,
+    access: Access,
+    identity: Identity,
 }
 
 /// Why a socket could not be opened.
@@ -77,37 +90,55 @@ impl Probes {
     /// # Errors
     /// When an address is taken or not this machine's.
     pub async fn bind(addresses: Addresses) -> Result<Self, BindError> {
-        let Addresses { health, metrics } = addresses;
-        Ok(Self {
-            health: listen(health, "/healthz and /readyz").await?,
-            metrics: listen(metrics, "/metrics").await?,
-        })
+        let Addresses { health, metrics, access } = addresses;
+        let health = match health {
+            Some(address) => {
+                let failed = |source| BindError { address, purpose: "/healthz and /readyz", source };
+                Some(TcpListener::bind(address).await.map_err(failed)?)
+            }
+            None => None,
+        };
+        let identity = Identity::default();
+        let metrics = match metrics {
+            Some(address) => {
+                let plain = !access.token_only;
+                Some(TlsListener::bind(address, "/metrics", identity.clone(), access.oldest, plain).await?)
+            }
+            None => None,
+        };
+        Ok(Self { health, metrics, access, identity })
     }
 
     /// Serves until `shutdown`.
     pub async fn serve(self, registry: Registry, gates: Vec<Gate>, shutdown: CancellationToken) {
-        let Self { health, metrics } = self;
+        let Self { health, metrics, access, identity } = self;
+        let _certificate = AbortOnDropHandle::new(tokio::spawn(access.clone().certify(identity)));
         let health_routes = Router::new()
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(ready))
             .with_state(Arc::new(gates));
-        let metrics_routes = Router::new().route("/metrics", get(render)).with_state(registry);
-        tokio::join!(run(health, health_routes, &shutdown), run(metrics, metrics_routes, &shutdown));
+        let metrics_routes = Router::new()
+            .route("/metrics", get(render))
+            .with_state(registry)
+            .layer(from_fn_with_state(access, access::admit))
+            .into_make_service_with_connect_info::<Encrypted>();
+        let stopped = || shutdown.clone().cancelled_owned();
+        let serve_health = async {
+            if let Some(listener) = health {
+                told(axum::serve(listener, health_routes).with_graceful_shutdown(stopped()).await);
+            }
+        };
+        let serve_metrics = async {
+            if let Some(listener) = metrics {
+                told(axum::serve(listener, metrics_routes).with_graceful_shutdown(stopped()).await);
+            }
+        };
+        tokio::join!(serve_health, serve_metrics);
     }
 }
 
-async fn listen(
-    address: Option<SocketAddr>,
-    purpose: &'static str,
-) -> Result<Option<TcpListener>, BindError> {
-    let Some(address) = address else { return Ok(None) };
-    TcpListener::bind(address).await.map(Some).map_err(|source| BindError { address, purpose, source })
-}
-
-async fn run(listener: Option<TcpListener>, routes: Router, shutdown: &CancellationToken) {
-    let Some(listener) = listener else { return };
-    let stop = shutdown.clone().cancelled_owned();
-    if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(stop).await {
+fn told(ended: std::io::Result<()>) {
+    if let Err(error) = ended {
         tracing::error!(op = "probes", %error, "an HTTP endpoint ended");
     }
 }
@@ -147,9 +178,12 @@ mod tests {
     #[tokio::test]
     async fn readiness_follows_the_gates_and_health_does_not() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let probes = Probes::bind(Addresses { health: Some(any), metrics: Some(any) }).await.unwrap();
+        let probes =
+            Probes::bind(Addresses { health: Some(any), metrics: Some(any), ..Addresses::default() })
+                .await
+                .unwrap();
         let health = probes.health.as_ref().unwrap().local_addr().unwrap();
-        let metrics = probes.metrics.as_ref().unwrap().local_addr().unwrap();
+        let metrics = probes.metrics.as_ref().unwrap().address();
         let registry = Registry::new();
         registry.register(Box::new(prometheus::IntGauge::new("answer", "An answer").unwrap())).unwrap();
         let (one, two) = (Gate::new("synced"), Gate::new("sockets"));
@@ -174,11 +208,82 @@ mod tests {
         served.await.unwrap();
     }
 
+    /// The status of `GET /metrics` over a stream.
+    async fn status(
+        mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+        token: Option<&str>,
+    ) -> String {
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: probe\r\n{token}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // Whoever closes without a word at the end of TLS has said all.
+        drop(stream.read_to_end(&mut answer).await);
+        String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn metrics_over_https_are_for_who_may() {
+        let made = rcgen::generate_simple_self_signed(["landfall".to_owned()]).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("tls.crt"), made.cert.pem()).unwrap();
+        std::fs::write(directory.path().join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+        let reviewer = Reviewer::new(|token| {
+            Box::pin(async move {
+                match token.as_str() {
+                    "good" => Answer::Allowed,
+                    "poor" => Answer::Forbidden,
+                    "slow" => Answer::Unknown,
+                    _ => Answer::Unauthorized,
+                }
+            })
+        });
+        for token_only in [false, true] {
+            let access = Access {
+                token_only,
+                certificate: Some(directory.path().to_owned()),
+                reviewer: Some(reviewer.clone()),
+                ..Access::default()
+            };
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let probes = Probes::bind(Addresses { health: None, metrics: Some(any), access }).await.unwrap();
+            let (address, identity) = (probes.metrics.as_ref().unwrap().address(), probes.identity.clone());
+            let shutdown = CancellationToken::new();
+            let served = tokio::spawn(probes.serve(Registry::new(), vec![], shutdown.clone()));
+            while !identity.is_set() {
+                tokio::task::yield_now().await;
+            }
+            for (token, expected) in [
+                (None, "401"),
+                (Some("good"), "200"),
+                (Some("poor"), "403"),
+                (Some("x"), "401"),
+                (Some("slow"), "503"),
+            ] {
+                let stream = tls::tests::connect_by(
+                    address,
+                    made.cert.der().clone(),
+                    "landfall",
+                    &[&rustls::version::TLS13],
+                )
+                .await
+                .unwrap();
+                assert_eq!(status(stream, token).await, expected, "{token:?}");
+            }
+            let plain = tokio::net::TcpStream::connect(address).await.unwrap();
+            let expected = if token_only { "" } else { "200" };
+            assert_eq!(status(plain, None).await, expected, "by plain HTTP");
+            shutdown.cancel();
+            served.await.unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn a_taken_port_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = taken.local_addr().unwrap();
-        let error = Probes::bind(Addresses { health: Some(address), metrics: None }).await.unwrap_err();
+        let error =
+            Probes::bind(Addresses { health: Some(address), ..Addresses::default() }).await.unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on {address} for /healthz and /readyz"));
     }
 }

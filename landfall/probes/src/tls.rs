@@ -2,8 +2,9 @@
 //! open go on, new ones get the new one.
 
 use std::{
-    fmt, io,
+    fmt, fs, io,
     net::SocketAddr,
+    path::PathBuf,
     pin::Pin,
     sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
@@ -27,7 +28,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::BindError;
+use crate::{BindError, Gate};
 
 /// Connections at once. More wait in the kernel's queue.
 const CONNECTIONS: usize = 512;
@@ -35,6 +36,8 @@ const CONNECTIONS: usize = 512;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection may say nothing. API servers keep theirs open for a minute and a half.
 const IDLE: Duration = Duration::from_secs(120);
+/// How often the files of a directory are read again.
+const READ_AGAIN: Duration = Duration::from_secs(10);
 /// How long to wait after an error of the socket, such as no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -96,6 +99,32 @@ impl ResolvesServerCert for Identity {
     }
 }
 
+/// Serves the certificate `tls.crt` with its key `tls.key` of a directory, whoever keeps them there, and what they are
+/// replaced by. The gate opens when there is one. What cannot be used is said once, and the last good one stays.
+///
+/// Runs for ever.
+pub async fn follow(directory: PathBuf, identity: Identity, gate: Gate) {
+    let mut last = None;
+    loop {
+        let read = |name: &str| fs::read(directory.join(name));
+        let now = read("tls.crt").and_then(|chain| Ok((chain, read("tls.key")?)));
+        let now = now.map_err(|error| error.to_string());
+        if last.as_ref() != Some(&now) {
+            let set = now.as_ref().map_err(Clone::clone);
+            match set.and_then(|(chain, key)| identity.set(chain, key).map_err(|error| error.to_string())) {
+                Ok(()) => gate.set(true),
+                Err(error) => {
+                    let directory = directory.display();
+                    tracing::warn!(op = "certificate", %directory, error, "the certificate cannot be used; tls.crt and \
+                        tls.key must be in PEM form");
+                }
+            }
+            last = Some(now);
+        }
+        sleep(READ_AGAIN).await;
+    }
+}
+
 /// The oldest version of TLS that is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
@@ -124,7 +153,7 @@ pub struct TlsListener {
 }
 
 impl TlsListener {
-    /// Opens the socket. `purpose` is for the error.
+    /// Opens the socket. `purpose` is for the error; with `plain`, clients may also speak without TLS.
     ///
     /// # Errors
     /// When the address is taken or not this machine's.
@@ -133,6 +162,7 @@ impl TlsListener {
         purpose: &'static str,
         identity: Identity,
         oldest: Version,
+        plain: bool,
     ) -> Result<Self, BindError> {
         let failed = |source| BindError { address, purpose, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -144,8 +174,16 @@ impl TlsListener {
             .with_cert_resolver(Arc::new(identity));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let (sender, established) = mpsc::channel(1);
-        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), sender));
+        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), plain, sender));
         Ok(Self { address, established, _accepting: AbortOnDropHandle::new(accepting) })
+    }
+}
+
+impl TlsListener {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -153,6 +191,7 @@ impl TlsListener {
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
+    plain: bool,
     established: mpsc::Sender<(Connection, SocketAddr)>,
 ) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -161,7 +200,14 @@ async fn accept(
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
-                drop(tokio::spawn(shake_hands(acceptor.clone(), stream, from, place, established.clone())));
+                drop(tokio::spawn(shake_hands(
+                    acceptor.clone(),
+                    plain,
+                    stream,
+                    from,
+                    place,
+                    established.clone(),
+                )));
             }
             Err(error) => {
                 tracing::warn!(op = "accept", %error, "a connection was not accepted");
@@ -173,6 +219,7 @@ async fn accept(
 
 async fn shake_hands(
     acceptor: TlsAcceptor,
+    plain: bool,
     stream: TcpStream,
     from: SocketAddr,
     place: OwnedSemaphorePermit,
@@ -180,7 +227,13 @@ async fn shake_hands(
 ) {
     // An answer is written at once, and nothing follows it.
     drop(stream.set_nodelay(true));
-    match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+    let established_by = async {
+        if plain && !begins_tls(&stream).await? {
+            return Ok(Stream::Plain(stream));
+        }
+        acceptor.accept(stream).await.map(|stream| Stream::Tls(Box::new(stream)))
+    };
+    match timeout(HANDSHAKE, established_by).await {
         Ok(Ok(stream)) => {
             let connection = Connection { stream, idle: Box::pin(sleep(IDLE)), _place: place };
             drop(established.send((connection, from)).await);
@@ -188,6 +241,13 @@ async fn shake_hands(
         Ok(Err(error)) => tracing::debug!(op = "accept", client = %from, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(op = "accept", client = %from, "a TLS handshake took too long"),
     }
+}
+
+/// Whether the first byte of a client is that of a TLS handshake (RFC 8446 §5.1), which no HTTP request begins with.
+async fn begins_tls(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    Ok(first == [22])
 }
 
 impl axum::serve::Listener for TlsListener {
@@ -210,9 +270,23 @@ impl axum::serve::Listener for TlsListener {
 /// One connection. It ends when the client says nothing for two minutes.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: Stream,
     idle: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tls(Box<TlsStream<TcpStream>>),
+    Plain(TcpStream),
+}
+
+impl Connection {
+    /// Whether it is encrypted.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
 }
 
 impl AsyncRead for Connection {
@@ -221,7 +295,10 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = match &mut self.stream {
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
         if read.is_ready() {
             self.idle.as_mut().reset(Instant::now() + IDLE);
         } else if self.idle.as_mut().poll(context).is_ready() {
@@ -237,17 +314,26 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        match &mut self.stream {
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        match &mut self.stream {
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        match &mut self.stream {
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,7 +14,6 @@ use landfall_speaker::memory::{self, Memory, MemoryError, remembered};
 use tokio::{sync::SetOnce, time::sleep};
 
 use super::identity::{Identity, identity};
-use crate::connection::ConnectionArgs;
 
 /// Which speaker this is.
 pub(super) struct Member<'a> {
@@ -46,12 +45,7 @@ impl Member<'_> {
 
     /// A speaker of a cluster. The API server alone knows which one; while it does not answer, the memory does, and
     /// without one this waits.
-    pub(super) async fn in_cluster(
-        &self,
-        connection: ConnectionArgs,
-        memory: Option<Memory>,
-    ) -> anyhow::Result<Place> {
-        let client = connection.connect().await?.client;
+    pub(super) async fn in_cluster(&self, client: Client, memory: Option<Memory>) -> Place {
         let owner: Arc<SetOnce<Option<OwnerPod>>> = Arc::default();
         let source = source::watch(client.clone(), &Interests::speaker(self.namespace, self.labels));
         let writer = WriterIdentity {
@@ -66,7 +60,7 @@ impl Member<'_> {
         let question = Question { client, namespace, pod, owner };
         let Some(memory) = memory else {
             let memory::Place { cluster_id, address } = question.answer().await;
-            return Ok(Place { source, store, cluster_id, address, mistaken: pending().boxed() });
+            return Place { source, store, cluster_id, address, mistaken: pending().boxed() };
         };
         let (place, patience, mistaken) = tokio::select! {
             place = question.answer() => {
@@ -80,7 +74,7 @@ impl Member<'_> {
             }
         };
         let memory::Place { cluster_id, address } = place;
-        Ok(Place { source: remembered(source, memory, patience), store, cluster_id, address, mistaken })
+        Place { source: remembered(source, memory, patience), store, cluster_id, address, mistaken }
     }
 }
 

@@ -15,7 +15,7 @@ use landfall_kubernetes::{
 };
 use landfall_lan::Host;
 use landfall_model::Classes;
-use landfall_probes::Addresses;
+use landfall_probes::{Access, Addresses};
 use landfall_speaker::{
     Error, Mode, Settings,
     nftables::Nftables,
@@ -140,6 +140,7 @@ fn run_speaker(node: &Host, manifests: &Path) -> Running {
             addresses: Addresses {
                 health: Some(([127, 0, 0, 1], 17_472).into()),
                 metrics: Some(([127, 0, 0, 1], 9120).into()),
+                access: Access::default(),
             },
             standalone: None,
         };

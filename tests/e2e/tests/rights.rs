@@ -60,6 +60,7 @@ fn every_verb(cluster: &Cluster) -> Result<()> {
     let wanted = "metallb.io/loadBalancerIPs=10.77.0.205";
     cluster.kubectl(["annotate", "service", "web", "-n", SHOP, wanted])?;
     webhooks(cluster)?;
+    metrics(cluster)?;
     until("every granted verb to be used", ANSWERED, || {
         let roles =
             cluster.kubectl(["get", "clusterroles,roles", "-A", "-l", "app=landfall", "-o", "json"])?;
@@ -72,6 +73,41 @@ fn every_verb(cluster: &Cluster) -> Result<()> {
         Ok(())
     })?;
     cluster.ensure_rights()
+}
+
+/// Metrics by HTTPS are shown to who has a token that may get them.
+fn metrics(cluster: &Cluster) -> Result<()> {
+    let reader = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "metrics-reader"},
+        "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}],
+    });
+    let bound = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "metrics-reader"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "metrics-reader"},
+        "subjects": [{"kind": "ServiceAccount", "name": "prometheus", "namespace": SHOP}],
+    });
+    let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": SHOP}});
+    cluster.apply(&list([reader, bound, account("prometheus"), account("nobody")]))?;
+    let token = |name: &str| cluster.kubectl(["create", "token", name, "-n", SHOP]);
+    let (good, poor) = (token("prometheus")?, token("nobody")?);
+    let from = cluster.bed().nodes().next().context("a node")?.host();
+    for component in ["component=controller", "component=speaker"] {
+        let pods = cluster.pods(NAMESPACE, component)?;
+        let address =
+            pods.iter().find_map(|pod| pod.status.as_ref()?.pod_ip.clone()).context("an address")?;
+        for (token, expected) in [(good.trim(), "200"), (poor.trim(), "403"), ("nonsense", "401")] {
+            let bearer = format!("authorization: Bearer {token}");
+            let url = format!("https://{address}:9120/metrics");
+            until("an answer about the token", ANSWERED, || {
+                let asked = ["-sk", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "-H", &bearer, &url];
+                let output = from.command("curl").args(asked).output()?;
+                let code = String::from_utf8_lossy(&output.stdout).into_owned();
+                ensure!(code == expected, "{component} answers {code}, not {expected}");
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// What the webhooks of a controller need, for MetalLB's configuration and its definition of BGPPeer too.

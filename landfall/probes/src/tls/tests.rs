@@ -21,7 +21,7 @@ fn serve(made: &Made<rcgen::KeyPair>, identity: &Identity) {
 
 async fn listen(identity: Identity, oldest: Version) -> (SocketAddr, CancellationToken) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = TlsListener::bind(any, "tests", identity, oldest).await.unwrap();
+    let listener = TlsListener::bind(any, "tests", identity, oldest, false).await.unwrap();
     let address = listener.address;
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
@@ -35,15 +35,25 @@ async fn connect(
     trusted: &Made<rcgen::KeyPair>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    connect_by(address, trusted.cert.der().clone(), NAME, versions).await
+}
+
+/// A connection to a server of this name whose certificate is trusted.
+pub(crate) async fn connect_by(
+    address: SocketAddr,
+    trusted: CertificateDer<'static>,
+    name: &'static str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots.add(trusted.cert.der().clone()).unwrap();
+    roots.add(trusted).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
     let stream = TcpStream::connect(address).await?;
-    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(NAME).unwrap(), stream).await
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name).unwrap(), stream).await
 }
 
 async fn ask(stream: &mut tokio_rustls::client::TlsStream<TcpStream>) -> String {

@@ -21,6 +21,7 @@ const CRATES: &[(&str, u8, Purity)] = &[
     ("landfall-e2e", 9, Purity::Io),
     ("landfall-bench", 10, Purity::Io),
     ("landfall-fuzz", 10, Purity::Io),
+    ("landfall-simulation", 10, Purity::Io),
     ("landfall-structure", 10, Purity::Io),
 ];
 

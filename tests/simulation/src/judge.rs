@@ -13,6 +13,9 @@ use crate::{wires::service_address, world::World};
 const DOUBLE: Duration = Duration::from_millis(250);
 /// The same while packets are lost.
 const DOUBLE_WITH_LOSS: Duration = Duration::from_secs(2);
+/// After one trouble in a calm, an address that a node could answer for is without an answer at most this long: five
+/// missed heartbeats, and the turn of the next candidate.
+const GAP: Duration = Duration::from_millis(800);
 /// So long after the last trouble everything is settled: detection, the return of a member, a handover that nobody takes.
 const CALM: Duration = Duration::from_secs(6);
 /// While it is calm, the world is looked at this often.
@@ -27,6 +30,8 @@ const MEMORY: Duration = Duration::from_secs(1);
 pub enum Rule {
     /// Of nodes that reach each other, one answers for an address.
     OneAnswer,
+    /// After one trouble that befalls a calm world, somebody answers soon.
+    GapsAreShort,
     /// When all is calm, each side of the segment with a candidate has somebody who answers, and else nobody does.
     SomebodyAnswers,
     /// When all is calm, the nodes of one side name the same owner.
@@ -65,9 +70,15 @@ impl fmt::Display for Violation {
 pub struct Judge {
     start: Instant,
     disturbed: Instant,
+    /// The trouble before that one.
+    disturbed_before: Instant,
     checked: Instant,
+    /// The last gap that was looked at, by when the trouble was that made it.
+    gap_seen: Instant,
     /// Since when its process has been away, by node.
     away: Vec<Option<Instant>>,
+    /// Since when it has run, by node.
+    here: Vec<Option<Instant>>,
     /// Two who answer for the same and reach each other, since when, and whether that was found fault with.
     doubles: BTreeMap<(IpAddr, usize, usize), (Instant, bool)>,
     violations: Vec<Violation>,
@@ -78,8 +89,11 @@ impl Judge {
         Self {
             start: now,
             disturbed: now,
+            disturbed_before: now,
             checked: now,
+            gap_seen: now,
             away: vec![None; nodes],
+            here: vec![Some(now); nodes],
             doubles: BTreeMap::new(),
             violations: Vec::new(),
         }
@@ -91,6 +105,7 @@ impl Judge {
     }
 
     pub(crate) fn disturbed(&mut self, now: Instant) {
+        self.disturbed_before = self.disturbed;
         self.disturbed = now;
     }
 
@@ -100,7 +115,13 @@ impl Judge {
         // Both limits, since packets may begin and cease to be lost meanwhile.
         let doubles = doubles.flat_map(|since| [since + DOUBLE, since + DOUBLE_WITH_LOSS]);
         let calm = (self.disturbed + CALM).max(self.checked + AGAIN);
-        doubles.filter(|at| *at > self.checked).chain([calm]).min()
+        let gap = self.alone().then_some(self.disturbed + GAP).filter(|_| self.gap_seen < self.disturbed);
+        doubles.filter(|at| *at > self.checked).chain([calm]).chain(gap).min()
+    }
+
+    /// The last trouble befell a calm world.
+    fn alone(&self) -> bool {
+        self.disturbed.since(self.disturbed_before) >= CALM
     }
 
     /// Somebody began or ceased to answer, or something befell the world.
@@ -125,8 +146,11 @@ impl Judge {
     pub(crate) fn look_around(world: &mut World) {
         let now = world.now;
         let runs: Vec<bool> = world.hosts.iter().map(|host| host.runs()).collect();
-        for (away, runs) in world.judge().away.iter_mut().zip(runs) {
-            *away = if runs { None } else { away.or(Some(now)) };
+        let judge = world.judge();
+        for (node, runs) in runs.into_iter().enumerate() {
+            let since = |before: Option<Instant>| before.or(Some(now));
+            judge.away[node] = if runs { None } else { since(judge.away[node]) };
+            judge.here[node] = if runs { since(judge.here[node]) } else { None };
         }
         Self::answers_changed(world);
     }
@@ -144,6 +168,13 @@ impl Judge {
         }
         let calm = now.since(judge.disturbed) >= CALM;
         judge.checked = now;
+        let gap = judge.alone() && judge.gap_seen < judge.disturbed && now.since(judge.disturbed) >= GAP;
+        if gap {
+            judge.gap_seen = judge.disturbed;
+        }
+        if gap && world.is_peaceful() {
+            found.extend(Self::gaps(world).map(|what| (Rule::GapsAreShort, what)));
+        }
         if calm && world.is_peaceful() {
             found.extend(Self::faults_in_calm(world));
         }
@@ -183,6 +214,26 @@ impl Judge {
             let now = world.now;
             world.judge().blame(Rule::LosersAreSilent, what, now);
         }
+    }
+
+    /// Addresses that nobody answers for on a side where somebody could.
+    fn gaps(world: &World) -> impl Iterator<Item = String> {
+        let silent = move |side: Vec<usize>| {
+            // Whoever has only just begun must first hear what the others own.
+            let ran_before =
+                |node: usize| world.judge.here[node].is_some_and(|since| since < world.judge.disturbed);
+            let able =
+                |node: &usize| ran_before(*node) && world.hosts[*node].runs() && !world.hosts[*node].excluded;
+            let able = side.iter().any(able);
+            let answered =
+                move |address: &IpAddr| side.iter().any(|node| world.hosts[*node].answers.contains(address));
+            let served = world.served.iter().enumerate().filter(move |(_, served)| able && **served);
+            served.map(|(service, _)| service_address(service)).filter(move |address| !answered(address))
+        };
+        sides(world)
+            .into_iter()
+            .flat_map(silent)
+            .map(|address| format!("nobody answers for {address} for {GAP:?}"))
     }
 
     fn faults_in_calm(world: &World) -> Vec<(Rule, String)> {
@@ -279,6 +330,12 @@ mod tests {
         assert_eq!(second, [Rule::OneAnswer]);
         let nobody = after(|world| world.see(see_slice(slice("s0", &[]))));
         assert_eq!(nobody, [Rule::SomebodyAnswers]);
+        let gap = after(|world| {
+            world.see(see_slice(slice("s0", &[])));
+            let now = world.now;
+            world.judge().disturbed(now);
+        });
+        assert_eq!(gap, [Rule::GapsAreShort]);
         let nobodys = after(|world| world.served[0] = false);
         assert_eq!(nobodys, [Rule::SomebodyAnswers]);
         let other_name = after(|world| {

@@ -18,7 +18,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant as Clock},
+    time::Duration,
 };
 
 use futures::FutureExt as _;
@@ -38,6 +38,7 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    clock::BootClock,
     configuration::Configuration,
     metrics::{Metrics, Shared},
     outbox::{Done, Outbox},
@@ -81,7 +82,7 @@ pub(crate) struct Driver {
     pub(crate) listed: bool,
     /// Nodes whose statuses are to be looked at, and when.
     pub(crate) tidy: BTreeMap<Box<str>, Instant>,
-    pub(crate) clock: Clock,
+    pub(crate) clock: BootClock,
     pub(crate) finished: bool,
 }
 
@@ -173,7 +174,7 @@ impl Driver {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.clock.now()
     }
 
     fn hand_in(&mut self, input: Input) {

@@ -1,6 +1,7 @@
 //! The speaker: one per node. It carries out what the pure `landfall-engine` decides: sockets, netlink, the `nft` tool,
 //! timers. Needs the host's network namespace, NET_RAW, and NET_ADMIN for mode `node-port`.
 
+mod clock;
 mod configuration;
 mod driver;
 mod forwarder;
@@ -13,13 +14,7 @@ mod outbox;
 pub mod secret;
 pub mod sockets;
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant as Clock},
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use landfall_engine::{
     IfIndex, Link, cluster,
@@ -39,6 +34,7 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{
+    clock::BootClock,
     configuration::Configuration,
     driver::Driver,
     forwarder::forward,
@@ -220,7 +216,7 @@ pub async fn run(
         configuration: Configuration::new(namespace, bgp),
         listed: false,
         tidy: BTreeMap::new(),
-        clock: Clock::now(),
+        clock: BootClock::start(),
         finished: false,
     }
     .run(&shutdown)

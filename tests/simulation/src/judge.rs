@@ -10,7 +10,7 @@ use landfall_model::{Instant, Reason};
 use crate::{wires::service_address, world::World};
 
 /// Two nodes that reach each other both answer at most this long. They learn of each other with the next heartbeat.
-const DOUBLE: Duration = Duration::from_millis(250);
+const DOUBLE: Duration = Duration::from_millis(130);
 /// The same while packets are lost.
 const DOUBLE_WITH_LOSS: Duration = Duration::from_secs(2);
 /// After one trouble in a calm, an address that a node could answer for is without an answer at most this long: five

@@ -86,12 +86,15 @@ impl Membership {
             peer.deadline = until;
             peer.theirs = Some(heartbeat.digests);
         }
+        let was_heard = peer.state.is_heard();
         self.transition(id, signal(proof, heartbeat.phase), now);
+        let came_back = !was_heard && self.peers.get(&id).is_some_and(|peer| peer.state.is_heard());
         if proof != Proof::Nothing {
             self.take(id, content, now);
         }
-        if new_run {
-            // It then knows at once that we hear it: two runs meet in one round trip, not in two intervals.
+        if new_run || came_back {
+            // It then knows at once that we hear it, and what we claim: two runs, or the two sides of a cut, meet in
+            // one round trip, not in two intervals.
             self.beat(id, now);
         }
         self.answer(id, content, now);

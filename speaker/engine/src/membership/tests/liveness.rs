@@ -108,6 +108,21 @@ fn a_lost_node_must_be_stable_for_a_second_before_it_counts() {
 }
 
 #[test]
+fn the_sides_of_a_cut_meet_in_a_round_trip_once_one_hears_the_other() {
+    for seed in 0..20 {
+        let mut network = Network::settled(2, seed);
+        network.isolate(1);
+        network.run_until(SECOND, |network| network.state(1, 0) == Dead && network.state(0, 1) == Dead);
+        network.cut.clear();
+        let heard = |network: &Network| network.state(1, 0).is_heard() || network.state(0, 1).is_heard();
+        let first = network.run_until(SECOND, heard);
+        let both =
+            network.run_until(SECOND, |network| network.state(1, 0) == BACK && network.state(0, 1) == BACK);
+        assert!(both.since(first) <= LATENCY * 2, "seed {seed}: {:?}", both.since(first));
+    }
+}
+
+#[test]
 fn one_way_loss_breaks_the_pair_for_both_ends() {
     let mut network = Network::settled(3, 4);
     network.cut.insert((0, 1));

@@ -49,10 +49,16 @@ impl Driver<'_> {
         let mut refused = BTreeMap::new();
         let mut observed = false;
         metrics.leader.set(1);
+        let health = source.health();
+        metrics.watch_age.follow(move || health.ages().collect());
         metrics.client.config_loaded.set(false);
         metrics.client.config_stale.set(false);
         loop {
+            let (before, begun) = (world.examined(), Clock::now());
             let Plan { effects, recheck } = if synced { world.plan(now()) } else { Plan::default() };
+            if world.examined() != before {
+                metrics.planned.observe(begun.elapsed().as_secs_f64());
+            }
             gate.set(synced);
             if std::mem::take(&mut observed) {
                 tell_refused(&world, &mut refused);

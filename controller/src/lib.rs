@@ -91,6 +91,7 @@ pub fn metrics() -> prometheus::Result<Vec<Description>> {
     let mut meter = Meter::default();
     Metrics::new(&mut meter)?;
     counters(&mut meter)?;
+    meter.process()?;
     Ok(meter.descriptions().to_vec())
 }
 
@@ -104,6 +105,7 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
     let mut meter = Meter::default();
     let metrics = Metrics::new(&mut meter)?;
     let asked = counters(&mut meter)?;
+    meter.process()?;
     let gate = Gate::new("competing for the lease, or leading with everything claimed");
     let mut gates = vec![gate.clone()];
     let webhooks = match webhooks {

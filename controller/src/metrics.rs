@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use landfall_model::Reason;
 use landfall_pool::Counts;
-use landfall_probes::{ClientMetrics, Meter};
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use landfall_probes::{ClientMetrics, Meter, WatchAge};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// All metrics of one controller.
 pub(crate) struct Metrics {
@@ -16,6 +16,8 @@ pub(crate) struct Metrics {
     writes: IntCounterVec,
     pub(crate) events_dropped: IntCounter,
     waiting: IntGaugeVec,
+    pub(crate) planned: Histogram,
+    pub(crate) watch_age: WatchAge,
 }
 
 impl Metrics {
@@ -49,6 +51,12 @@ impl Metrics {
                 "Services without the address they should have, by reason",
                 &["reason"],
             )?,
+            planned: meter.histogram(
+                "landfall_plan_seconds",
+                "Time to decide about what changed, once for all that changed together",
+                &[0.0001, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0],
+            )?,
+            watch_age: meter.watch_age()?,
         })
     }
 
@@ -81,6 +89,7 @@ impl Metrics {
         self.leader.set(0);
         self.client.config_loaded.forget();
         self.client.config_stale.forget();
+        self.watch_age.forget();
         self.waiting.reset();
         for gauge in self.in_use.iter().chain(&self.capacity) {
             gauge.reset();

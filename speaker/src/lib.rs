@@ -178,6 +178,9 @@ pub async fn run(
     let mut meter = Meter::default();
     meter.collector(Now::new(&node, Read { machine: machine.clone(), sockets })?)?;
     let metrics = Metrics::new(&mut meter)?;
+    meter.process()?;
+    let health = source.health();
+    metrics.watch_age.follow(move || health.ages().collect());
 
     let (link_sender, link_receiver) = mpsc::channel(64);
     let (key_sender, key_receiver) = mpsc::channel(1);

@@ -11,7 +11,7 @@ use landfall_engine::{
     speaker::Speaker,
 };
 use landfall_model::{Reason, ServiceKey};
-use landfall_probes::{ClientMetrics, Description, Meter};
+use landfall_probes::{ClientMetrics, Description, Meter, WatchAge};
 use prometheus::{
     IntCounter, IntCounterVec, IntGaugeVec, Opts,
     core::{Collector, Desc},
@@ -50,6 +50,7 @@ pub(crate) struct Metrics {
     frames_unsent: IntCounterVec,
     owner_changes: IntCounterVec,
     writes: IntCounterVec,
+    pub(crate) watch_age: WatchAge,
 }
 
 /// Every metric of a speaker.
@@ -57,6 +58,7 @@ pub(crate) fn descriptions() -> prometheus::Result<Vec<Description>> {
     let mut meter = Meter::default();
     meter.collector(Families::new()?)?;
     Metrics::new(&mut meter)?;
+    meter.process()?;
     Ok(meter.descriptions().to_vec())
 }
 
@@ -71,6 +73,7 @@ impl Metrics {
         client.config_stale.set(false);
         Ok(Self {
             client,
+            watch_age: meter.watch_age()?,
             events_dropped: meter.counter(
                 "landfall_speaker_events_dropped_total",
                 "Events given up because too many waited",

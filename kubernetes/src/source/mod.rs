@@ -108,11 +108,17 @@ struct KindHealth {
     kind: &'static str,
     /// Milliseconds after the start until which it counts as failing.
     failing_until: AtomicU64,
+    /// Milliseconds after the start since when it does, if it does.
+    failing_since: AtomicU64,
 }
 
 impl Health {
     fn new(kinds: &[&'static str]) -> Self {
-        let kinds = kinds.iter().map(|&kind| KindHealth { kind, failing_until: AtomicU64::new(0) });
+        let kinds = kinds.iter().map(|&kind| KindHealth {
+            kind,
+            failing_until: AtomicU64::new(0),
+            failing_since: AtomicU64::new(0),
+        });
         Self { synced: Arc::default(), started: Instant::now(), kinds: Arc::new(kinds.collect()) }
     }
 
@@ -129,10 +135,23 @@ impl Health {
         self.kinds.iter().filter(failing).map(|kind| kind.kind)
     }
 
+    /// For how long the requests of each kind have been failing; zero for one that works.
+    pub fn ages(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
+        let now = self.elapsed();
+        self.kinds.iter().map(move |kind| {
+            let fails = now < kind.failing_until.load(Ordering::Relaxed);
+            let since = if fails { kind.failing_since.load(Ordering::Relaxed) } else { now };
+            (kind.kind, Duration::from_millis(now.saturating_sub(since)))
+        })
+    }
+
     fn set_failing(&self, kind: &'static str, failing: bool) {
         let now = self.elapsed();
         let counts = u64::try_from(FAILURE_COUNTS.as_millis()).unwrap_or(u64::MAX);
         for entry in self.kinds.iter().filter(|entry| entry.kind == kind) {
+            if failing && now >= entry.failing_until.load(Ordering::Relaxed) {
+                entry.failing_since.store(now, Ordering::Relaxed);
+            }
             entry
                 .failing_until
                 .store(if failing { now.saturating_add(counts) } else { 0 }, Ordering::Relaxed);

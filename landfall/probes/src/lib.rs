@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 pub use self::{
     access::{Access, Answer, Reviewer},
-    meter::{ClientMetrics, Description, Meter, Shown},
+    meter::{ClientMetrics, Description, Meter, Shown, WatchAge},
 };
 
 use self::{

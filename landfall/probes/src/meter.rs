@@ -1,8 +1,17 @@
 //! Metrics that are registered, and what each of them is.
 
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
 use prometheus::{
-    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, core::Collector,
-    proto::MetricType,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Result,
+    core::{Collector, Desc},
+    process_collector::ProcessCollector,
+    proto::{MetricFamily, MetricType},
 };
 
 /// Makes and registers the metrics of a daemon. A [`Registry`] does not tell what has no value yet; this does.
@@ -54,6 +63,48 @@ impl Shown {
     }
 }
 
+/// Tells the age of what is known when somebody asks for it.
+#[derive(Clone)]
+pub struct WatchAge {
+    gauges: GaugeVec,
+    ages: Arc<Mutex<Option<Ages>>>,
+}
+
+type Ages = Box<dyn Fn() -> Vec<(&'static str, Duration)> + Send>;
+
+impl WatchAge {
+    /// From now on `ages` is asked.
+    pub fn follow(&self, ages: impl Fn() -> Vec<(&'static str, Duration)> + Send + 'static) {
+        *self.ages.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(ages));
+    }
+
+    /// Nothing is watched any more, so nothing is shown.
+    pub fn forget(&self) {
+        *self.ages.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl fmt::Debug for WatchAge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchAge").finish_non_exhaustive()
+    }
+}
+
+impl Collector for WatchAge {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauges.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.gauges.reset();
+        let ages = self.ages.lock().unwrap_or_else(PoisonError::into_inner);
+        for (kind, age) in ages.iter().flat_map(|ages| ages()) {
+            self.gauges.with_label_values(&[kind]).set(age.as_secs_f64());
+        }
+        self.gauges.collect()
+    }
+}
+
 impl Meter {
     /// A counter without labels. Like each of these, it fails when the name is registered already, or is none.
     ///
@@ -85,6 +136,40 @@ impl Meter {
     /// See [`Meter::counter`].
     pub fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// How long something takes, in seconds, counted up to each of these bounds.
+    ///
+    /// # Errors
+    /// See [`Meter::counter`].
+    pub fn histogram(&mut self, name: &str, help: &str, bounds: &[f64]) -> Result<Histogram> {
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()))?)
+    }
+
+    /// How old what is known of each kind of object may be, see [`WatchAge`].
+    ///
+    /// # Errors
+    /// See [`Meter::counter`].
+    pub fn watch_age(&mut self) -> Result<WatchAge> {
+        let age = WatchAge {
+            gauges: GaugeVec::new(
+                Opts::new(
+                    "landfall_watch_age_seconds",
+                    "For how long the watch of a kind has been failing; 0 while it works",
+                ),
+                &["kind"],
+            )?,
+            ages: Arc::default(),
+        };
+        self.register(age)
+    }
+
+    /// What the kernel knows of this process, as other programs show it: CPU, memory, file descriptors, start.
+    ///
+    /// # Errors
+    /// See [`Meter::counter`].
+    pub fn process(&mut self) -> Result<()> {
+        self.collector(ProcessCollector::for_self())
     }
 
     /// The metrics that both daemons share with MetalLB's.
@@ -153,7 +238,7 @@ fn describe(collector: &dyn Collector) -> Vec<Description> {
             Some(MetricType::UNTYPED) | None => "untyped",
         }
     };
-    let describe = |desc: &prometheus::core::Desc| {
+    let describe = |desc: &Desc| {
         let mut labels = desc.variable_labels.clone();
         labels.sort();
         Description { name: desc.fq_name.clone(), kind: kind(&desc.fq_name), labels, help: desc.help.clone() }
@@ -176,14 +261,28 @@ mod tests {
         let described: Vec<String> = meter.descriptions().iter().map(names).collect();
         assert_eq!(described, [r#"lost_total counter ["kind", "why"]"#, "left gauge []"]);
         assert!(meter.counter("left", "twice").is_err());
+        let age = meter.watch_age().unwrap();
+        age.follow(|| vec![("Service", Duration::from_secs(3)), ("Node", Duration::ZERO)]);
+        meter.process().unwrap();
         let client = meter.client().unwrap();
         client.config_loaded.set(false);
         client.config_stale.set(true);
         client.config_stale.forget();
         let registry = meter.into_registry();
         let families = registry.gather();
-        let names: Vec<&str> = families.iter().map(prometheus::proto::MetricFamily::name).collect();
+        let names: Vec<&str> = families.iter().map(MetricFamily::name).collect();
         assert!(names.contains(&"metallb_k8s_client_config_loaded_bool"), "{names:?}");
         assert!(!names.contains(&"metallb_k8s_client_config_stale_bool"), "{names:?}");
+        assert!(names.contains(&"process_resident_memory_bytes"), "{names:?}");
+        let shown = |families: &[MetricFamily]| -> Vec<f64> {
+            let age = families.iter().find(|family| family.name() == "landfall_watch_age_seconds");
+            age.into_iter()
+                .flat_map(|age| age.get_metric())
+                .map(|metric| metric.get_gauge().get_value())
+                .collect()
+        };
+        assert_eq!(shown(&families), [0.0, 3.0], "by the names of the kinds");
+        age.forget();
+        assert_eq!(shown(&registry.gather()), [0.0; 0]);
     }
 }

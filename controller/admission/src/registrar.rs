@@ -23,15 +23,21 @@ use landfall_kubernetes::{
     write::{WriteError, describe},
 };
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     Settings,
+    knock::knock,
     wanted::{METALLB, PEERS, configuration, conversion, injection, is_as_wanted, leads_here},
 };
 
-/// How long to wait after something failed.
-const PAUSE: Duration = Duration::from_secs(5);
+/// How long to wait after something failed, or before somebody answers.
+const PAUSE: Duration = Duration::from_secs(2);
+/// How long somebody may take to answer.
+const ANSWERED: Duration = Duration::from_secs(2);
 
 /// Keeps what API servers know of the webhooks.
 pub(crate) struct Registrar {
@@ -59,14 +65,14 @@ impl Registrar {
         let mut metallb = follow(configurations.clone(), kind, METALLB);
         let mut peers = follow(definitions.clone(), "CustomResourceDefinition", PEERS);
         let mut shown = Shown::default();
-        let mut failed = false;
+        let (mut failed, mut again) = (false, false);
         loop {
             tokio::select! {
                 Some(object) = ours.next() => shown.ours = Some(object),
                 Some(object) = metallb.next() => shown.metallb = Some(object),
                 Some(object) = peers.next() => shown.peers = Some(object),
                 Ok(()) = self.authorities.changed() => {}
-                () = sleep(PAUSE), if failed => {}
+                () = sleep(PAUSE), if again => {}
             }
             let Some(authorities) = self.authorities.borrow_and_update().clone() else { continue };
             let admission = self.admission(&configurations, &shown, &authorities).await;
@@ -75,8 +81,9 @@ impl Registrar {
             let peers = merge(&definitions, PEERS, patch.map(Patch::Merge)).await;
             let was_failing = failed;
             failed = false;
-            for error in [admission, peers].into_iter().filter_map(Result::err) {
-                failed = true;
+            again = admission == Ok(false);
+            for error in [admission.map(drop), peers].into_iter().filter_map(Result::err) {
+                (failed, again) = (true, true);
                 if was_failing {
                     tracing::debug!(
                         op = "webhooks",
@@ -94,15 +101,16 @@ impl Registrar {
         }
     }
 
+    /// Says whether all is told that is to be told.
     async fn admission(
         &self,
         api: &Api<ValidatingWebhookConfiguration>,
         shown: &Shown,
         authorities: &str,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let namespace = &self.settings.namespace;
         // Whether MetalLB's is there must be known before a second one is made.
-        let Some(metallb) = &shown.metallb else { return Ok(()) };
+        let Some(metallb) = &shown.metallb else { return Ok(true) };
         if let Some(metallb) = metallb
             && let Some(service) = leads_here(metallb, namespace)
         {
@@ -115,21 +123,26 @@ impl Registrar {
             let patch = injection(metallb, namespace, authorities).map(Patch::Strategic);
             merge(api, METALLB, patch).await?;
             if let None | Some(None) = &shown.ours {
-                return Ok(());
+                return Ok(true);
             }
         }
-        let Some(ours) = &shown.ours else { return Ok(()) };
+        let Some(ours) = &shown.ours else { return Ok(true) };
         let service = &self.settings.service;
         if !self.exists(service).await? {
             return Err(format!("there is no Service {namespace}/{service} that leads to them"));
         }
+        // From the moment that the API server is told it asks, so somebody must answer by then.
+        let knocked = knock(&self.client, namespace, service, authorities.as_bytes());
+        if ours.is_none() && !matches!(timeout(ANSWERED, knocked).await, Ok(Ok(()))) {
+            return Ok(false);
+        }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let uid = namespaces.get(namespace).await.map_err(|error| describe(&error))?.metadata.uid;
         let wanted = configuration(&self.settings, authorities, &uid.unwrap_or_default());
-        if is_as_wanted(ours.as_ref(), &wanted) {
-            return Ok(());
+        if !is_as_wanted(ours.as_ref(), &wanted) {
+            merge(api, &self.settings.configuration, Some(Patch::Apply(wanted))).await?;
         }
-        merge(api, &self.settings.configuration, Some(Patch::Apply(wanted))).await
+        Ok(true)
     }
 
     /// Whether there is such a Service in the install's namespace.

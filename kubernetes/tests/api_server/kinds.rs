@@ -125,14 +125,15 @@ async fn peers(objects: &Objects) {
     refused(objects.change(graceful(false)).await, "enableGracefulRestart cannot change");
 }
 
-/// The old version is not served, and nobody is asked to convert.
+/// The old version is served, and nobody is asked to convert before a controller has said that it does.
 async fn old_peers(client: &Client) {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let conversion = crds.get("bgppeers.metallb.io").await.unwrap().spec.conversion.expect("it is said");
     assert_eq!((&*conversion.strategy, conversion.webhook), ("None", None));
     let old: Api<api::BGPPeerV1Beta1> = Api::namespaced(client.clone(), NAMESPACE);
-    let listed = old.list(&ListParams::default()).await;
-    assert!(matches!(&listed, Err(kube::Error::Api(status)) if status.code == 404), "{listed:?}");
+    let listed = old.list(&ListParams::default()).await.expect("the old version is served");
+    let spec = listed.items.into_iter().next().expect("the peer that was kept").spec;
+    assert_eq!((spec.my_asn, spec.peer_asn), (64500, 4_200_000_000));
 }
 
 async fn small_kinds(client: &Client) {

@@ -41,6 +41,11 @@ impl Garbage {
         self.seen.keys()
     }
 
+    /// What is left of Services that are gone, as of the last listing.
+    pub fn seen(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.seen.keys()
+    }
+
     /// In delete mode: what to do about those that were seen in two listings and for longer than the grace period.
     #[must_use]
     pub fn plan(&self, inventory: &Inventory, settings: &Settings, now: Instant) -> Plan<Op> {

@@ -11,6 +11,7 @@ use crate::{
     TargetGroupArn, TargetState, TargetType, tags,
 };
 
+mod details;
 mod listing;
 
 pub use listing::{Listing, ListingStart};
@@ -172,7 +173,9 @@ pub struct Inventory {
     backend_groups: BTreeSet<SecurityGroupId>,
     /// Counts changes.
     clock: u64,
-    /// When each object last changed, by ARN or id; those of before the last listing began are forgotten.
+    /// When the last listing began.
+    began: u64,
+    /// When each object last changed, by ARN or id; those of before the last listing but one began are forgotten.
     touched: BTreeMap<String, u64>,
 }
 

@@ -6,6 +6,8 @@
 //! nodes, endpoints ──targets──▶ TargetSet ──────────────────┴─plan(Inventory, now)──▶ Plan<Op> ──apply──▶ Inventory::record
 //! ```
 //!
+//! [`World`] runs this for all Services of a cluster.
+//!
 //! The semantics are those of the AWS Load Balancer Controller's Service side, so that a manifest written for it works
 //! unchanged and either controller can take over from the other.
 
@@ -21,6 +23,7 @@ mod inventory;
 mod names;
 mod notice;
 mod op;
+mod pace;
 mod plan;
 mod problem;
 mod record;
@@ -32,6 +35,7 @@ mod status;
 pub mod tags;
 mod targets;
 mod waiting;
+mod world;
 
 pub use annotations::{ADOPT, PREFIX, Parsed, REPLACE, Warning};
 pub use claim::{Claim, FINALIZER, FOREIGN_FINALIZER};
@@ -50,6 +54,7 @@ pub use op::{
     CreateLoadBalancer, CreateTargetGroup, IpPermission, ListenerSpec, Op, OpKind, Resource, Source,
     TARGETS_PER_CALL,
 };
+pub use pace::Pace;
 pub use plan::{plan, release};
 pub use problem::Problem;
 pub use record::Outcome;
@@ -63,3 +68,7 @@ pub use stack::{
 pub use status::{Event, Finalizer, GateCondition, READINESS_GATE, Verdict, finalizer, hostname, readiness};
 pub use targets::{LeftOut, LeftOutReason, Sources, TargetSet, targets};
 pub use waiting::{Need, Plan, Waiting};
+pub use world::{
+    Answer, Effects, Failure, FailureKind, GatedPod, Hostname, Interface, Job, Line, Observation, Rhythm,
+    RouteTables, Status, World, Write, Written,
+};

@@ -168,6 +168,10 @@ pub enum Event {
     FailedDeploy,
     /// No node or pod serves.
     Unavailable,
+    /// Something that is asked for has no effect, although the Service serves.
+    Notice,
+    /// An annotation that nobody reads. Ours.
+    UnknownAnnotation,
     /// The release began.
     Deleting,
     /// Nothing is left.
@@ -195,6 +199,8 @@ impl Event {
             Self::FailedBuild => "FailedBuildModel",
             Self::FailedDeploy => "FailedDeployModel",
             Self::Unavailable => "UnAvailableLoadBalancer",
+            Self::Notice => "NotInForce",
+            Self::UnknownAnnotation => "UnknownAnnotation",
             Self::Deleting => "DeletingLoadBalancer",
             Self::Deleted => "DeletedLoadBalancer",
             Self::FailedDelete => "DeleteLoadBalancerFailed",
@@ -213,6 +219,8 @@ impl Event {
             Self::FailedBuild
             | Self::FailedDeploy
             | Self::Unavailable
+            | Self::Notice
+            | Self::UnknownAnnotation
             | Self::FailedDelete
             | Self::FailedAddFinalizer
             | Self::FailedRemoveFinalizer

@@ -70,6 +70,18 @@ pub enum Need {
     RouteTables,
 }
 
+impl Need {
+    /// The ARN that it is about, if it is about one object.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::LoadBalancer(arn) | Self::Capacity(arn) => Some(arn.as_str()),
+            Self::TargetGroup(arn) | Self::Targets(arn) => Some(arn.as_str()),
+            Self::RouteTables => None,
+        }
+    }
+}
+
 impl Waiting {
     /// Whether the Service's objects are not all as wanted while this lasts. The others only delay what follows on its own.
     #[must_use]

@@ -23,6 +23,12 @@ pub struct Listing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListingStart(u64);
 
+impl ListingStart {
+    pub(super) const fn is_before(self, clock: u64) -> bool {
+        self.0 < clock
+    }
+}
+
 impl Inventory {
     /// Call it before the first call of a complete listing.
     #[must_use]
@@ -35,11 +41,12 @@ impl Inventory {
     /// not say it.
     pub fn replace_listing(&mut self, start: ListingStart, listing: Listing) {
         let mut old = std::mem::take(self);
-        old.touched.retain(|_, at| *at > start.0);
+        old.touched.retain(|_, at| *at > old.began);
         self.listed = true;
-        self.clock = old.clock;
+        (self.clock, self.began) = (old.clock, start.0);
         self.vpc_blocks = listing.vpc_blocks;
-        let newer = |id: &str| old.touched.contains_key(id);
+        let touched = old.touched;
+        let newer = |id: &str| touched.get(id).is_some_and(|at| start.is_before(*at));
         for mut load_balancer in listing.load_balancers {
             if newer(load_balancer.arn.as_str()) {
                 continue;
@@ -66,7 +73,7 @@ impl Inventory {
                 self.insert_security_group(group);
             }
         }
-        for id in old.touched.keys() {
+        for id in touched.keys().filter(|id| newer(id)) {
             if let Some(load_balancer) = old.load_balancers.remove(&id.as_str().into()) {
                 self.insert_load_balancer(load_balancer);
             } else if let Some(group) = old.target_groups.remove(&id.as_str().into()) {
@@ -79,6 +86,6 @@ impl Inventory {
             subnet.public = subnet.public.or(old.subnets.get(&subnet.id).and_then(|known| known.public));
             self.put_subnet(subnet);
         }
-        self.touched = old.touched;
+        self.touched = touched;
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_aws_plan::{
-    Inventory, Listener, ListenerArn, Listing, LoadBalancer, LoadBalancerArn, LoadBalancerState, Map, Need,
-    Op, Outcome, Resource, SecurityGroup, SecurityGroupId, Subnet, TargetGroup, TargetGroupArn, TargetState,
+    Answer, Inventory, Listener, ListenerArn, Listing, LoadBalancer, LoadBalancerArn, LoadBalancerState, Map,
+    Need, Op, Outcome, Resource, RouteTables, SecurityGroup, SecurityGroupId, Subnet, TargetGroup,
+    TargetGroupArn, TargetState,
 };
 
 #[derive(Default)]
@@ -258,6 +259,31 @@ impl Aws {
                 }
             }
         }
+    }
+
+    /// Answers what a plan asked for, as the shell does.
+    pub(crate) fn details(&self, need: &Need) -> Option<Answer> {
+        Some(match need {
+            Need::LoadBalancer(arn) => {
+                let lb = self.load_balancers.get(arn)?;
+                Answer::LoadBalancer {
+                    attributes: lb.attributes.clone().unwrap(),
+                    listeners: lb.listeners.clone().unwrap(),
+                }
+            }
+            Need::Capacity(arn) => {
+                Answer::Capacity(self.load_balancers.get(arn)?.capacity_units.unwrap_or(0))
+            }
+            Need::TargetGroup(arn) => {
+                Answer::TargetGroup(self.target_groups.get(arn)?.attributes.clone().unwrap())
+            }
+            Need::Targets(arn) => Answer::Targets(self.target_groups.get(arn)?.targets.clone().unwrap()),
+            Need::RouteTables => {
+                let explicit = &self.route_tables;
+                let explicit = explicit.iter().map(|(id, public)| (id.as_str().into(), *public)).collect();
+                Answer::RouteTables(RouteTables { explicit, main: false })
+            }
+        })
     }
 
     /// What is known after the recorded calls is what is there.

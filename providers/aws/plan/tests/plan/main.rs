@@ -7,6 +7,7 @@ mod annotations;
 mod aws;
 mod backend;
 mod claim;
+mod fleet;
 mod groups;
 mod life_cycle;
 mod ports;

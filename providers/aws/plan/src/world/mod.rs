@@ -1,0 +1,350 @@
+//! Every cloud Service of the cluster at once: what is observed goes in, requests to AWS and writes to the API server come
+//! out. Pure: the shell sends them and reports what became of each.
+//!
+//! # Cost
+//!
+//! A changed Service, or changed endpoints, plan that Service. A changed node, and a complete listing, plan all of them, and ask
+//! AWS nothing by that: one inventory serves all. What is asked again and again is the listing, one for all Services; states
+//! of load balancers that are being set up, 20 in a call; the health of targets that somebody waits for; and the
+//! audit, one object after another.
+
+mod job;
+mod observe;
+mod pass;
+mod periodic;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use job::Slot;
+pub use job::{
+    Answer, Failure, FailureKind, Hostname, Interface, Job, Line, RouteTables, Status, Write, Written,
+};
+use landfall_model::{Instant, ServiceKey};
+pub use observe::{GatedPod, Observation};
+use pass::Entry;
+
+use crate::{
+    Garbage, InstanceId, Inventory, Listing, LoadBalancerArn, Map, Need, Node, Op, PodEndpoint, Settings,
+    TargetGroupArn, backend::Openings, tags,
+};
+
+/// How often what is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Between complete listings.
+    pub listing: Duration,
+    /// For one round of the audit: how long a change by hand may last.
+    pub audit: Duration,
+    /// Delete what is left of Services that are gone, instead of only telling of it.
+    pub collect_garbage: bool,
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Self { listing: Duration::from_mins(2), audit: Duration::from_mins(30), collect_garbage: false }
+    }
+}
+
+/// What to do now.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// To send to AWS, at once and side by side.
+    pub jobs: Vec<Job>,
+    /// To write, in their order.
+    pub writes: Vec<Write>,
+    /// When to plan again even if nothing is observed.
+    pub recheck: Option<Instant>,
+}
+
+/// Failures of one slot, one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    times: u32,
+    until: Instant,
+}
+
+/// All that is known of Services, nodes and AWS, and what is under way.
+#[derive(Debug)]
+pub struct World {
+    settings: Settings,
+    rhythm: Rhythm,
+    inventory: Inventory,
+    openings: Openings,
+    services: BTreeMap<ServiceKey, Entry>,
+    nodes: BTreeMap<Box<str>, Node>,
+    /// By namespace and name of the slice.
+    slices: BTreeMap<ServiceKey, (ServiceKey, Vec<PodEndpoint>)>,
+    slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
+    pods: BTreeMap<ServiceKey, GatedPod>,
+    /// Interfaces of instances that were asked for; `None` for those that do not exist.
+    instances: BTreeMap<InstanceId, Option<Vec<Interface>>>,
+    wanted_instances: BTreeSet<InstanceId>,
+    /// Services whose openings are not known yet.
+    unset: BTreeSet<ServiceKey>,
+    garbage: Garbage,
+    synced: bool,
+    dirty: BTreeSet<ServiceKey>,
+    backend_dirty: bool,
+    busy: BTreeSet<Slot>,
+    troubles: BTreeMap<Slot, Trouble>,
+    waiters: BTreeMap<Slot, BTreeSet<ServiceKey>>,
+    alarms: BTreeSet<(Instant, Slot)>,
+    list_at: Instant,
+    states_at: Instant,
+    states_after: Option<LoadBalancerArn>,
+    /// Target groups whose targets somebody waits for, and when to ask for them.
+    watched: BTreeSet<TargetGroupArn>,
+    watch_at: Option<Instant>,
+    audit: VecDeque<Need>,
+    audit_at: Option<Instant>,
+    audit_step: Duration,
+    examined: u64,
+}
+
+impl World {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(settings: Settings, rhythm: Rhythm) -> Self {
+        Self {
+            settings,
+            rhythm,
+            inventory: Inventory::default(),
+            openings: Openings::default(),
+            services: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            slices_of: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            wanted_instances: BTreeSet::new(),
+            unset: BTreeSet::new(),
+            garbage: Garbage::default(),
+            synced: false,
+            dirty: BTreeSet::new(),
+            backend_dirty: false,
+            busy: BTreeSet::new(),
+            troubles: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+            list_at: Instant::ZERO,
+            states_at: Instant::ZERO,
+            states_after: None,
+            watched: BTreeSet::new(),
+            watch_at: None,
+            audit: VecDeque::new(),
+            audit_at: None,
+            audit_step: Duration::ZERO,
+            examined: 0,
+        }
+    }
+
+    /// Takes what became of a job.
+    pub fn answered(&mut self, job: Job, result: Result<Answer, Failure>, now: Instant) {
+        let slot = job.slot();
+        self.busy.remove(&slot);
+        match result {
+            Ok(answer) => {
+                self.troubles.remove(&slot);
+                self.take(job, answer, now);
+                for service in self.waiters.remove(&slot).unwrap_or_default() {
+                    self.touch(&service);
+                }
+            }
+            Err(failure) => self.failed(&job, &failure, now),
+        }
+    }
+
+    fn failed(&mut self, job: &Job, failure: &Failure, now: Instant) {
+        let slot = job.slot();
+        let times = self.troubles.get(&slot).map_or(0, |trouble| trouble.times).saturating_add(1);
+        let until = now + pause(failure.kind, times);
+        self.troubles.insert(slot.clone(), Trouble { times, until });
+        self.alarms.insert((until, slot));
+        if failure.kind == FailureKind::Stale {
+            self.list_at = self.list_at.min(now);
+        }
+        if let Job::Call(Line::Service(key), op) = job
+            && let Some(entry) = self.services.get_mut(key)
+        {
+            entry.failed(op, failure);
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    fn take(&mut self, job: Job, answer: Answer, now: Instant) {
+        match (job, answer) {
+            (Job::List(start), Answer::Listing(listing)) => self.listed(start, *listing, now),
+            (Job::States(asked), Answer::States(states)) => {
+                for arn in asked {
+                    let owner = self.inventory.load_balancer(&arn).and_then(|lb| owner(&lb.tags));
+                    match states.get(&arn) {
+                        Some((state, reason)) => self.inventory.put_state(&arn, *state, reason.as_deref()),
+                        None => self.inventory.remove_load_balancer(&arn),
+                    }
+                    owner.iter().for_each(|owner| self.touch(owner));
+                }
+            }
+            (Job::Describe(need, start), answer) => {
+                if !need.subject().is_some_and(|id| self.inventory.changed_since(id, start)) {
+                    self.described(&need, answer);
+                }
+            }
+            (Job::Instances(asked), Answer::Instances(mut found)) => {
+                for id in asked {
+                    self.wanted_instances.remove(&id);
+                    let interfaces = found.remove(&id);
+                    self.instances.insert(id, interfaces);
+                }
+            }
+            (Job::Call(line, op), Answer::Called(outcome)) => self.called(&line, &op, &outcome),
+            // The shell answers what it was asked.
+            (Job::List(_) | Job::States(_) | Job::Instances(_) | Job::Call(..), _) => {}
+        }
+    }
+
+    fn called(&mut self, line: &Line, op: &Op, outcome: &crate::Outcome) {
+        self.inventory.record(op, outcome);
+        match line {
+            Line::Service(key) => {
+                if let Some(entry) = self.services.get_mut(key) {
+                    entry.succeeded();
+                    self.dirty.insert(key.clone());
+                }
+                self.backend_dirty = true;
+            }
+            Line::Backend => {
+                self.backend_dirty = true;
+                if matches!(op, Op::CreateSecurityGroup { .. } | Op::DeleteSecurityGroup { .. }) {
+                    self.dirty.extend(self.services.keys().cloned());
+                }
+            }
+            Line::Garbage => {}
+        }
+    }
+
+    fn described(&mut self, need: &Need, answer: Answer) {
+        let owner = match need {
+            Need::LoadBalancer(arn) | Need::Capacity(arn) => {
+                self.inventory.load_balancer(arn).and_then(|lb| owner(&lb.tags))
+            }
+            Need::TargetGroup(arn) | Need::Targets(arn) => {
+                self.inventory.target_group(arn).and_then(|group| owner(&group.tags))
+            }
+            Need::RouteTables => None,
+        };
+        self.inventory.put_details(need, answer);
+        owner.iter().for_each(|owner| self.touch(owner));
+    }
+
+    fn listed(&mut self, start: crate::ListingStart, listing: Listing, now: Instant) {
+        self.inventory.replace_listing(start, listing);
+        self.pace_audit(now);
+        // One that did not exist may, and groups of interfaces are changed by hand.
+        self.instances.retain(|_, interfaces| interfaces.is_some());
+        self.dirty.extend(self.services.keys().cloned());
+        self.backend_dirty = true;
+        if self.synced {
+            let live: BTreeSet<ServiceKey> = self.services.keys().cloned().collect();
+            self.garbage.observe(&self.inventory, &live, &self.settings, now).for_each(drop);
+        }
+    }
+
+    /// What to do now. Each job and write is handed out once.
+    pub fn plan(&mut self, now: Instant) -> Effects {
+        let mut out = Effects::default();
+        while let Some((at, slot)) = self.alarms.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.alarms.pop_first();
+            self.ring(slot);
+        }
+        self.periodic(now, &mut out);
+        if self.synced && self.inventory.listed() {
+            while let Some(key) = self.dirty.pop_first() {
+                self.examined += 1;
+                self.pass(&key, now, &mut out);
+            }
+            self.backend(now, &mut out);
+            self.collect(now, &mut out);
+        }
+        let wake = [Some(self.list_at), self.watch_at, self.audit_at, self.alarms.first().map(|(at, _)| *at)];
+        out.recheck = wake.into_iter().flatten().filter(|at| *at > now).min();
+        out
+    }
+
+    fn ring(&mut self, slot: Slot) {
+        match &slot {
+            Slot::Line(Line::Service(key)) => self.touch(&key.clone()),
+            Slot::Line(Line::Backend) => self.backend_dirty = true,
+            Slot::Line(Line::Garbage) | Slot::Listing | Slot::States | Slot::Instances => {}
+            Slot::Need(_) => {
+                for service in self.waiters.get(&slot).cloned().unwrap_or_default() {
+                    self.touch(&service);
+                }
+            }
+        }
+    }
+
+    /// Begins a job unless one of its slot is under way or has to wait after a failure.
+    fn start(&mut self, job: Job, now: Instant, out: &mut Effects) -> bool {
+        let slot = job.slot();
+        if self.busy.contains(&slot) {
+            return false;
+        }
+        if let Some(trouble) = self.troubles.get(&slot)
+            && trouble.until > now
+        {
+            self.alarms.insert((trouble.until, slot));
+            return false;
+        }
+        self.busy.insert(slot);
+        out.jobs.push(job);
+        true
+    }
+
+    /// How many Services have been planned: what one change costs.
+    #[must_use]
+    pub const fn examined(&self) -> u64 {
+        self.examined
+    }
+
+    /// How many Services wait for what, by the reason of their condition; those that serve are `Active`.
+    #[must_use]
+    pub fn by_reason(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.services.values() {
+            *counts.entry(entry.reason()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// What is left of Services that are gone, for the report.
+    pub fn garbage(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.garbage.seen()
+    }
+
+    /// What is known of AWS.
+    #[must_use]
+    pub const fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+}
+
+/// The Service whose tags these are.
+fn owner(of: &Map) -> Option<ServiceKey> {
+    let (namespace, name) = of.get(tags::STACK)?.split_once('/')?;
+    Some(ServiceKey::new(namespace, name))
+}
+
+/// How long to wait after so many failures.
+fn pause(kind: FailureKind, times: u32) -> Duration {
+    let (first, most) = match kind {
+        FailureKind::Throttled => (Duration::from_secs(1), Duration::from_secs(30)),
+        FailureKind::Busy | FailureKind::Stale => (Duration::from_secs(2), Duration::from_secs(30)),
+        FailureKind::Refused => (Duration::from_secs(5), Duration::from_mins(5)),
+        FailureKind::Unavailable => (Duration::from_secs(1), Duration::from_mins(1)),
+    };
+    first.saturating_mul(1 << times.saturating_sub(1).min(10)).min(most)
+}

@@ -1,0 +1,136 @@
+//! What changed in the cluster, and whom it concerns.
+
+use landfall_model::ServiceKey;
+
+use super::{Line, World, job::Slot, pass::Entry};
+use crate::{Claim, Node, PodEndpoint, Service};
+
+/// Something that changed in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// A Service, or that it is gone.
+    Service(ServiceKey, Option<Box<Service>>),
+    /// A Node, or that it is gone.
+    Node(Box<str>, Option<Node>),
+    /// An EndpointSlice by namespace and name: the Service it belongs to and its endpoints; or that it is gone.
+    Slice(ServiceKey, Option<(Box<str>, Vec<PodEndpoint>)>),
+    /// A Pod with readiness gates of ours, by namespace and name; or that there is none.
+    Pod(ServiceKey, Option<GatedPod>),
+    /// Everything that was there at the start has been told.
+    Synced,
+}
+
+/// What is kept of a Pod that waits for a target group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatedPod {
+    /// Its condition `ContainersReady` is `True`.
+    pub containers_ready: bool,
+    /// Those of its `spec.readinessGates` that are ours.
+    pub gates: Vec<Box<str>>,
+}
+
+impl World {
+    /// Takes what changed. Costs what the change touches; planning is [`World::plan`].
+    pub fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Service(key, service) => self.observe_service(key, service),
+            Observation::Node(name, node) => {
+                let before = match node.clone() {
+                    Some(node) => self.nodes.insert(name, node),
+                    None => self.nodes.remove(&name),
+                };
+                if before != node {
+                    self.dirty.extend(self.services.keys().cloned());
+                }
+            }
+            Observation::Slice(slice, content) => self.observe_slice(&slice, content),
+            Observation::Pod(pod, gated) => {
+                let before = match gated.clone() {
+                    Some(gated) => self.pods.insert(pod.clone(), gated),
+                    None => self.pods.remove(&pod),
+                };
+                if before != gated {
+                    let affected = self.services_of_pod(&pod);
+                    self.dirty.extend(affected);
+                }
+            }
+            Observation::Synced => {
+                self.synced = true;
+                self.backend_dirty = true;
+            }
+        }
+    }
+
+    fn observe_service(&mut self, key: ServiceKey, service: Option<Box<Service>>) {
+        let claimed = service.filter(|service| Claim::of(service, &self.settings) != Claim::NotOurs);
+        let Some(service) = claimed else {
+            if self.services.remove(&key).is_some() {
+                self.forget(&key);
+            }
+            return;
+        };
+        match self.services.get_mut(&key) {
+            Some(entry) if entry.service.uid == service.uid => {
+                if entry.service == *service {
+                    return;
+                }
+                entry.service = *service;
+            }
+            Some(_) | None => {
+                self.unset.insert(key.clone());
+                self.services.insert(key.clone(), Entry::new(*service));
+            }
+        }
+        self.troubles.remove(&Slot::Line(Line::Service(key.clone())));
+        self.dirty.insert(key);
+    }
+
+    fn forget(&mut self, key: &ServiceKey) {
+        self.openings.remove(key);
+        self.unset.remove(key);
+        self.dirty.remove(key);
+        self.troubles.remove(&Slot::Line(Line::Service(key.clone())));
+        self.backend_dirty = true;
+    }
+
+    fn observe_slice(&mut self, slice: &ServiceKey, content: Option<(Box<str>, Vec<PodEndpoint>)>) {
+        let content = content.map(|(service, endpoints)| {
+            (ServiceKey { namespace: slice.namespace.clone(), name: service }, endpoints)
+        });
+        if self.slices.get(slice) == content.as_ref() {
+            return;
+        }
+        let before = match content.clone() {
+            Some(content) => self.slices.insert(slice.clone(), content),
+            None => self.slices.remove(slice),
+        };
+        if let Some((service, _)) = before {
+            if let Some(slices) = self.slices_of.get_mut(&service) {
+                slices.remove(slice);
+                if slices.is_empty() {
+                    self.slices_of.remove(&service);
+                }
+            }
+            self.touch(&service);
+        }
+        if let Some((service, _)) = content {
+            self.slices_of.entry(service.clone()).or_default().insert(slice.clone());
+            self.touch(&service);
+        }
+    }
+
+    pub(super) fn touch(&mut self, service: &ServiceKey) {
+        if self.services.contains_key(service) {
+            self.dirty.insert(service.clone());
+        }
+    }
+
+    fn services_of_pod(&self, pod: &ServiceKey) -> Vec<ServiceKey> {
+        let first = ServiceKey { namespace: pod.namespace.clone(), name: Box::default() };
+        let near = self.slices.range(first..).take_while(|(slice, _)| slice.namespace == pod.namespace);
+        let of_pod = |(_, slice): &(&ServiceKey, &(ServiceKey, Vec<PodEndpoint>))| {
+            slice.1.iter().any(|endpoint| endpoint.pod == pod.name)
+        };
+        near.filter(of_pod).map(|(_, (service, _))| service.clone()).collect()
+    }
+}

@@ -1,0 +1,411 @@
+//! One Service: from what is known to the next call, and to what its user sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use landfall_model::{Instant, ServiceKey};
+
+use super::{Effects, Failure, FailureKind, Hostname, Job, Line, Status, World, Write, Written, job::Slot};
+use crate::{
+    Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Plan, PodEndpoint, Problem, Request,
+    SecurityGroupId, Service, Sources, Stack, TargetId, TargetSet, Unresolved, Verdict, Waiting,
+    backend::interface_group, finalizer, hostname, notices, plan, readiness, release, targets,
+};
+
+/// How soon to look again at targets that somebody waits for.
+const TARGETS_AGAIN: Duration = Duration::from_secs(10);
+
+/// Pod and type of the condition.
+type Gate = (Box<str>, Box<str>);
+
+/// A Service and how far it is.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) service: Service,
+    /// A call succeeded since everything was last in place.
+    called: bool,
+    /// Calls have begun, and the user knows.
+    begun: bool,
+    /// The finalizer is being written.
+    finalizing: bool,
+    /// The last status that was written.
+    told: Option<Status>,
+    /// The last failure or notice of each kind that was told.
+    said: BTreeMap<Event, String>,
+    /// What was told of each gate of each Pod.
+    gates: BTreeMap<Gate, (bool, &'static str)>,
+    failure: Option<Verdict>,
+    events: Vec<(Event, String)>,
+}
+
+impl Entry {
+    pub(super) fn new(service: Service) -> Self {
+        Self {
+            service,
+            called: false,
+            begun: false,
+            finalizing: false,
+            told: None,
+            said: BTreeMap::new(),
+            gates: BTreeMap::new(),
+            failure: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// Notes that a call succeeded.
+    pub(super) fn succeeded(&mut self) {
+        (self.called, self.failure) = (true, None);
+    }
+
+    /// Notes that a call failed.
+    pub(super) fn failed(&mut self, op: &Op, failure: &Failure) {
+        let message = format!("{}: {}: {}", op.kind().as_str(), failure.code, failure.message);
+        let event = if self.service.deleting { Event::FailedDelete } else { Event::FailedDeploy };
+        let reason = match failure.kind {
+            FailureKind::Throttled => "Throttled",
+            FailureKind::Busy => "Applying",
+            FailureKind::Stale => "Observation",
+            FailureKind::Refused => "Refused",
+            FailureKind::Unavailable => "Unavailable",
+        };
+        // What AWS frees on its own is no news.
+        if failure.kind != FailureKind::Busy {
+            self.events.push((event, message.clone()));
+        }
+        self.failure = Some(Verdict { ready: false, reason, message });
+    }
+
+    pub(super) fn reason(&self) -> &'static str {
+        let verdict = self.told.as_ref().and_then(|status| status.verdict.as_ref());
+        verdict.map_or("Unknown", |verdict| verdict.reason)
+    }
+
+    /// Tells something once, until it changes.
+    fn say(&mut self, event: Event, message: String) {
+        if self.said.get(&event) != Some(&message) {
+            self.said.insert(event, message.clone());
+            self.events.push((event, message));
+        }
+    }
+
+    fn tell(&mut self, status: Status, out: &mut Effects) {
+        if self.told.as_ref() != Some(&status) {
+            self.told = Some(status.clone());
+            self.write(Written::Status(status), out);
+        }
+    }
+
+    fn write(&self, what: Written, out: &mut Effects) {
+        let (service, uid) = (self.service.key.clone(), self.service.uid.clone());
+        out.writes.push(Write { service, uid, what });
+    }
+
+    fn refuse(&mut self, problems: &[Problem], out: &mut Effects) {
+        let verdict = Verdict::of_problems(problems);
+        self.say(Event::FailedBuild, verdict.message.clone());
+        self.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
+    }
+}
+
+impl World {
+    /// Plans one Service.
+    pub(super) fn pass(&mut self, key: &ServiceKey, now: Instant, out: &mut Effects) {
+        // Taken out, so that the rest of the world can be read beside it.
+        let Some(mut entry) = self.services.remove(key) else { return };
+        let claim = Claim::of(&entry.service, &self.settings);
+        match &claim {
+            Claim::Ours => self.ensure(&mut entry, &claim, now, out),
+            Claim::Release => self.let_go(&mut entry, &claim, now, out),
+            Claim::Refused(problem) => {
+                self.unset.remove(key);
+                entry.refuse(std::slice::from_ref(problem), out);
+            }
+            Claim::NotOurs => {}
+        }
+        for (event, message) in std::mem::take(&mut entry.events) {
+            entry.write(Written::Event(event, message), out);
+        }
+        self.services.insert(key.clone(), entry);
+    }
+
+    fn ensure(&mut self, entry: &mut Entry, claim: &Claim, now: Instant, out: &mut Effects) {
+        // Before the first call: what is made must be taken away again.
+        if !self.held(entry, claim, None, out) {
+            return;
+        }
+        let parsed = match Request::parse(&entry.service, &self.settings) {
+            Ok(parsed) => parsed,
+            Err(problems) => return entry.refuse(&problems, out),
+        };
+        let request = parsed.request;
+        for warning in parsed.warnings {
+            entry.say(Event::UnknownAnnotation, warning.to_string());
+        }
+        let stack = match Stack::resolve(&entry.service, &request, &self.settings, &self.inventory) {
+            Ok(stack) => stack,
+            Err(Unresolved::Problems(problems)) => return entry.refuse(&problems, out),
+            Err(Unresolved::Need(need)) => return self.ask(need, &entry.service.key, now, out),
+        };
+        entry.said.remove(&Event::FailedBuild);
+        let endpoints = self.endpoints(&entry.service.key);
+        let sources = Sources { nodes: &self.nodes, endpoints: &endpoints };
+        let targets = targets(&stack, &entry.service, &request, &self.settings, sources, &self.inventory);
+        self.open(&stack, &targets, &endpoints);
+        let plan = plan(&stack, &targets, &self.settings, &self.inventory, now);
+
+        if let Some(op) = plan.ready.first() {
+            if !entry.begun {
+                entry.begun = true;
+                entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
+            }
+            self.call(&entry.service.key, op, now, out);
+        }
+        for waiting in &plan.waiting {
+            if let Waiting::Need(need) = waiting {
+                self.ask(need.clone(), &entry.service.key, now, out);
+            }
+        }
+        let gated = self.gates(entry, &endpoints, out);
+        self.look_again(&entry.service.key, &plan, gated, now);
+        self.show(entry, &stack, &plan, &targets, &request, out);
+    }
+
+    /// Status and events of a planned Service.
+    fn show(
+        &self,
+        entry: &mut Entry,
+        stack: &Stack,
+        plan: &Plan<Op>,
+        targets: &BTreeMap<String, TargetSet>,
+        request: &Request,
+        out: &mut Effects,
+    ) {
+        let verdict = Verdict::of_plan(stack, plan, targets, &self.settings, &self.inventory);
+        if verdict.reason == "NoTargets" {
+            entry.say(Event::Unavailable, verdict.message.clone());
+        } else {
+            entry.said.remove(&Event::Unavailable);
+        }
+        for notice in notices(stack, request, &self.settings, &self.inventory) {
+            entry.say(Event::Notice, notice.to_string());
+        }
+        let in_place = plan.ready.is_empty() && !plan.waiting.iter().any(Waiting::blocks);
+        if in_place {
+            entry.failure = None;
+        }
+        if in_place && !plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::Provisioning(_))) {
+            if std::mem::take(&mut entry.begun) {
+                entry.events.push((Event::Ensured, "the load balancer is in place".to_owned()));
+            }
+            if std::mem::take(&mut entry.called) {
+                entry.events.push((Event::Reconciled, "everything is in place".to_owned()));
+            }
+        }
+        let hostname = match hostname(stack, plan, &self.settings, &self.inventory) {
+            Some(name) => Hostname::Publish(name),
+            None => Hostname::Clear,
+        };
+        let verdict = entry.failure.clone().filter(|_| !in_place).unwrap_or(verdict);
+        entry.tell(Status { hostname, verdict: Some(verdict) }, out);
+    }
+
+    fn let_go(&mut self, entry: &mut Entry, claim: &Claim, now: Instant, out: &mut Effects) {
+        let key = entry.service.key.clone();
+        self.openings.remove(&key);
+        self.unset.remove(&key);
+        self.backend_dirty = true;
+        let request = Request::parse(&entry.service, &self.settings).ok().map(|parsed| parsed.request);
+        let plan = match release(&key, request.as_ref(), &self.settings, &self.inventory) {
+            Ok(plan) => plan,
+            Err(problem) => {
+                let verdict = Verdict::of_problems(std::slice::from_ref(&problem));
+                entry.say(Event::FailedDelete, verdict.message.clone());
+                return entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
+            }
+        };
+        if let Some(op) = plan.ready.first() {
+            entry.say(Event::Deleting, "the load balancer is being deleted".to_owned());
+            self.call(&key, op, now, out);
+        }
+        for waiting in &plan.waiting {
+            if let Waiting::Need(need) = waiting {
+                self.ask(need.clone(), &key, now, out);
+            }
+        }
+        if plan.is_done() {
+            entry.tell(Status { hostname: Hostname::Clear, verdict: None }, out);
+            entry.say(Event::Deleted, "nothing of the load balancer is left".to_owned());
+        }
+        self.held(entry, claim, Some(&plan), out);
+    }
+
+    /// Writes the finalizer where it is missing or no longer needed. Whether the Service is held by it.
+    fn held(&self, entry: &mut Entry, claim: &Claim, released: Option<&Plan<Op>>, out: &mut Effects) -> bool {
+        let has_it = entry.service.finalizers.iter().any(|name| &**name == crate::FINALIZER);
+        let add = match finalizer(claim, has_it, released) {
+            Finalizer::Keep => {
+                entry.finalizing = false;
+                return has_it;
+            }
+            Finalizer::Add => true,
+            Finalizer::Remove => false,
+        };
+        if !std::mem::replace(&mut entry.finalizing, true) {
+            entry.write(Written::Finalizer(add), out);
+        }
+        false
+    }
+
+    /// Takes what became of a write. After a failure the Service is planned again a little later.
+    pub fn written(&mut self, write: &Write, result: Result<(), String>, now: Instant) {
+        let Some(entry) = self.services.get_mut(&write.service) else { return };
+        let Err(message) = result else { return };
+        let event = match &write.what {
+            Written::Finalizer(add) => {
+                entry.finalizing = false;
+                if *add { Event::FailedAddFinalizer } else { Event::FailedRemoveFinalizer }
+            }
+            Written::Status(status) => {
+                entry.told = None;
+                if status.verdict.is_some() { Event::FailedUpdateStatus } else { Event::FailedCleanupStatus }
+            }
+            Written::Gate(gate) => {
+                entry.gates.remove(&(gate.pod.clone(), gate.gate.clone()));
+                return;
+            }
+            Written::Event(..) => return,
+        };
+        entry.say(event, message);
+        self.alarms.insert((now + Duration::from_secs(5), Slot::Line(Line::Service(write.service.clone()))));
+    }
+
+    fn call(&mut self, key: &ServiceKey, op: &Op, now: Instant, out: &mut Effects) {
+        self.start(Job::Call(Line::Service(key.clone()), op.clone()), now, out);
+    }
+
+    fn ask(&mut self, need: Need, key: &ServiceKey, now: Instant, out: &mut Effects) {
+        let slot = Slot::Need(need.clone());
+        self.waiters.entry(slot).or_default().insert(key.clone());
+        let start = self.inventory.begin_listing();
+        self.start(Job::Describe(need, start), now, out);
+    }
+
+    /// The Service's endpoints, joined with what is known of their Pods.
+    fn endpoints(&self, key: &ServiceKey) -> Vec<PodEndpoint> {
+        let slices = self.slices_of.get(key).into_iter().flatten();
+        let endpoints =
+            slices.filter_map(|slice| self.slices.get(slice)).flat_map(|(_, endpoints)| endpoints);
+        let mut joined: Vec<PodEndpoint> = endpoints.cloned().collect();
+        for endpoint in &mut joined {
+            let pod = ServiceKey { namespace: key.namespace.clone(), name: endpoint.pod.clone() };
+            if let Some(gated) = self.pods.get(&pod) {
+                endpoint.containers_ready = gated.containers_ready;
+                endpoint.readiness_gates.clone_from(&gated.gates);
+            }
+        }
+        joined
+    }
+
+    /// Notes what the Service needs of the groups of its targets, and asks for instances that are not known.
+    fn open(&mut self, stack: &Stack, targets: &BTreeMap<String, TargetSet>, endpoints: &[PodEndpoint]) {
+        let mut groups = BTreeSet::new();
+        let mut missing = BTreeSet::new();
+        let mut guessed = BTreeMap::new();
+        for target in targets.values().flat_map(|set| set.wanted.iter().chain(&set.lingering)) {
+            let Some(instance) = self.instance_of(&target.id, endpoints) else { continue };
+            match self.instances.get(&instance) {
+                None => _ = missing.insert(instance),
+                Some(None) => {}
+                Some(Some(interfaces)) => {
+                    let interface = match &target.id {
+                        TargetId::Ip(address) => interfaces.iter().find(|interface| interface.has(*address)),
+                        TargetId::Instance(_) => None,
+                    };
+                    let Some(interface) = interface.or(interfaces.first()) else { continue };
+                    // Most instances have the same groups: judge each list once.
+                    let chosen: &Option<SecurityGroupId> =
+                        guessed.entry(&interface.groups).or_insert_with(|| {
+                            interface_group(&interface.groups, &self.settings, &self.inventory)
+                                .map(|(group, _)| group)
+                        });
+                    groups.extend(chosen.clone());
+                }
+            }
+        }
+        let name = stack.key.to_string();
+        let mut own = self.inventory.stack_security_groups(&self.settings.cluster, &name);
+        let front = own.next().map(|group| group.id.clone());
+        drop(own);
+        self.openings.set(stack, targets, &groups, front.as_ref());
+        self.backend_dirty = true;
+        if missing.is_empty() {
+            self.unset.remove(&stack.key);
+        } else {
+            self.unset.insert(stack.key.clone());
+            self.wanted_instances.extend(missing);
+            self.waiters.entry(Slot::Instances).or_default().insert(stack.key.clone());
+        }
+    }
+
+    fn instance_of(&self, target: &TargetId, endpoints: &[PodEndpoint]) -> Option<InstanceId> {
+        match target {
+            TargetId::Instance(id) => Some(id.clone()),
+            TargetId::Ip(address) => {
+                let endpoint = endpoints.iter().find(|endpoint| endpoint.address == *address)?;
+                self.nodes.get(endpoint.node.as_ref()?)?.instance()
+            }
+        }
+    }
+
+    /// Writes conditions of Pods that changed. Whether one waits for its target.
+    fn gates(&self, entry: &mut Entry, endpoints: &[PodEndpoint], out: &mut Effects) -> bool {
+        let conditions = readiness(&entry.service.key, endpoints, &self.settings, &self.inventory);
+        let waits = conditions.iter().any(|gate| !gate.healthy);
+        let key = |gate: &GateCondition| (gate.pod.clone(), gate.gate.clone());
+        let current: BTreeSet<_> = conditions.iter().map(key).collect();
+        entry.gates.retain(|known, _| current.contains(known));
+        for gate in conditions {
+            let said = (gate.healthy, gate.reason);
+            if entry.gates.insert(key(&gate), said) != Some(said) {
+                entry.write(Written::Gate(gate), out);
+            }
+        }
+        waits
+    }
+
+    /// Targets that somebody waits for are asked for again.
+    fn look_again(&mut self, key: &ServiceKey, plan: &Plan<Op>, gated: bool, now: Instant) {
+        let mut groups = BTreeSet::new();
+        for waiting in &plan.waiting {
+            match waiting {
+                Waiting::Replacement(arn) => _ = groups.insert(arn.clone()),
+                Waiting::Successor(_) => groups.extend(self.groups_of(key)),
+                Waiting::Inventory
+                | Waiting::Need(_)
+                | Waiting::Earlier
+                | Waiting::BackendGroup
+                | Waiting::Provisioning(_)
+                | Waiting::GroupInUse(_)
+                | Waiting::NameTaken(_)
+                | Waiting::PortTaken(..) => {}
+            }
+        }
+        if gated {
+            groups.extend(self.groups_of(key));
+        }
+        self.watched.extend(groups);
+        if !self.watched.is_empty() {
+            self.watch_at = Some(self.watch_at.unwrap_or(now + TARGETS_AGAIN));
+        }
+        if plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::GroupInUse(_))) {
+            self.alarms.insert((now + TARGETS_AGAIN, Slot::Line(Line::Service(key.clone()))));
+        }
+    }
+
+    fn groups_of(&self, key: &ServiceKey) -> Vec<crate::TargetGroupArn> {
+        let name = key.to_string();
+        let groups = self.inventory.stack_target_groups(&self.settings.cluster, &name);
+        groups.map(|group| group.arn.clone()).collect()
+    }
+}

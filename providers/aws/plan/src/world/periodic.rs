@@ -1,0 +1,133 @@
+//! What is done for all Services together, and again and again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use landfall_model::Instant;
+
+use super::{Effects, Job, Line, World, job::Slot};
+use crate::{InstanceId, LoadBalancerArn, Need, Waiting, backend, tags};
+
+/// Between questions for the states of load balancers that are being set up.
+const STATES_AGAIN: Duration = Duration::from_secs(10);
+/// Load balancers in one `DescribeLoadBalancers` by ARN.
+const STATES_PER_CALL: usize = 20;
+/// Instances in one `DescribeInstances` by id.
+const INSTANCES_PER_CALL: usize = 200;
+/// The shortest time between two steps of the audit.
+const AUDIT_STEP: Duration = Duration::from_secs(1);
+
+impl World {
+    pub(super) fn periodic(&mut self, now: Instant, out: &mut Effects) {
+        if self.list_at <= now && self.start(Job::List(self.inventory.begin_listing()), now, out) {
+            self.list_at = now + self.rhythm.listing;
+        }
+        if self.watch_at.is_some_and(|at| at <= now) {
+            self.watch_at = None;
+            for arn in std::mem::take(&mut self.watched) {
+                let start = self.inventory.begin_listing();
+                self.start(Job::Describe(Need::Targets(arn), start), now, out);
+            }
+        }
+        if self.synced && self.inventory.listed() {
+            self.states(now, out);
+            self.audit(now, out);
+        }
+        let wanted: BTreeSet<InstanceId> =
+            self.wanted_instances.iter().take(INSTANCES_PER_CALL).cloned().collect();
+        if !wanted.is_empty() {
+            self.start(Job::Instances(wanted), now, out);
+        }
+    }
+
+    /// Load balancers of this cluster that do not serve yet.
+    fn states(&mut self, now: Instant, out: &mut Effects) {
+        let ours = |tags| tags::of_cluster(tags, &self.settings.cluster);
+        let pending: BTreeSet<LoadBalancerArn> = self
+            .inventory
+            .load_balancers()
+            .filter(|lb| !lb.state.serves() && ours(&lb.tags))
+            .map(|lb| lb.arn.clone())
+            .collect();
+        if pending.is_empty() {
+            return;
+        }
+        if self.states_at > now {
+            self.alarms.insert((self.states_at, Slot::States));
+            return;
+        }
+        // Those after the last asked come first, so that none is left out when there are many.
+        let after = self.states_after.take();
+        let later = pending.iter().filter(|arn| after.as_ref().is_some_and(|after| *arn > after));
+        let asked: BTreeSet<LoadBalancerArn> = later.chain(&pending).take(STATES_PER_CALL).cloned().collect();
+        self.states_after = asked.last().cloned();
+        if self.start(Job::States(asked), now, out) {
+            let rounds = u32::try_from(pending.len().div_ceil(STATES_PER_CALL)).unwrap_or(u32::MAX);
+            self.states_at = now + STATES_AGAIN / rounds.max(1);
+        }
+        self.alarms.insert((self.states_at, Slot::States));
+    }
+
+    /// Asks for the details of one object after another, so that what was changed by hand is found.
+    fn audit(&mut self, now: Instant, out: &mut Effects) {
+        if self.audit_at.is_none_or(|at| at > now) {
+            return;
+        }
+        if self.audit.is_empty() {
+            self.audit = self.auditable().into();
+        }
+        if let Some(need) = self.audit.pop_front() {
+            let start = self.inventory.begin_listing();
+            self.start(Job::Describe(need, start), now, out);
+        }
+        self.audit_at = Some(now + self.audit_step);
+    }
+
+    /// Spreads a round of the audit over its time: as many steps as there are objects now, and some to spare for those that
+    /// came since the last round began.
+    pub(super) fn pace_audit(&mut self, now: Instant) {
+        let steps = u32::try_from(self.auditable().len()).unwrap_or(u32::MAX / 2);
+        self.audit_step = (self.rhythm.audit / (steps + steps / 8 + 2)).max(AUDIT_STEP);
+        let next = now + self.audit_step;
+        self.audit_at = Some(self.audit_at.map_or(next, |at| at.min(next)));
+    }
+
+    /// What one round of the audit asks for.
+    fn auditable(&self) -> Vec<Need> {
+        let cluster = &self.settings.cluster;
+        let mut needs = Vec::new();
+        for lb in self.inventory.load_balancers().filter(|lb| tags::of_cluster(&lb.tags, cluster)) {
+            needs.push(Need::LoadBalancer(lb.arn.clone()));
+            let Some(stack) = lb.tags.get(tags::STACK) else { continue };
+            for group in self.inventory.stack_target_groups(cluster, stack) {
+                needs.push(Need::TargetGroup(group.arn.clone()));
+                needs.push(Need::Targets(group.arn.clone()));
+            }
+        }
+        needs
+    }
+
+    /// Rules on the groups of nodes and pods, once for all that changed.
+    pub(super) fn backend(&mut self, now: Instant, out: &mut Effects) {
+        if !std::mem::take(&mut self.backend_dirty) {
+            return;
+        }
+        let complete = self.synced && self.unset.is_empty();
+        let plan = backend::plan(&self.openings, &self.settings, &self.inventory, complete);
+        if let Some(op) = plan.ready.into_iter().next() {
+            self.start(Job::Call(Line::Backend, op), now, out);
+        } else if plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::GroupInUse(_))) {
+            self.alarms.insert((now + STATES_AGAIN, Slot::Line(Line::Backend)));
+        }
+    }
+
+    /// What is left of Services that are gone, where it shall be deleted.
+    pub(super) fn collect(&mut self, now: Instant, out: &mut Effects) {
+        if self.rhythm.collect_garbage
+            && self.garbage.seen().next().is_some()
+            && let Some(op) = self.garbage.plan(&self.inventory, &self.settings, now).ready.into_iter().next()
+        {
+            self.start(Job::Call(Line::Garbage, op), now, out);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Many Services at once: what is asked of AWS, what the users see, and what is done after failures.
+
+mod cases;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use landfall_aws_plan::{
+    Answer, FINALIZER, Failure, FailureKind, Hostname, Interface, Job, Observation, Rhythm, Service,
+    Settings, World, Write, Written,
+};
+use landfall_model::{Instant, ServiceKey};
+
+use crate::{aws::Aws, world};
+
+/// A cluster, its AWS and the shell between them.
+struct Fleet {
+    aws: Aws,
+    world: World,
+    services: BTreeMap<ServiceKey, Service>,
+    now: Instant,
+    jobs: Vec<Job>,
+    writes: Vec<Write>,
+    /// Fails the next call of this kind in this way.
+    fail: Option<(&'static str, FailureKind)>,
+}
+
+impl Fleet {
+    fn new(services: usize, rhythm: Rhythm) -> Self {
+        let one = world::World::new();
+        let mut fleet = Self {
+            aws: one.aws,
+            world: World::new(Settings::new("harbor", "vpc-1"), rhythm),
+            services: BTreeMap::new(),
+            now: Instant::from_micros(1),
+            jobs: Vec::new(),
+            writes: Vec::new(),
+            fail: None,
+        };
+        for number in 0..services {
+            let mut service = one.service.clone();
+            service.key = ServiceKey::new("shop", &format!("web-{number}"));
+            service.uid = format!("uid-{number}").into();
+            service.finalizers.clear();
+            fleet.set(service);
+        }
+        for (name, node) in one.nodes {
+            fleet.world.observe(Observation::Node(name, Some(node)));
+        }
+        fleet.world.observe(Observation::Synced);
+        fleet
+    }
+
+    fn set(&mut self, service: Service) {
+        let key = service.key.clone();
+        self.services.insert(key.clone(), service.clone());
+        self.world.observe(Observation::Service(key, Some(Box::new(service))));
+    }
+
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut Service)) {
+        let mut service = self.services[&ServiceKey::new("shop", name)].clone();
+        change(&mut service);
+        self.set(service);
+    }
+
+    /// The controller is killed: another one knows only what the API server and AWS have.
+    fn restart(&mut self, rhythm: Rhythm) {
+        self.world = World::new(Settings::new("harbor", "vpc-1"), rhythm);
+        for service in self.services.clone().into_values() {
+            self.set(service);
+        }
+        for (name, node) in world::World::new().nodes {
+            self.world.observe(Observation::Node(name, Some(node)));
+        }
+        self.world.observe(Observation::Synced);
+    }
+
+    /// One planning, and what comes of it, at most `calls` calls. How many jobs and writes there were.
+    fn step(&mut self, calls: &mut usize) -> usize {
+        let effects = self.world.plan(self.now);
+        let count = effects.jobs.len() + effects.writes.len();
+        for write in effects.writes {
+            self.writes.push(write.clone());
+            match &write.what {
+                Written::Finalizer(add) => {
+                    let mut service = self.services[&write.service].clone();
+                    service.finalizers.retain(|name| &**name != FINALIZER);
+                    if *add {
+                        service.finalizers.push(FINALIZER.into());
+                    }
+                    if service.deleting && !add {
+                        self.services.remove(&write.service);
+                        self.world.observe(Observation::Service(write.service.clone(), None));
+                    } else {
+                        self.set(service);
+                    }
+                }
+                Written::Status(_) | Written::Event(..) | Written::Gate(_) => {}
+            }
+            self.world.written(&write, Ok(()), self.now);
+        }
+        for job in effects.jobs {
+            self.jobs.push(job.clone());
+            if let Job::Call(..) = job {
+                if *calls == 0 {
+                    return 0;
+                }
+                *calls -= 1;
+            }
+            let result = self.send(&job);
+            self.world.answered(job, result, self.now);
+        }
+        count
+    }
+
+    fn send(&mut self, job: &Job) -> Result<Answer, Failure> {
+        Ok(match job {
+            Job::List(_) => Answer::Listing(Box::new(self.aws.listing())),
+            Job::States(asked) => {
+                assert!(asked.len() <= 20);
+                let state = |arn| self.aws.load_balancers.get(arn).map(|lb| (lb.state, None));
+                Answer::States(asked.iter().filter_map(|arn| Some((arn.clone(), state(arn)?))).collect())
+            }
+            Job::Describe(need, _) => {
+                let gone = || Failure {
+                    kind: FailureKind::Stale,
+                    code: "NotFound".to_owned(),
+                    message: format!("{need:?}"),
+                };
+                self.aws.details(need).ok_or_else(gone)?
+            }
+            Job::Instances(asked) => {
+                let interface = Interface { groups: vec!["sg-nodes".into()], ..Interface::default() };
+                Answer::Instances(asked.iter().map(|id| (id.clone(), vec![interface.clone()])).collect())
+            }
+            Job::Call(_, op) => {
+                let failure = |kind, code: &str| Failure {
+                    kind,
+                    code: code.to_owned(),
+                    message: "as the test wants".to_owned(),
+                };
+                if self.fail.is_some_and(|(name, _)| name == op.kind().as_str())
+                    && let Some((name, kind)) = self.fail.take()
+                {
+                    return Err(failure(kind, name));
+                }
+                let applied = self.aws.apply(op);
+                Answer::Called(applied.map_err(|code| failure(FailureKind::Busy, &code))?)
+            }
+        })
+    }
+
+    /// Runs until nothing is left to do now; time stands still.
+    fn settle(&mut self) {
+        for _ in 0..2000 {
+            if self.step(&mut usize::MAX.clone()) == 0 {
+                return;
+            }
+        }
+        panic!("no end: {:#?}", self.world.plan(self.now));
+    }
+
+    /// Lets time pass, in steps of which each may have work.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.settle();
+        while let Some(at) = self.world.plan(self.now).recheck.filter(|at| *at <= end) {
+            self.now = at;
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// Until everything serves.
+    fn converge(&mut self) {
+        self.settle();
+        self.aws.settle();
+        self.pass(Duration::from_secs(30));
+    }
+
+    fn events(&self, name: &str) -> Vec<&'static str> {
+        let of = |write: &&Write| &*write.service.name == name;
+        self.writes
+            .iter()
+            .filter(of)
+            .filter_map(|write| match &write.what {
+                Written::Event(event, _) => Some(event.reason()),
+                Written::Finalizer(_) | Written::Status(_) | Written::Gate(_) => None,
+            })
+            .collect()
+    }
+
+    /// Host name and reason of the last status.
+    fn status(&self, name: &str) -> (Hostname, &'static str) {
+        let of = |write: &&Write| &*write.service.name == name;
+        let mut statuses = self.writes.iter().rev().filter(of).filter_map(|write| match &write.what {
+            Written::Status(status) => Some(status),
+            Written::Finalizer(_) | Written::Event(..) | Written::Gate(_) => None,
+        });
+        let status = statuses.next().expect("a status");
+        (status.hostname.clone(), status.verdict.as_ref().map_or("", |verdict| verdict.reason))
+    }
+
+    fn calls(&self) -> usize {
+        self.jobs.iter().filter(|job| matches!(job, Job::Call(..))).count()
+    }
+
+    fn asked(&self) -> usize {
+        self.jobs.len() - self.calls()
+    }
+}

@@ -21,8 +21,8 @@ release := RUSTFLAGS="$(strip $(RUSTFLAGS) $(places:%=--remap-path-prefix=%))" c
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
-build: ## build the binary for release: target/release/landfall
-	$(release) -p landfall
+build: ## build the binary for release, with AWS: target/release/landfall
+	$(release) -p landfall --features aws
 
 image: build packages ## make a container image of it, an OCI layout: target/image/oci
 	deploy/image/packages "$$(dpkg --print-architecture)" $(BUILT)/image/packages

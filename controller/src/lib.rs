@@ -20,6 +20,8 @@ use std::{sync::Arc, time::Duration};
 use futures::FutureExt as _;
 pub use landfall_admission as admission;
 use landfall_admission::{Webhooks, counters};
+#[cfg(feature = "aws")]
+pub use landfall_aws as aws;
 use landfall_kubernetes::{
     client::Connection,
     lease::{self, Leadership, LeaseOptions, machine::Timing},
@@ -35,6 +37,13 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{driver::Driver, metrics::Metrics};
 
+/// Load balancers of AWS.
+#[cfg(feature = "aws")]
+pub type Cloud = aws::Settings;
+/// Load balancers of AWS, which this build has not.
+#[cfg(not(feature = "aws"))]
+pub type Cloud = std::convert::Infallible;
+
 /// What a controller needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,8 +51,14 @@ pub struct Settings {
     pub namespace: String,
     /// Name of this pod; identifies the replica in the Lease and in events.
     pub pod_name: String,
-    /// The Services to handle.
+    /// Whether addresses are handed out from pools.
+    pub pools: bool,
+    /// The Services that get addresses from pools.
     pub classes: Classes,
+    /// Services without a class that AWS annotations claim get none.
+    pub leaves_aws: bool,
+    /// Load balancers of AWS, beside addresses from pools or instead of them.
+    pub cloud: Option<Cloud>,
     /// Secret with the speakers' shared key, created when absent.
     pub secret_name: String,
     /// Where health and metrics are served.
@@ -91,6 +106,8 @@ pub fn metrics() -> prometheus::Result<Vec<Description>> {
     let mut meter = Meter::default();
     Metrics::new(&mut meter)?;
     counters(&mut meter)?;
+    #[cfg(feature = "aws")]
+    aws::Metrics::new(&mut meter)?;
     meter.process()?;
     Ok(meter.descriptions().to_vec())
 }
@@ -100,11 +117,13 @@ pub fn metrics() -> prometheus::Result<Vec<Description>> {
 /// # Errors
 /// See [`Error`]. An API server that is away is no error: the controller waits for it.
 pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationToken) -> Result<(), Error> {
-    let Settings { namespace, pod_name, classes, secret_name, addresses, webhooks, withdraws, competes } =
-        settings;
+    let Settings { namespace, pod_name, pools, classes, leaves_aws, cloud, .. } = settings;
+    let Settings { secret_name, addresses, webhooks, withdraws, competes, .. } = settings;
     let mut meter = Meter::default();
     let metrics = Metrics::new(&mut meter)?;
     let asked = counters(&mut meter)?;
+    #[cfg(feature = "aws")]
+    let cloud_metrics = aws::Metrics::new(&mut meter)?;
     meter.process()?;
     let gate = Gate::new("competing for the lease, or leading with everything claimed");
     let mut gates = vec![gate.clone()];
@@ -118,7 +137,7 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
     };
     let probes = Probes::bind(addresses).await?;
     let probes = tokio::spawn(probes.serve(meter.into_registry(), gates, shutdown.clone()));
-    let world = landfall_plan::Settings { classes };
+    let world = landfall_plan::Settings { classes, leaves_aws };
     match cluster {
         Cluster::Files(directory, leadership) => {
             let store = Store::Files(FileWriter::new(&directory.statuses));
@@ -181,17 +200,29 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
                     find_owner(connection.clone(), namespace.clone(), pod_name.clone(), Arc::clone(&owner));
                 let _tasks =
                     [sharing.boxed(), finding.boxed()].map(|task| AbortOnDropHandle::new(tokio::spawn(task)));
-                let source = source::watch(client.clone(), &Interests::controller(&namespace));
-                let leadership = Some(leadership.clone());
-                Driver {
+                let driver = Driver {
                     world: world.clone(),
                     store: store.clone(),
-                    leadership,
+                    leadership: Some(leadership.clone()),
                     metrics: &metrics,
                     gate: &gate,
-                }
-                .lead(source, &shutdown)
-                .await;
+                };
+                let from_pools = async {
+                    if pools {
+                        let source = source::watch(client.clone(), &Interests::controller(&namespace));
+                        driver.lead(source, &shutdown).await;
+                    } else {
+                        gate.set(true);
+                    }
+                };
+                let from_cloud = async {
+                    let Some(cloud) = &cloud else { return };
+                    #[cfg(feature = "aws")]
+                    aws::lead(cloud, client.clone(), leadership.clone(), &cloud_metrics, &shutdown).await;
+                    #[cfg(not(feature = "aws"))]
+                    match *cloud {}
+                };
+                tokio::join!(from_pools, from_cloud);
                 gate.set(true);
             }
             released.cancel();

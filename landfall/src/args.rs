@@ -22,7 +22,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Assign addresses to Services (one Deployment in the cluster)
-    Controller(ControllerArgs),
+    Controller(Box<ControllerArgs>),
     /// Announce addresses and forward to endpoints (one on each node)
     Speaker(SpeakerArgs),
     /// Assign, announce and forward without a cluster, from manifests in a directory (one on each machine)

@@ -22,6 +22,12 @@ pub(crate) struct ClassArgs {
 }
 
 impl ClassArgs {
+    /// The classes that were asked for, where Services without one are another provider's unless the flags say so.
+    pub(crate) fn without_unclassed(mut self) -> Result<Classes, NoClasses> {
+        self.handle_unclassed.get_or_insert(false);
+        self.classes()
+    }
+
     /// The classes that were asked for.
     pub(crate) fn classes(self) -> Result<Classes, NoClasses> {
         let Self { lb_class, handle_unclassed } = self;

@@ -10,9 +10,11 @@ use landfall_kubernetes::{
     client::{NAMESPACE_FILE, pod_namespace},
     source::Directory,
 };
+use landfall_model::Classes;
 use landfall_probes::{Access, Addresses};
 
 use crate::{
+    aws::AwsArgs,
     classes::ClassArgs,
     connection::ConnectionArgs,
     logging::{self, LogLevel},
@@ -42,6 +44,9 @@ pub(crate) struct ControllerArgs {
 
     #[command(flatten)]
     classes: ClassArgs,
+
+    #[command(flatten)]
+    aws: AwsArgs,
 
     /// Secret with the speakers' shared key, created when absent [env: METALLB_ML_SECRET_NAME]
     #[arg(long, env = "LANDFALL_ML_SECRET_NAME", value_name = "NAME", default_value = "memberlist")]
@@ -90,6 +95,7 @@ impl ControllerArgs {
             namespace,
             pod_name,
             classes,
+            aws,
             ml_secret_name,
             deployment,
             health_address,
@@ -108,13 +114,28 @@ impl ControllerArgs {
         }
         let namespace = own_namespace(namespace);
         let Webhooks { served, withdraws, competes } = webhooks.settings(&namespace, metrics.oldest());
+        let pools = aws.pools();
+        let classes = match (pools, aws.takes_unclassed()) {
+            (true, false) => classes.classes()?,
+            (true, true) => classes.without_unclassed()?,
+            (false, _) => Classes::default(),
+        };
+        let cloud = aws.cloud()?;
+        if cloud.is_some() && files.is_some() {
+            anyhow::bail!("--provider aws needs an API server: leave out --files");
+        }
+        let leaves_aws = cloud.is_some();
+        let cloud = cloud.map(|cloud| cloud.settings(&namespace, &pod_name)).transpose()?;
         let mut settings = Settings {
             webhooks: served.filter(|_| files.is_none()),
             withdraws,
             competes,
             namespace,
             pod_name,
-            classes: classes.classes()?,
+            pools,
+            classes,
+            leaves_aws,
+            cloud,
             secret_name: ml_secret_name,
             addresses: Addresses {
                 health: socket(health_address, health_probe_port),

@@ -1,6 +1,7 @@
 //! The Landfall binary: a load balancer for Kubernetes, on metal and in the cloud.
 
 mod args;
+mod aws;
 mod bgp_type;
 mod classes;
 mod cleanup;

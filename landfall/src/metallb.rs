@@ -1,4 +1,5 @@
-//! What MetalLB's manifests tell their programs, so that they need nothing but another image.
+//! What MetalLB's manifests tell their programs, so that they need nothing but another image, and flags of the AWS Load Balancer
+//! Controller.
 
 use std::ffi::{OsStr, OsString};
 
@@ -22,9 +23,30 @@ pub(crate) const ENVIRONMENT: &[(&str, &str, &str)] = &[
     ("speaker", "ml_secret_key_path", "METALLB_ML_SECRET_KEY_PATH"),
 ];
 
-/// Flags of MetalLB's programs that say nothing here. They are taken, with a warning.
+/// Flags of other programs that say nothing here. They are taken, with a warning.
 const UNUSED: &[(&str, &[&str])] = &[
-    ("controller", &["pprof-bind-address", "tls-cipher-suites", "tls-curve-preferences", "webhook-http2"]),
+    (
+        "controller",
+        &[
+            "pprof-bind-address",
+            "tls-cipher-suites",
+            "tls-curve-preferences",
+            "webhook-http2",
+            // Of the AWS Load Balancer Controller.
+            "aws-api-throttle",
+            "aws-max-retries",
+            "enable-leader-election",
+            "enable-pod-readiness-gate-inject",
+            "ingress-class",
+            "lb-stabilization-monitor-interval",
+            "leader-election-id",
+            "leader-election-namespace",
+            "service-max-concurrent-reconciles",
+            "sync-period",
+            "targetgroupbinding-max-concurrent-reconciles",
+            "targetgroupbinding-max-exponential-backoff-delay",
+        ],
+    ),
     (
         "speaker",
         &[
@@ -40,7 +62,7 @@ const UNUSED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Adds MetalLB's unused flags, with a value or without, and not shown in the help.
+/// Adds the unused flags, with a value or without, and not shown in the help.
 pub(crate) fn with_flags(mut command: Command) -> Command {
     for (subcommand, flags) in UNUSED {
         command = command.mut_subcommand(subcommand, |command| {
@@ -50,7 +72,7 @@ pub(crate) fn with_flags(mut command: Command) -> Command {
                     .num_args(0..=1)
                     .value_name("VALUE")
                     .hide(true)
-                    .help("MetalLB's; unused")
+                    .help("Another controller's; unused")
             }))
         });
     }
@@ -64,13 +86,13 @@ pub(crate) fn unused(matches: &ArgMatches) -> Vec<&'static str> {
     flags.copied().filter(|flag| matches.contains_id(flag)).collect()
 }
 
-/// Says which flags were for MetalLB only.
+/// Says which flags were for others only.
 pub(crate) fn warn(unused: &[&str]) {
     for flag in unused {
         tracing::warn!(
             op = "start",
             flag,
-            "this flag is MetalLB's and says nothing here; take it out when you can"
+            "this flag is another controller's and says nothing here; take it out when you can"
         );
     }
 }

@@ -186,7 +186,10 @@ impl StandaloneArgs {
         let controller = landfall_controller::Settings {
             namespace: NAMESPACE.to_owned(),
             pod_name: node.clone(),
+            pools: true,
             classes: classes.clone(),
+            leaves_aws: false,
+            cloud: None,
             secret_name: String::new(),
             webhooks: None,
             withdraws: None,

@@ -96,6 +96,9 @@ pub struct Requests {
     pub allocated_from: Option<Box<str>>,
     /// A `metallb.universe.tf/` annotation is in use.
     pub deprecated_annotation: bool,
+    /// Annotations of the AWS Load Balancer Controller claim the Service for it, although it has no class.
+    #[serde(default)]
+    pub aws: bool,
     /// `landfall.dev/forwarding`, as written; `Err` holds an unknown value.
     pub forwarding: Option<Result<Forwarding, Box<str>>>,
     /// `landfall.dev/health-check`, as written; `Err` holds an unknown value.

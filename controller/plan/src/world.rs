@@ -23,6 +23,16 @@ const POOL_KIND: &str = "IPAddressPool";
 pub struct Settings {
     /// The Services that are ours.
     pub classes: Classes,
+    /// Those without a class that AWS annotations claim are not: another provider makes their load balancers.
+    pub leaves_aws: bool,
+}
+
+impl Settings {
+    /// Whether a Service of type `LoadBalancer` is ours.
+    fn handles(&self, view: &ServiceView) -> bool {
+        let claimed = self.leaves_aws && view.class.is_none() && view.requests.aws;
+        self.classes.handles(view.class.as_deref()) && !claimed
+    }
 }
 
 /// An index of what was observed, and the decisions made on it. See the crate's documentation for how to drive it.
@@ -325,7 +335,7 @@ impl World {
         let mut claims: Vec<(Ownership, Age)> = Vec::new();
         for entry in self.services.values() {
             let view = &entry.view;
-            if view.load_balancer && self.settings.classes.handles(view.class.as_deref()) && !view.deleting {
+            if view.load_balancer && self.settings.handles(view) && !view.deleting {
                 let ownership = Ownership::of(view, &self.allocator);
                 match ownership {
                     Ownership::Marked | Ownership::Recognised => claims.push((ownership, entry.age())),
@@ -361,7 +371,7 @@ impl World {
             &Case {
                 view: &entry.view,
                 namespace_labels: self.namespaces.get(&key.namespace).unwrap_or(&none),
-                our_class: self.settings.classes.handles(entry.view.class.as_deref()),
+                our_class: self.settings.handles(&entry.view),
                 pool_suspended,
                 was_ours: entry.decided.ours,
                 edited: entry.edited(),

@@ -58,6 +58,9 @@ async fn services_in_files_are_served_and_follow_their_manifests() {
     let settings = Settings {
         namespace: "landfall-system".to_owned(),
         pod_name: "test".to_owned(),
+        pools: true,
+        leaves_aws: false,
+        cloud: None,
         classes: landfall_model::Classes::default(),
         secret_name: "memberlist".to_owned(),
         webhooks: None,

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::names::annotation;
+
 fn object<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
@@ -282,6 +284,20 @@ fn the_preferred_prefix_wins_even_when_empty() {
     }
     let unknown = service(json!({}), json!({ "landfall.dev/forwarding": "magic" })).requests.forwarding;
     assert_eq!(unknown, Some(Err("magic".into())));
+}
+
+#[test]
+fn annotations_of_aws_claim_a_service() {
+    let (kind, target) = (annotation::AWS_TYPE, annotation::AWS_TARGET_TYPE);
+    for (annotations, claimed) in [
+        (json!({}), false),
+        (json!({ kind: "nlb-ip" }), true),
+        (json!({ kind: "external" }), false),
+        (json!({ kind: "external", target: "instance" }), true),
+        (json!({ kind: "nlb", target: "ip" }), false),
+    ] {
+        assert_eq!(service(json!({}), annotations.clone()).requests.aws, claimed, "{annotations}");
+    }
 }
 
 #[test]

@@ -35,9 +35,9 @@ use tokio::{sync::mpsc, task::JoinSet};
 pub use files::{Directory, FilesError, Snapshot, documents, files, is_manifest, node_addresses};
 pub use live::{configuration, read_configuration};
 pub(crate) use one::events_of;
-pub use one::follow;
+pub use one::{events, follow};
 pub use watch::{Interests, watch};
-pub(crate) use watch::{WATCH_SECONDS, paused};
+pub(crate) use watch::{PAGE, WATCH_SECONDS, paused};
 
 /// How many observations wait at most.
 pub const CAPACITY: usize = 1024;

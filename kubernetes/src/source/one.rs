@@ -1,4 +1,5 @@
-//! One object by its name, which may be all that one has the right to watch.
+//! Objects as they are, for those who need more of them than the model holds: all of a kind, or one by its name, which may
+//! be all that one has the right to watch.
 
 use std::{fmt, pin::Pin};
 
@@ -9,7 +10,21 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{WATCH_SECONDS, backoff::Backoff, paused};
+use super::{PAGE, WATCH_SECONDS, backoff::Backoff, paused};
+
+/// What happens to the objects of one kind, or to those that `labels` select. Failures are told in the log, and followed by a
+/// pause.
+pub fn events<K>(
+    api: Api<K>,
+    kind: &'static str,
+    labels: Option<&str>,
+) -> Pin<Box<dyn Stream<Item = Event<K>> + Send>>
+where
+    K: Resource + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
+{
+    let all = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+    patiently(api, kind, labels.map_or_else(|| all.clone(), |labels| all.clone().labels(labels)))
+}
 
 /// What happens to the one object of this name. Failures are told in the log, and followed by a pause.
 pub(crate) fn events_of<K>(
@@ -21,7 +36,18 @@ where
     K: Resource + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
 {
     let only = watcher::Config::default().timeout(WATCH_SECONDS).fields(&format!("metadata.name={name}"));
-    let events = Box::pin(watcher(api, only));
+    patiently(api, kind, only)
+}
+
+fn patiently<K>(
+    api: Api<K>,
+    kind: &'static str,
+    config: watcher::Config,
+) -> Pin<Box<dyn Stream<Item = Event<K>> + Send>>
+where
+    K: Resource + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
+{
+    let events = Box::pin(watcher(api, config));
     Box::pin(stream::unfold((events, Backoff::default()), move |(mut events, mut backoff)| async move {
         loop {
             match events.next().await? {

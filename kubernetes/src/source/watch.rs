@@ -24,7 +24,7 @@ use crate::{names::label, write::describe};
 /// How long one watch request lasts; a connection that died in silence is noticed a little later.
 pub(crate) const WATCH_SECONDS: u32 = 180;
 /// Objects per page of a list.
-const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 
 /// What to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -155,9 +155,7 @@ pub async fn own_pod(client: &Client, namespace: &str, name: &str) -> Result<Opt
 }
 
 /// The answer to one request, or [`WriteError::Unavailable`] after [`REQUEST_TIMEOUT`].
-pub(super) async fn answered<T>(
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, WriteError> {
+pub async fn answered<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(answer) => answer.map_err(WriteError::from),
         Err(_) => {

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use landfall_model::{Assigned, ServiceKey, ServiceStatusWrite};
 
-pub use api::{OwnerPod, Writer, WriterIdentity, own_pod};
+pub use api::{OwnerPod, Writer, WriterIdentity, answered, own_pod};
 pub use error::{WriteError, describe};
 pub use files::FileWriter;
 

@@ -30,7 +30,7 @@ pub(super) fn assign(
     configuration: &Objects,
     classes: &Classes,
 ) -> Assigned {
-    let mut world = World::new(Settings { classes: classes.clone() });
+    let mut world = World::new(Settings { classes: classes.clone(), leaves_aws: false });
     for (name, labels) in &namespaces {
         world.observe(Observation::Namespace(name.clone(), Some(labels.clone())));
     }

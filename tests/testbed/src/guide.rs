@@ -146,6 +146,7 @@ mod tests {
         ("README.md", "## Install on a cluster", "tests/e2e/src/cluster.rs"),
         ("README.md", "## The first Service", "tests/e2e/tests/removal.rs"),
         ("docs/admission.md", "## When no webhook answers", "tests/e2e/tests/admission.rs"),
+        ("docs/aws.md", "## Install", "tests/e2e/tests/aws/cloud.rs"),
         ("docs/installs.md", "## In the place of MetalLB", "tests/e2e/tests/installs.rs"),
         ("docs/installs.md", "## Two installs side by side", "tests/e2e/tests/installs.rs"),
         ("docs/installs.md", "## Removing one", "tests/e2e/tests/removal.rs"),

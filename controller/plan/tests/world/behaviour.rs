@@ -280,8 +280,10 @@ fn other_classes_and_types_are_never_touched() {
     assert_eq!(cluster.take_writes(), []);
     assert_eq!(cluster.take_events(), [""; 0]);
     let mut ours = Cluster::new(&[]);
-    ours.world =
-        landfall_plan::World::new(landfall_plan::Settings { classes: landfall_model::Classes::only("x") });
+    ours.world = landfall_plan::World::new(landfall_plan::Settings {
+        classes: landfall_model::Classes::only("x"),
+        leaves_aws: false,
+    });
     ours.set_pool(pool("a", &["192.0.2.0/29"]));
     ours.world.observe(landfall_model::Observation::Synced);
     ours.set(service("web"));
@@ -291,6 +293,19 @@ fn other_classes_and_types_are_never_touched() {
         (vec![], vec!["192.0.2.0".to_owned()]),
         "§2.1 --lb-class"
     );
+}
+
+#[test]
+fn what_aws_annotations_claim_is_left_to_it_where_there_is_one() {
+    for leaves_aws in [false, true] {
+        let mut cluster = Cluster::new(&[]);
+        cluster.world =
+            landfall_plan::World::new(landfall_plan::Settings { leaves_aws, ..Default::default() });
+        cluster.set_pool(pool("a", &["192.0.2.0/29"]));
+        cluster.world.observe(landfall_model::Observation::Synced);
+        cluster.set(service("web").with(|s| s.requests.aws = true));
+        assert_eq!(cluster.status("web").is_empty(), leaves_aws);
+    }
 }
 
 #[test]

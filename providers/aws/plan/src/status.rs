@@ -85,6 +85,13 @@ impl Verdict {
         Self { ready: false, reason, message: texts.join("; ") }
     }
 
+    /// Of a Service of which something is still to be made.
+    #[must_use]
+    pub fn applying() -> Self {
+        let waiting = Waiting::Earlier;
+        Self { ready: false, reason: waiting.reason(), message: message(&waiting) }
+    }
+
     /// Of a plan and what is known of its targets. The worst is told.
     #[must_use]
     pub fn of_plan(

@@ -39,6 +39,16 @@ pub enum Line {
     Garbage,
 }
 
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Service(key) => key.fmt(f),
+            Self::Backend => f.write_str("groups of nodes and pods"),
+            Self::Garbage => f.write_str("garbage"),
+        }
+    }
+}
+
 /// What can be under way once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Slot {

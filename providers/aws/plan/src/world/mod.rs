@@ -92,7 +92,8 @@ pub struct World {
     alarms: BTreeSet<(Instant, Slot)>,
     list_at: Instant,
     states_at: Instant,
-    states_after: Option<LoadBalancerArn>,
+    /// When each load balancer that does not serve yet was last asked for.
+    states_asked: BTreeMap<LoadBalancerArn, Instant>,
     /// Target groups whose targets somebody waits for, and when to ask for them.
     watched: BTreeSet<TargetGroupArn>,
     watch_at: Option<Instant>,
@@ -129,7 +130,7 @@ impl World {
             alarms: BTreeSet::new(),
             list_at: Instant::ZERO,
             states_at: Instant::ZERO,
-            states_after: None,
+            states_asked: BTreeMap::new(),
             watched: BTreeSet::new(),
             watch_at: None,
             audit: VecDeque::new(),

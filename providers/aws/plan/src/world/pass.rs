@@ -26,6 +26,8 @@ pub(super) struct Entry {
     called: bool,
     /// Calls have begun, and the user knows.
     begun: bool,
+    /// Everything was in place once. Before that no name is published; after that, changes under way do not take it back.
+    settled: bool,
     /// The finalizer is being written.
     finalizing: bool,
     /// The last status that was written.
@@ -44,6 +46,7 @@ impl Entry {
             service,
             called: false,
             begun: false,
+            settled: false,
             finalizing: false,
             told: None,
             said: BTreeMap::new(),
@@ -202,11 +205,15 @@ impl World {
                 entry.events.push((Event::Reconciled, "everything is in place".to_owned()));
             }
         }
-        let hostname = match hostname(stack, plan, &self.settings, &self.inventory) {
+        let name = hostname(stack, plan, &self.settings, &self.inventory);
+        entry.settled |= in_place || name.as_ref().is_some_and(|name| entry.service.hostnames.contains(name));
+        let unfinished = (!entry.settled).then(Verdict::applying).filter(|_| verdict.ready);
+        let hostname = match name.filter(|_| entry.settled) {
             Some(name) => Hostname::Publish(name),
             None => Hostname::Clear,
         };
-        let verdict = entry.failure.clone().filter(|_| !in_place).unwrap_or(verdict);
+        let failure = entry.failure.clone().filter(|_| !in_place);
+        let verdict = failure.or(unfinished).unwrap_or(verdict);
         entry.tell(Status { hostname, verdict: Some(verdict) }, out);
     }
 

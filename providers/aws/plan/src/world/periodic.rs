@@ -10,6 +10,8 @@ use crate::{InstanceId, LoadBalancerArn, Need, Waiting, backend, tags};
 
 /// Between questions for the states of load balancers that are being set up.
 const STATES_AGAIN: Duration = Duration::from_secs(10);
+/// Between two such questions, so that one is for many.
+const STATES_APART: Duration = Duration::from_secs(1);
 /// Load balancers in one `DescribeLoadBalancers` by ARN.
 const STATES_PER_CALL: usize = 20;
 /// Instances in one `DescribeInstances` by id.
@@ -40,7 +42,7 @@ impl World {
         }
     }
 
-    /// Load balancers of this cluster that do not serve yet.
+    /// Load balancers of this cluster that do not serve yet: soon after they were made, then at leisure.
     fn states(&mut self, now: Instant, out: &mut Effects) {
         let ours = |tags| tags::of_cluster(tags, &self.settings.cluster);
         let pending: BTreeSet<LoadBalancerArn> = self
@@ -49,23 +51,24 @@ impl World {
             .filter(|lb| !lb.state.serves() && ours(&lb.tags))
             .map(|lb| lb.arn.clone())
             .collect();
-        if pending.is_empty() {
+        self.states_asked.retain(|arn, _| pending.contains(arn));
+        let never = Instant::ZERO;
+        let mut by_age: Vec<(Instant, &LoadBalancerArn)> =
+            pending.iter().map(|arn| (self.states_asked.get(arn).copied().unwrap_or(never), arn)).collect();
+        by_age.sort_unstable();
+        let Some((oldest, _)) = by_age.first() else { return };
+        let due =
+            if *oldest == never { self.states_at } else { (*oldest + STATES_AGAIN).max(self.states_at) };
+        if due > now {
+            self.alarms.insert((due, Slot::States));
             return;
         }
-        if self.states_at > now {
-            self.alarms.insert((self.states_at, Slot::States));
-            return;
+        let asked: BTreeSet<LoadBalancerArn> =
+            by_age.into_iter().take(STATES_PER_CALL).map(|(_, arn)| arn.clone()).collect();
+        if self.start(Job::States(asked.clone()), now, out) {
+            self.states_at = now + STATES_APART;
+            self.states_asked.extend(asked.into_iter().map(|arn| (arn, now.max(Instant::from_micros(1)))));
         }
-        // Those after the last asked come first, so that none is left out when there are many.
-        let after = self.states_after.take();
-        let later = pending.iter().filter(|arn| after.as_ref().is_some_and(|after| *arn > after));
-        let asked: BTreeSet<LoadBalancerArn> = later.chain(&pending).take(STATES_PER_CALL).cloned().collect();
-        self.states_after = asked.last().cloned();
-        if self.start(Job::States(asked), now, out) {
-            let rounds = u32::try_from(pending.len().div_ceil(STATES_PER_CALL)).unwrap_or(u32::MAX);
-            self.states_at = now + STATES_AGAIN / rounds.max(1);
-        }
-        self.alarms.insert((self.states_at, Slot::States));
     }
 
     /// Asks for the details of one object after another, so that what was changed by hand is found.

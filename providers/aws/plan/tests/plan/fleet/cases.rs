@@ -35,6 +35,31 @@ fn a_service_is_held_made_shown_and_let_go() {
 }
 
 #[test]
+fn no_name_is_published_before_targets_are_registered() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    fleet.fail = Some(("RegisterTargets", FailureKind::Unavailable));
+    fleet.settle();
+    fleet.aws.settle();
+    fleet.world.answered(
+        Job::States(fleet.aws.load_balancers.keys().cloned().collect()),
+        Ok(Answer::States(
+            fleet.aws.load_balancers.iter().map(|(arn, lb)| (arn.clone(), (lb.state, None))).collect(),
+        )),
+        fleet.now,
+    );
+    fleet.settle();
+    assert_eq!(fleet.status("web-0"), (Hostname::Clear, "Unavailable"));
+    fleet.converge();
+    assert_eq!(fleet.status("web-0").1, "Active");
+    // Later failures leave the name where it is.
+    fleet.fail = Some(("RegisterTargets", FailureKind::Refused));
+    let (name, node) = world::node("n3", "i-03");
+    fleet.world.observe(Observation::Node(name, Some(node)));
+    fleet.settle();
+    assert!(matches!(fleet.status("web-0"), (Hostname::Publish(_), "Refused")));
+}
+
+#[test]
 fn a_class_that_is_taken_away_lets_go_and_clears_the_status() {
     let mut fleet = Fleet::new(2, Rhythm::default());
     fleet.converge();

@@ -1,0 +1,123 @@
+//! How AWS is reached: credentials, region, endpoints, TLS.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(20);
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// What is told of how AWS is reached; everything else is found by the default provider chain of AWS.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `--aws-region`.
+    pub region: Option<String>,
+    /// `--aws-vpc-id`.
+    pub vpc: Option<String>,
+    /// `--aws-vpc-tags`: tags of the VPC, where its id is not told.
+    pub vpc_tags: BTreeMap<String, String>,
+    /// `--aws-api-endpoints`.
+    pub endpoints: Endpoints,
+}
+
+/// Endpoints that replace those of the region, by the service's signing name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints(BTreeMap<String, String>);
+
+/// The text names no endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not SERVICE=URL; write for instance elasticloadbalancing=https://elb.example.com, with commas between several"
+)]
+pub struct EndpointsError(String);
+
+impl std::str::FromStr for Endpoints {
+    type Err = EndpointsError;
+
+    /// Reads `SERVICE=URL` pairs with commas between; services in any case. Services that Landfall does not call are
+    /// accepted: the same flag serves the AWS Load Balancer Controller.
+    fn from_str(text: &str) -> Result<Self, EndpointsError> {
+        let mut endpoints = BTreeMap::new();
+        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let wrong = || EndpointsError(pair.to_owned());
+            let (service, url) = pair.split_once('=').ok_or_else(wrong)?;
+            let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+            if service.is_empty() || !matches!(scheme, Some("http" | "https")) {
+                return Err(wrong());
+            }
+            endpoints.insert(service.trim().to_ascii_lowercase().replace(' ', ""), url.trim().to_owned());
+        }
+        Ok(Self(endpoints))
+    }
+}
+
+impl Endpoints {
+    fn of(&self, service: &str) -> Option<&str> {
+        self.0.get(service).map(String::as_str)
+    }
+}
+
+/// The clients of the services that are called.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    pub(crate) elb: aws_sdk_elasticloadbalancingv2::Client,
+    pub(crate) ec2: aws_sdk_ec2::Client,
+}
+
+impl Clients {
+    pub(crate) fn new(config: &SdkConfig, endpoints: &Endpoints) -> Self {
+        let mut elb = aws_sdk_elasticloadbalancingv2::config::Builder::from(config);
+        let mut ec2 = aws_sdk_ec2::config::Builder::from(config);
+        let names = ["elasticloadbalancing", "elasticloadbalancingv2"];
+        if let Some(url) = names.into_iter().find_map(|name| endpoints.of(name)) {
+            elb = elb.endpoint_url(url);
+        }
+        if let Some(url) = endpoints.of("ec2") {
+            ec2 = ec2.endpoint_url(url);
+        }
+        Self {
+            elb: aws_sdk_elasticloadbalancingv2::Client::from_conf(elb.build()),
+            ec2: aws_sdk_ec2::Client::from_conf(ec2.build()),
+        }
+    }
+}
+
+/// The configuration for a region. Credentials come from the default chain: environment, profile, web identity of the
+/// service account, container, instance metadata. FIPS and dual-stack endpoints follow `AWS_USE_FIPS_ENDPOINT` and
+/// `AWS_USE_DUALSTACK_ENDPOINT`; the partition follows the region.
+pub(crate) async fn configuration(region: Option<String>) -> SdkConfig {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(REQUEST);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http.build_https())
+        // The plan decides what is tried again: a repeated call may not be wanted any more.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts.build());
+    if let Ok(name) = AppName::new("landfall") {
+        loader = loader.app_name(name);
+    }
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region));
+    }
+    loader.load().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_pairs_in_any_case() {
+        let text = "ElasticLoadBalancing=http://127.0.0.1:1, ec2=https://ec2.example.com,ACM=http://x:2,";
+        let endpoints: Endpoints = text.parse().unwrap();
+        assert_eq!(endpoints.of("elasticloadbalancing"), Some("http://127.0.0.1:1"));
+        assert_eq!(endpoints.of("ec2"), Some("https://ec2.example.com"));
+        assert_eq!(endpoints.of("sts"), None);
+        assert_eq!("".parse(), Ok(Endpoints::default()));
+        for wrong in ["ec2", "=http://x", "ec2=x", "ec2=ftp://x"] {
+            assert_eq!(wrong.parse::<Endpoints>(), Err(EndpointsError(wrong.to_owned())));
+        }
+    }
+}

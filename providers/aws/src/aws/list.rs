@@ -1,0 +1,172 @@
+//! The complete listing, whose cost does not depend on how many Services ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ec2::types::Filter;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use landfall_aws_plan::{Failure, InstanceId, Interface, Listing, LoadBalancerArn, LoadBalancerState, Map};
+
+use super::{Aws, describe::call, failure, read};
+
+/// The largest page of Elastic Load Balancing.
+const PAGE: i32 = 400;
+/// The largest page of EC2.
+const EC2_PAGE: i32 = 1000;
+/// ARNs in one `DescribeTags`.
+const TAGS_PER_CALL: usize = 20;
+/// Calls for tags at the same time.
+const AT_ONCE: usize = 4;
+
+impl Aws {
+    pub(super) async fn list(&self) -> Result<Listing, Failure> {
+        let load_balancers = self.pages_of_load_balancers().await?;
+        let target_groups = self.pages_of_target_groups().await?;
+        let arns = load_balancers.iter().filter_map(|lb| lb.load_balancer_arn());
+        let arns = arns.chain(target_groups.iter().filter_map(|group| group.target_group_arn()));
+        let mut tags = self.tags(arns.map(str::to_owned).collect()).await?;
+        let mut tags_of = |arn: Option<&str>| arn.and_then(|arn| tags.remove(arn)).unwrap_or_default();
+        Ok(Listing {
+            load_balancers: load_balancers
+                .iter()
+                .filter_map(|lb| read::load_balancer(lb, tags_of(lb.load_balancer_arn())))
+                .collect(),
+            target_groups: target_groups
+                .iter()
+                .filter_map(|group| read::target_group(group, tags_of(group.target_group_arn())))
+                .collect(),
+            security_groups: self.security_groups().await?,
+            subnets: self.subnets().await?,
+            vpc_blocks: self.vpc_blocks().await?,
+        })
+    }
+
+    async fn pages_of_load_balancers(
+        &self,
+    ) -> Result<Vec<aws_sdk_elasticloadbalancingv2::types::LoadBalancer>, Failure> {
+        let mut all = Vec::new();
+        let mut marker = None;
+        loop {
+            let request = self.clients.elb.describe_load_balancers().page_size(PAGE).set_marker(marker);
+            let page = call!(self, Describe, "DescribeLoadBalancers", request)?;
+            all.extend(page.load_balancers.unwrap_or_default());
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn pages_of_target_groups(
+        &self,
+    ) -> Result<Vec<aws_sdk_elasticloadbalancingv2::types::TargetGroup>, Failure> {
+        let mut all = Vec::new();
+        let mut marker = None;
+        loop {
+            let request = self.clients.elb.describe_target_groups().page_size(PAGE).set_marker(marker);
+            let page = call!(self, Describe, "DescribeTargetGroups", request)?;
+            all.extend(page.target_groups.unwrap_or_default());
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Tags of objects of Elastic Load Balancing, by ARN.
+    pub(super) async fn tags(&self, arns: Vec<String>) -> Result<BTreeMap<String, Map>, Failure> {
+        let batches: Vec<Vec<String>> = arns.chunks(TAGS_PER_CALL).map(<[String]>::to_vec).collect();
+        let answers = stream::iter(batches).map(async |batch| {
+            let request = self.clients.elb.describe_tags().set_resource_arns(Some(batch));
+            call!(self, Describe, "DescribeTags", request)
+        });
+        let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).try_collect().await?;
+        let described = answers.into_iter().flat_map(|answer| answer.tag_descriptions.unwrap_or_default());
+        Ok(described
+            .filter_map(|one| Some((one.resource_arn()?.to_owned(), read::tags(one.tags()))))
+            .collect())
+    }
+
+    async fn security_groups(&self) -> Result<Vec<landfall_aws_plan::SecurityGroup>, Failure> {
+        let mut all = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.clients.ec2.describe_security_groups();
+            let request = request.filters(self.in_vpc()).max_results(EC2_PAGE).set_next_token(token);
+            let page = call!(self, Ec2Describe, "DescribeSecurityGroups", request)?;
+            all.extend(page.security_groups().iter().filter_map(read::security_group));
+            token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn subnets(&self) -> Result<Vec<landfall_aws_plan::Subnet>, Failure> {
+        let request = self.clients.ec2.describe_availability_zones();
+        let zones = call!(self, Ec2Describe, "DescribeAvailabilityZones", request)?;
+        let locales = read::locales(zones.availability_zones());
+        let mut all = Vec::new();
+        let mut token = None;
+        loop {
+            let request = self.clients.ec2.describe_subnets();
+            let request = request.filters(self.in_vpc()).max_results(EC2_PAGE).set_next_token(token);
+            let page = call!(self, Ec2Describe, "DescribeSubnets", request)?;
+            all.extend(page.subnets().iter().filter_map(|subnet| read::subnet(subnet, &locales)));
+            token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn vpc_blocks(&self) -> Result<Vec<ipnet::IpNet>, Failure> {
+        let request = self.clients.ec2.describe_vpcs().vpc_ids(&self.vpc);
+        let answer = call!(self, Ec2Describe, "DescribeVpcs", request)?;
+        let vpc = answer.vpcs().first().ok_or_else(|| failure::unreadable("the VPC"))?;
+        Ok(read::vpc_blocks(vpc))
+    }
+
+    /// The states of some load balancers; those that are gone are left out.
+    pub(super) async fn states(
+        &self,
+        arns: &BTreeSet<LoadBalancerArn>,
+    ) -> Result<BTreeMap<LoadBalancerArn, (LoadBalancerState, Option<String>)>, Failure> {
+        let asked = arns.iter().map(|arn| arn.as_str().to_owned()).collect();
+        let request = self.clients.elb.describe_load_balancers().set_load_balancer_arns(Some(asked));
+        let answer = call!(self, Describe, "DescribeLoadBalancers", request)?;
+        let state = |lb| Some((lb_arn(lb)?, read::state(lb)));
+        Ok(answer.load_balancers().iter().filter_map(state).collect())
+    }
+
+    /// The interfaces of some instances; those that do not exist are left out.
+    pub(super) async fn instances(
+        &self,
+        ids: &BTreeSet<InstanceId>,
+    ) -> Result<BTreeMap<InstanceId, Vec<Interface>>, Failure> {
+        let values = ids.iter().map(|id| id.as_str().to_owned()).collect();
+        // By filter: a list of ids is refused as a whole when one of them is gone.
+        let filter = Filter::builder().name("instance-id").set_values(Some(values)).build();
+        let mut found = BTreeMap::new();
+        let mut token = None;
+        loop {
+            let request = self.clients.ec2.describe_instances().filters(filter.clone()).set_next_token(token);
+            let page = call!(self, Ec2Describe, "DescribeInstances", request)?;
+            let instances = page.reservations().iter().flat_map(|reservation| reservation.instances());
+            found
+                .extend(instances.filter_map(|one| Some((one.instance_id()?.into(), read::interfaces(one)))));
+            token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The filter that leaves objects of the VPC.
+    pub(super) fn in_vpc(&self) -> Filter {
+        Filter::builder().name("vpc-id").values(&self.vpc).build()
+    }
+}
+
+fn lb_arn(lb: &aws_sdk_elasticloadbalancingv2::types::LoadBalancer) -> Option<LoadBalancerArn> {
+    lb.load_balancer_arn().map(Into::into)
+}

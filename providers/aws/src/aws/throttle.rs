@@ -1,0 +1,106 @@
+//! The pace of calls, and their count.
+
+use std::{sync::Arc, time::Instant as Clock};
+
+use landfall_aws_plan::{Failure, FailureKind, Pace};
+use landfall_model::Instant;
+use landfall_probes::Meter;
+use prometheus::{Histogram, IntCounterVec};
+use tokio::sync::Mutex;
+
+/// AWS counts the calls of an account and region in separate buckets, and so do we, a little below what each allows
+/// (Elastic Load Balancing API reference, "Request throttling"; EC2 developer guide, "Request throttling").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bucket {
+    /// `Describe…` of Elastic Load Balancing.
+    Describe,
+    /// `RegisterTargets` and `DeregisterTargets`.
+    Register,
+    /// `Create…` of Elastic Load Balancing.
+    Create,
+    /// All other calls that change Elastic Load Balancing.
+    Modify,
+    /// `Describe…` of EC2.
+    Ec2Describe,
+    /// Calls that change EC2.
+    Ec2Modify,
+}
+
+/// Calls a second and at once, by [`Bucket`].
+const LIMITS: [(f64, f64); 6] =
+    [(8.0, 35.0), (4.0, 20.0), (2.0, 10.0), (3.0, 20.0), (15.0, 60.0), (4.0, 40.0)];
+
+/// Counts calls and waits.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    calls: IntCounterVec,
+    waits: Histogram,
+}
+
+impl Calls {
+    pub(crate) fn new(meter: &mut Meter) -> prometheus::Result<Self> {
+        Ok(Self {
+            calls: meter.counters(
+                "landfall_aws_calls_total",
+                "Calls to AWS by action and result: ok, throttled, busy, stale, refused or unavailable",
+                &["action", "result"],
+            )?,
+            waits: meter.histogram(
+                "landfall_aws_call_wait_seconds",
+                "Time that a call waited for its turn, so that AWS has no reason to throttle it",
+                &[0.001, 0.1, 1.0, 10.0, 60.0],
+            )?,
+        })
+    }
+}
+
+/// Lets calls pass one after the other. Clones share the buckets.
+#[derive(Clone)]
+pub(crate) struct Throttle {
+    /// The lock of a bucket is held while its next call waits, so that calls go in the order in which they came.
+    buckets: Arc<[Mutex<Pace>; 6]>,
+    calls: Calls,
+    start: Clock,
+}
+
+impl Throttle {
+    pub(crate) fn new(calls: Calls) -> Self {
+        let buckets = LIMITS.map(|(rate, burst)| Mutex::new(Pace::new(rate, burst)));
+        Self { buckets: Arc::new(buckets), calls, start: Clock::now() }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Sends a request in its turn.
+    pub(crate) async fn send<T>(
+        &self,
+        bucket: Bucket,
+        action: &'static str,
+        request: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let begun = Clock::now();
+        {
+            let mut pace = self.buckets[bucket as usize].lock().await;
+            while let Err(wait) = pace.take(self.now()) {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        let waited = begun.elapsed();
+        self.calls.waits.observe(waited.as_secs_f64());
+        let result = request.await;
+        let took = begun.elapsed().saturating_sub(waited);
+        let word = result.as_ref().map_or_else(|failure| failure.kind.as_str(), |_| "ok");
+        self.calls.calls.with_label_values(&[action, word]).inc();
+        if let Err(failure) = &result {
+            tracing::debug!(op = "aws", action, code = failure.code, ?took, "{}", failure.message);
+            if failure.kind == FailureKind::Throttled {
+                self.buckets[bucket as usize].lock().await.refused(self.now());
+            }
+        } else {
+            tracing::debug!(op = "aws", action, ?took, "called");
+        }
+        result
+    }
+}

@@ -1,0 +1,9 @@
+//! The cluster: what the plan wants to know of it, and what is written to it.
+
+mod convert;
+mod watch;
+mod write;
+
+pub(crate) use convert::node;
+pub(crate) use watch::Watches;
+pub(crate) use write::Scribe;

@@ -1,0 +1,148 @@
+//! Watches of Services, Nodes, EndpointSlices and Pods.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::{
+    core::v1::{Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, Client, Resource, ResourceExt, runtime::watcher::Event};
+use landfall_aws_plan::Observation;
+use landfall_kubernetes::{names::label, source};
+use landfall_model::ServiceKey;
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::{Barrier, mpsc},
+    task::JoinSet,
+};
+
+use super::convert;
+
+/// How many observations wait at most; then the watches wait.
+const CAPACITY: usize = 1024;
+/// Kinds that are watched.
+const KINDS: usize = 4;
+
+/// The watches of one term of leadership. They end with it.
+pub(crate) struct Watches {
+    observations: mpsc::Receiver<Observation>,
+    _tasks: JoinSet<()>,
+}
+
+impl Watches {
+    /// Starts them. [`Observation::Synced`] comes once, after the first list of every kind.
+    pub(crate) fn start(client: &Client) -> Self {
+        let (sender, observations) = mpsc::channel(CAPACITY);
+        let listed = Arc::new(Barrier::new(KINDS));
+        let outlet = Outlet { sender, listed };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow(
+            Api::all(client.clone()),
+            "Service",
+            None,
+            outlet.clone(),
+            |key, object: Option<&Service>| {
+                let service = object.map(|object| Box::new(convert::service(&key, object)));
+                Some(Observation::Service(key, service))
+            },
+        ));
+        tasks.spawn(follow(
+            Api::all(client.clone()),
+            "Node",
+            None,
+            outlet.clone(),
+            |key, object: Option<&Node>| Some(Observation::Node(key.name, object.map(convert::node))),
+        ));
+        let of_services = Some(label::SERVICE_NAME);
+        tasks.spawn(follow(
+            Api::all(client.clone()),
+            "EndpointSlice",
+            of_services,
+            outlet.clone(),
+            |key, object: Option<&EndpointSlice>| {
+                Some(Observation::Slice(key, object.and_then(convert::slice)))
+            },
+        ));
+        tasks.spawn(follow(Api::all(client.clone()), "Pod", None, outlet, |key, object: Option<&Pod>| {
+            let gated = object.map(convert::gated);
+            // Most Pods wait for nobody: they are neither told nor remembered.
+            (gated != Some(None)).then(|| Observation::Pod(key, gated.flatten()))
+        }));
+        Self { observations, _tasks: tasks }
+    }
+
+    pub(crate) async fn next(&mut self) -> Option<Observation> {
+        self.observations.recv().await
+    }
+
+    pub(crate) fn try_next(&mut self) -> Option<Observation> {
+        self.observations.try_recv().ok()
+    }
+}
+
+#[derive(Clone)]
+struct Outlet {
+    sender: mpsc::Sender<Observation>,
+    listed: Arc<Barrier>,
+}
+
+/// Tells of the objects of one kind; what a later list lacks is told as gone.
+async fn follow<K>(
+    api: Api<K>,
+    kind: &'static str,
+    labels: Option<&str>,
+    outlet: Outlet,
+    tell: impl Fn(ServiceKey, Option<&K>) -> Option<Observation>,
+) where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let mut known: BTreeSet<ServiceKey> = BTreeSet::new();
+    let mut unseen: BTreeSet<ServiceKey> = BTreeSet::new();
+    let mut first = true;
+    let mut events = source::events(api, kind, labels);
+    while let Some(event) = events.next().await {
+        let mut told = Vec::new();
+        let mut listed = false;
+        match event {
+            Event::Init => unseen.clone_from(&known),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let key = key(&object);
+                unseen.remove(&key);
+                match tell(key.clone(), Some(&object)) {
+                    Some(observation) => {
+                        known.insert(key);
+                        told.push(observation);
+                    }
+                    None if known.remove(&key) => told.extend(tell(key, None)),
+                    None => {}
+                }
+            }
+            Event::Delete(object) => {
+                let key = key(&object);
+                if known.remove(&key) {
+                    told.extend(tell(key, None));
+                }
+            }
+            Event::InitDone => {
+                for key in std::mem::take(&mut unseen) {
+                    known.remove(&key);
+                    told.extend(tell(key, None));
+                }
+                listed = true;
+            }
+        }
+        for observation in told {
+            if outlet.sender.send(observation).await.is_err() {
+                return;
+            }
+        }
+        if listed && std::mem::take(&mut first) && outlet.listed.wait().await.is_leader() {
+            drop(outlet.sender.send(Observation::Synced).await);
+        }
+    }
+}
+
+fn key<K: Resource>(object: &K) -> ServiceKey {
+    ServiceKey::new(&object.namespace().unwrap_or_default(), &object.name_any())
+}

@@ -1,0 +1,221 @@
+//! One term of leadership: what is observed goes to the plan, what it asks for goes to AWS and the API server.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant as Clock},
+};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client, api::ListParams};
+use landfall_aws_plan::{Answer, Failure, FailureKind, Job, World, Write, Written as What};
+use landfall_kubernetes::{lease::Leadership, write::describe};
+use landfall_model::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Metrics, Settings,
+    aws::{Aws, Place},
+    cluster::{self, Scribe, Watches},
+};
+
+/// Observations taken at once before the plan is asked again.
+const BATCH: usize = 1024;
+/// Before region and VPC are looked for again.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Nodes that are asked for region and VPC.
+const NODES: u32 = 10;
+
+type Sent = BoxFuture<'static, (Job, Result<Answer, Failure>)>;
+
+/// Serves cloud Services until leadership is lost or `shutdown`; what is under way then is waited for.
+pub async fn lead(
+    settings: &Settings,
+    client: Client,
+    mut leadership: Leadership,
+    metrics: &Metrics,
+    shutdown: &CancellationToken,
+) {
+    let connected = tokio::select! {
+        () = shutdown.cancelled() => return,
+        () = lost(&mut leadership) => return,
+        connected = connect(settings, &client, metrics) => connected,
+    };
+    let (place, aws) = connected;
+    tracing::info!(
+        op = "aws",
+        region = place.region,
+        vpc = place.vpc,
+        "load balancers are made in this place"
+    );
+    metrics.connected.set(1);
+    let mut plan = settings.plan.clone();
+    plan.vpc = place.vpc;
+    let mut term = Term {
+        world: World::new(plan.clone(), settings.rhythm.clone()),
+        plan,
+        aws,
+        watches: Watches::start(&client),
+        scribe: Scribe::new(client, &settings.namespace, &settings.pod_name),
+        sent: FuturesUnordered::new(),
+        clock: Clock::now(),
+        metrics,
+        reasons: BTreeSet::new(),
+    };
+    term.run(&mut leadership, shutdown).await;
+    while let Some((job, result)) = term.sent.next().await {
+        term.answered(job, result);
+    }
+    while let Some(written) = term.scribe.next().await {
+        term.written(&written.write, written.result.err().map(|error| (error.kind(), error.to_string())));
+    }
+    metrics.connected.set(0);
+}
+
+async fn lost(leadership: &mut Leadership) {
+    while leadership.changed().await == Some(true) {}
+}
+
+/// Finds region and VPC, and says what is missing for as long as something is.
+async fn connect(settings: &Settings, client: &Client, metrics: &Metrics) -> (Place, Aws) {
+    let mut said = String::new();
+    loop {
+        let parameters = ListParams::default().limit(NODES);
+        let nodes = match Api::<Node>::all(client.clone()).list(&parameters).await {
+            Ok(nodes) => nodes.items.iter().map(cluster::node).collect(),
+            Err(error) => {
+                tracing::debug!(op = "aws", error = describe(&error), "the nodes cannot be listed");
+                Vec::new()
+            }
+        };
+        match settings.options.connect(&nodes).await {
+            Ok((place, clients)) => {
+                let aws = Aws::new(clients, metrics.calls.clone(), place.vpc.clone());
+                return (place, aws);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if text != said {
+                    tracing::error!(op = "aws", "no load balancer can be made: {text}");
+                    said = text;
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+struct Term<'a> {
+    world: World,
+    plan: landfall_aws_plan::Settings,
+    aws: Aws,
+    watches: Watches,
+    scribe: Scribe,
+    sent: FuturesUnordered<Sent>,
+    clock: Clock,
+    metrics: &'a Metrics,
+    reasons: BTreeSet<&'static str>,
+}
+
+impl Term<'_> {
+    fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    async fn run(&mut self, leadership: &mut Leadership, shutdown: &CancellationToken) {
+        loop {
+            let effects = self.world.plan(self.now());
+            self.metrics.services(&self.world.by_reason(), &mut self.reasons);
+            self.metrics.garbage.set(i64::try_from(self.world.garbage().count()).unwrap_or(i64::MAX));
+            // The one place where writes and calls begin: a leader that slept through its lease stops here.
+            if !leadership.is_current() {
+                return;
+            }
+            effects.jobs.into_iter().for_each(|job| self.send(job));
+            effects.writes.into_iter().for_each(|write| self.scribe.add(write));
+            self.scribe.start();
+            let now = self.now();
+            let idle = self.scribe.is_idle();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                changed = leadership.changed() => if changed != Some(true) { return },
+                Some((job, result)) = self.sent.next(), if !self.sent.is_empty() => self.answered(job, result),
+                Some(written) = self.scribe.next(), if !idle => {
+                    let failed = written.result.err().map(|error| (error.kind(), error.to_string()));
+                    self.written(&written.write, failed);
+                }
+                observation = self.watches.next() => {
+                    let Some(mut observation) = observation else { return };
+                    for more in (0..BATCH).rev() {
+                        self.world.observe(observation);
+                        let Some(next) = (more > 0).then(|| self.watches.try_next()).flatten() else { break };
+                        observation = next;
+                    }
+                }
+                () = until(effects.recheck, now) => {}
+            }
+        }
+    }
+
+    fn send(&self, job: Job) {
+        if let Job::Call(line, op) = &job {
+            tracing::info!(op = "aws", action = op.kind().as_str(), line = %line, "calling");
+        }
+        let (aws, settings) = (self.aws.clone(), self.plan.clone());
+        let sent = async move {
+            let result = aws.run(&job, &settings).await;
+            (job, result)
+        };
+        self.sent.push(sent.boxed());
+    }
+
+    fn answered(&mut self, job: Job, result: Result<Answer, Failure>) {
+        if let Err(failure) = &result {
+            let Failure { kind, code, message } = failure;
+            match kind {
+                FailureKind::Busy | FailureKind::Throttled => {
+                    tracing::debug!(op = "aws", job = ?job, code, "{message}");
+                }
+                FailureKind::Stale | FailureKind::Refused | FailureKind::Unavailable => {
+                    tracing::warn!(op = "aws", job = name(&job), code, "{message}");
+                }
+            }
+        }
+        let now = self.now();
+        self.world.answered(job, result, now);
+    }
+
+    fn written(&mut self, write: &Write, failed: Option<(&'static str, String)>) {
+        let kind = match &write.what {
+            What::Finalizer(_) => "finalizer",
+            What::Status(_) => "status",
+            What::Event(..) => "event",
+            What::Gate(_) => "gate",
+        };
+        let result = failed.as_ref().map_or("ok", |(kind, _)| kind);
+        self.metrics.writes.with_label_values(&[kind, result]).inc();
+        if let Some((_, error)) = &failed {
+            tracing::warn!(op = "aws", kind, service = %write.service, error, "not written");
+        }
+        let now = self.now();
+        self.world.written(write, failed.map_or(Ok(()), |(_, error)| Err(error)), now);
+    }
+}
+
+fn name(job: &Job) -> &'static str {
+    match job {
+        Job::List(_) => "the listing",
+        Job::States(_) => "states of load balancers",
+        Job::Describe(..) => "details",
+        Job::Instances(_) => "interfaces of instances",
+        Job::Call(_, op) => op.kind().as_str(),
+    }
+}
+
+async fn until(recheck: Option<Instant>, now: Instant) {
+    match recheck {
+        Some(at) => tokio::time::sleep(at.since(now)).await,
+        None => std::future::pending().await,
+    }
+}

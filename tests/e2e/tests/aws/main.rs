@@ -1,0 +1,36 @@
+//! Network Load Balancers: the real controller, a real API server, and AWS behind the double of `tests/aws`.
+
+mod cloud;
+mod life;
+mod trouble;
+
+use anyhow::Result;
+
+use self::cloud::Cloud;
+
+/// Runs a scenario, and shows what a person would look at if it fails.
+fn in_the_cloud(scenario: impl FnOnce(&mut Cloud) -> Result<()>) {
+    let mut cloud = Cloud::start().expect("the cloud comes up");
+    if let Err(error) = scenario(&mut cloud) {
+        panic!("{error:#}\n{}", cloud.diagnosis());
+    }
+    cloud.end().expect("nothing is left");
+}
+
+#[test]
+#[ignore = "needs root, the control plane and moto from PyPI; make test runs it"]
+fn a_service_gets_a_load_balancer_that_follows_it_and_goes_with_it() {
+    in_the_cloud(life::of_a_service);
+}
+
+#[test]
+#[ignore = "needs root, the control plane and moto from PyPI; make test runs it"]
+fn a_kill_after_any_call_leaves_nothing_behind() {
+    in_the_cloud(trouble::kills);
+}
+
+#[test]
+#[ignore = "needs root, the control plane and moto from PyPI; make test runs it"]
+fn mistakes_refusals_and_throttling_are_told_and_outlived() {
+    in_the_cloud(trouble::refusals);
+}

@@ -5,6 +5,7 @@
 
 mod allocation;
 mod arp;
+mod aws;
 mod controller;
 mod docs;
 mod failover;
@@ -53,12 +54,14 @@ enum Part {
     Allocation,
     /// The controller with an API server.
     Controller,
+    /// The controller with an API server and the double of AWS.
+    Aws,
     /// Speakers: memory, ARP, failover.
     Speaker,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Allocation, Self::Controller, Self::Speaker];
+    const ALL: [Self; 4] = [Self::Allocation, Self::Controller, Self::Aws, Self::Speaker];
 }
 
 fn main() -> anyhow::Result<()> {
@@ -73,6 +76,9 @@ fn main() -> anyhow::Result<()> {
         runtime
             .block_on(controller::measure(&mut figures, services, growth))
             .context("the controller's figures")?;
+    }
+    if only.contains(&Part::Aws) {
+        runtime.block_on(aws::measure(&mut figures, 50, 200)).context("the figures of AWS")?;
     }
     if only.contains(&Part::Speaker) {
         failover::measure(&mut figures, kills).context("the speaker's figures")?;

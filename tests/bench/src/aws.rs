@@ -1,0 +1,251 @@
+//! Load balancers of AWS, with the double of `tests/aws`, which takes one call after the other: how many calls, how soon.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use landfall_aws_double::{CLUSTER, Double, Limits, Place};
+use landfall_testbed::TestBed;
+use serde_json::{Value, json};
+
+use crate::{
+    controller::{NAMESPACE, SYSTEM, WIDTH},
+    figures::Figures,
+    process::{Running, landfall},
+};
+
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Nobody renews the leases of nodes that are made by hand.
+const GRACE: Duration = Duration::from_hours(1);
+const ZONE: &str = "eu-central-1a";
+
+struct Cloud {
+    bed: TestBed,
+    client: Client,
+    aws: Double,
+    place: Place,
+    log: PathBuf,
+}
+
+/// `few` and `many` are the numbers of Services of the two cases.
+pub(crate) async fn measure(figures: &mut Figures, few: usize, many: usize) -> anyhow::Result<()> {
+    let bed = TestBed::builder().nodes(0).clients(0).node_grace(GRACE).start().await?;
+    let aws = tokio::task::spawn_blocking(Double::start).await??;
+    let (aws, place) = tokio::task::spawn_blocking(move || {
+        let place = aws.place("eu-central-1", &[ZONE, "eu-central-1b"])?;
+        anyhow::Ok((aws, place))
+    })
+    .await??;
+    aws.provisioning_reads(0);
+    let (client, log) = (bed.client(), bed.logs().join("bench-aws.log"));
+    let mut cloud = Cloud { bed, client, aws, place, log };
+    let result = all(figures, &mut cloud, few, many).await;
+    let down = cloud.bed.teardown().await;
+    result?;
+    down
+}
+
+async fn all(figures: &mut Figures, cloud: &mut Cloud, few: usize, many: usize) -> anyhow::Result<()> {
+    for name in [NAMESPACE, SYSTEM] {
+        let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
+        Api::all(cloud.client.clone()).create(&PostParams::default(), &namespace).await?;
+    }
+    for number in 0..3 {
+        cloud.node(number).await?;
+    }
+    let controller = cloud.start(3600)?;
+    cloud.create(0..1).await?;
+    cloud.active(1).await?;
+
+    cloud.aws.forget_calls();
+    cloud.create(1..2).await?;
+    cloud.active(2).await?;
+    figures.add("AWS: calls for a new Service with two ports", cloud.calls(), "calls", Some(20.0));
+
+    cloud.aws.forget_calls();
+    let touch = json!({ "metadata": { "annotations": { "example.com/touched": "yes" } } });
+    cloud.services().patch("web-0", &PatchParams::default(), &Patch::Merge(touch)).await?;
+    // The one that comes after it has been seen when this one is in place.
+    cloud.create(2..3).await?;
+    cloud.active(3).await?;
+    let of_new = cloud.aws.count("CreateLoadBalancer");
+    ensure!(of_new == 1, "{of_new} load balancers were made");
+    // Its tags have its name, and names of AWS objects have it without the dash.
+    let about = |value: &String| value.contains("web-0") || value.contains("-web0-");
+    let touched = cloud.aws.calls().iter().filter(|call| call.parameters.values().any(about)).count();
+    figures.add(
+        "AWS: calls for a touched Service in which nothing changes",
+        touched as f64,
+        "calls",
+        Some(1.0),
+    );
+    cloud.clear().await?;
+
+    let took = cloud.at_once(few).await?;
+    figures.add(format!("AWS: {few} Services with two ports at once, all with a name"), took, "s", Some(6.0));
+    controller.end()?;
+    // A listing and what the start needs, and then listings only.
+    let controller = cloud.start(10)?;
+    cloud.listings(2).await?;
+    cloud.aws.forget_calls();
+    cloud.listings(3).await?;
+    figures.add(
+        format!("AWS: calls for one listing, {few} Services"),
+        cloud.calls() / 3.0,
+        "calls",
+        Some(32.0),
+    );
+    cloud.clear().await?;
+    controller.end()?;
+
+    let controller = cloud.start(3600)?;
+    let took = cloud.at_once(many).await?;
+    figures.add(
+        format!("AWS: {many} Services with two ports at once, all with a name"),
+        took,
+        "s",
+        Some(25.0),
+    );
+    figures.add("the same, memory of the controller", controller.resident_mib()?, "MiB", Some(40.0));
+
+    cloud.aws.forget_calls();
+    let begin = Instant::now();
+    cloud.node(3).await?;
+    cloud.until("the node in every group", |cloud| cloud.aws.count("RegisterTargets") >= 2 * many).await?;
+    figures.add(
+        format!("AWS: a node joins, {many} Services, until all have it"),
+        begin.elapsed().as_secs_f64(),
+        "s",
+        None,
+    );
+    figures.add("the same, calls", cloud.calls(), "calls", Some(420.0));
+    cloud.clear().await?;
+
+    // Each limit of an account begins full.
+    cloud.aws.forget_calls();
+    cloud.aws.throttle(Some(Limits::default()));
+    let took = cloud.at_once(few).await?;
+    figures.add(format!("AWS: {few} Services at once, with the limits of an account"), took, "s", None);
+    let refused = cloud.aws.calls().iter().filter(|call| matches!(call.status, 400 | 503)).count();
+    figures.add("the same, calls that AWS throttled", refused as f64, "calls", None);
+    figures.add("the same, all calls", cloud.calls(), "calls", None);
+    controller.end()
+}
+
+impl Cloud {
+    fn start(&self, list_seconds: u32) -> anyhow::Result<Running> {
+        let endpoint = self.aws.endpoint();
+        let mut command = Command::new(landfall()?);
+        command.arg("controller").arg("--kubeconfig").arg(self.bed.kubeconfig());
+        command.args(["--provider", "aws", "--cluster-name", CLUSTER, "--namespace", SYSTEM]);
+        command.args(["--aws-region", &self.place.region, "--aws-vpc-id", &self.place.vpc]);
+        command.args(["--port", "0", "--health-probe-port", "0", "--aws-audit-minutes", "1440"]);
+        command.arg(format!("--aws-list-seconds={list_seconds}"));
+        command.arg(format!("--aws-api-endpoints=elasticloadbalancing={endpoint},ec2={endpoint}"));
+        command.env("AWS_ACCESS_KEY_ID", "bench").env("AWS_SECRET_ACCESS_KEY", "bench");
+        Running::start(command, &self.log)
+    }
+
+    fn services(&self) -> Api<Service> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    fn calls(&self) -> f64 {
+        self.aws.calls().len() as f64
+    }
+
+    /// A node and its instance.
+    async fn node(&self, number: usize) -> anyhow::Result<()> {
+        let (id, _) = tokio::task::block_in_place(|| self.aws.instance(&self.place, ZONE))?;
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let name = format!("n{number}");
+        let node: Value = json!({
+            "metadata": { "name": name }, "spec": { "providerID": format!("aws:///{ZONE}/{id}") } });
+        nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
+        let ready = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
+        nodes.patch_status(&name, &PatchParams::default(), &Patch::Strategic(ready)).await?;
+        Ok(())
+    }
+
+    async fn create(&self, numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
+        let create = |number: usize| async move {
+            let service: Service = serde_json::from_value(json!({
+                "metadata": { "name": format!("web-{number}") },
+                "spec": { "type": "LoadBalancer", "loadBalancerClass": "service.k8s.aws/nlb",
+                    "ports": [{ "name": "http", "port": 80 }, { "name": "https", "port": 443 }] },
+            }))?;
+            self.services()
+                .create(&PostParams::default(), &service)
+                .await
+                .context("cannot create a Service")?;
+            anyhow::Ok(())
+        };
+        futures::stream::iter(numbers).map(create).buffer_unordered(WIDTH).try_collect::<Vec<()>>().await?;
+        Ok(())
+    }
+
+    /// Seconds from the first of so many new Services to the last name.
+    async fn at_once(&self, count: usize) -> anyhow::Result<f64> {
+        let begin = Instant::now();
+        self.create(0..count).await?;
+        self.active(count).await?;
+        Ok(begin.elapsed().as_secs_f64())
+    }
+
+    /// Waits until so many Services have a name.
+    async fn active(&self, count: usize) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        loop {
+            let named =
+                self.services().list(&ListParams::default()).await?.items.into_iter().filter(|service| {
+                    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+                    status
+                        .and_then(|balancer| balancer.ingress.as_ref())
+                        .is_some_and(|ingress| !ingress.is_empty())
+                });
+            let named = named.count();
+            if named >= count {
+                return Ok(());
+            }
+            let log = || fs::read_to_string(&self.log).unwrap_or_default();
+            ensure!(begin.elapsed() < PATIENCE, "{named} of {count} have a name: {}", log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until nothing is left of any Service.
+    async fn clear(&self) -> anyhow::Result<()> {
+        self.services().delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        let begin = Instant::now();
+        while !self.services().list(&ListParams::default()).await?.items.is_empty() {
+            ensure!(begin.elapsed() < PATIENCE, "Services are left");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for so many complete listings.
+    async fn listings(&self, count: usize) -> anyhow::Result<()> {
+        let before = self.aws.count("DescribeVpcs");
+        self.until("the listings", |cloud| cloud.aws.count("DescribeVpcs") >= before + count).await
+    }
+
+    async fn until(&self, what: &str, seen: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        while !seen(self) {
+            ensure!(begin.elapsed() < PATIENCE, "waited for {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}

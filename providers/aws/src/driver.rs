@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Metrics, Settings,
-    aws::{Aws, Place},
+    aws::{Aws, Clients, Place, Throttle},
     cluster::{self, Scribe, Watches},
 };
 
@@ -39,9 +39,12 @@ pub async fn lead(
     let connected = tokio::select! {
         () = shutdown.cancelled() => return,
         () = lost(&mut leadership) => return,
-        connected = connect(settings, &client, metrics) => connected,
+        connected = connect(settings, &client) => connected,
     };
-    let (place, aws) = connected;
+    let (place, clients) = connected;
+    let ended = CancellationToken::new();
+    let throttle = Throttle::new(metrics.calls.clone(), leadership.clone(), ended.clone());
+    let aws = Aws::new(clients, throttle, place.vpc.clone());
     tracing::info!(
         op = "aws",
         region = place.region,
@@ -63,6 +66,7 @@ pub async fn lead(
         reasons: BTreeSet::new(),
     };
     term.run(&mut leadership, shutdown).await;
+    ended.cancel();
     while let Some((job, result)) = term.sent.next().await {
         term.answered(job, result);
     }
@@ -77,7 +81,7 @@ async fn lost(leadership: &mut Leadership) {
 }
 
 /// Finds region and VPC, and says what is missing for as long as something is.
-async fn connect(settings: &Settings, client: &Client, metrics: &Metrics) -> (Place, Aws) {
+async fn connect(settings: &Settings, client: &Client) -> (Place, Clients) {
     let mut said = String::new();
     loop {
         let parameters = ListParams::default().limit(NODES);
@@ -89,10 +93,7 @@ async fn connect(settings: &Settings, client: &Client, metrics: &Metrics) -> (Pl
             }
         };
         match settings.options.connect(&nodes).await {
-            Ok((place, clients)) => {
-                let aws = Aws::new(clients, metrics.calls.clone(), place.vpc.clone());
-                return (place, aws);
-            }
+            Ok(connected) => return connected,
             Err(error) => {
                 let text = error.to_string();
                 if text != said {
@@ -125,7 +126,9 @@ impl Term<'_> {
     async fn run(&mut self, leadership: &mut Leadership, shutdown: &CancellationToken) {
         loop {
             let effects = self.world.plan(self.now());
-            self.metrics.services(&self.world.by_reason(), &mut self.reasons);
+            if effects.writes.iter().any(|write| matches!(write.what, What::Status(_))) {
+                self.metrics.services(&self.world.by_reason(), &mut self.reasons);
+            }
             self.metrics.garbage.set(i64::try_from(self.world.garbage().count()).unwrap_or(i64::MAX));
             // The one place where writes and calls begin: a leader that slept through its lease stops here.
             if !leadership.is_current() {

@@ -43,41 +43,30 @@ impl Openings {
     /// Sets what a Service needs: the ports of its targets and health checks, on the groups of the interfaces that its
     /// targets use (see [`interface_group`]), from its sources.
     ///
-    /// `front` is its front-end group, the source where there is no shared group.
+    /// `front` is its front-end group, the source where there is no shared group. Whether anything is different from before.
     pub fn set(
         &mut self,
         stack: &Stack,
         targets: &BTreeMap<String, TargetSet>,
         on: &BTreeSet<SecurityGroupId>,
         front: Option<&SecurityGroupId>,
-    ) {
+    ) -> bool {
+        let needed = needed(stack, targets, on, front);
+        let shared = stack.backend.from_backend_group;
+        if self.by_service.get(&stack.key) == Some(&needed)
+            && self.shared_users.contains(&stack.key) == shared
+        {
+            return false;
+        }
         self.remove(&stack.key);
-        if stack.backend.from_backend_group {
+        if shared {
             self.shared_users.insert(stack.key.clone());
-        }
-        if !stack.backend.managed {
-            return;
-        }
-        let mut sources: Vec<From> = stack.backend.blocks.iter().copied().map(From::Block).collect();
-        if stack.backend.from_backend_group {
-            sources.push(From::Shared);
-        } else if let Some(front) = front {
-            sources.push(From::Group(front.clone()));
-        }
-        let ports = ports(stack, targets);
-        let mut needed = BTreeSet::new();
-        for group in on {
-            for source in &sources {
-                for (protocol, port) in &ports {
-                    let (group, source) = (group.clone(), source.clone());
-                    needed.insert((Opening { group, protocol, source }, *port));
-                }
-            }
         }
         for (opening, port) in &needed {
             *self.ports.entry(opening.clone()).or_default().entry(*port).or_default() += 1;
         }
         self.by_service.insert(stack.key.clone(), needed);
+        true
     }
 
     /// Forgets a Service.
@@ -127,6 +116,35 @@ impl Openings {
         }
         Some(rules)
     }
+}
+
+/// What a Service needs of the groups of its targets.
+fn needed(
+    stack: &Stack,
+    targets: &BTreeMap<String, TargetSet>,
+    on: &BTreeSet<SecurityGroupId>,
+    front: Option<&SecurityGroupId>,
+) -> BTreeSet<(Opening, u16)> {
+    let mut needed = BTreeSet::new();
+    if !stack.backend.managed {
+        return needed;
+    }
+    let mut sources: Vec<From> = stack.backend.blocks.iter().copied().map(From::Block).collect();
+    if stack.backend.from_backend_group {
+        sources.push(From::Shared);
+    } else if let Some(front) = front {
+        sources.push(From::Group(front.clone()));
+    }
+    let ports = ports(stack, targets);
+    for group in on {
+        for source in &sources {
+            for (protocol, port) in &ports {
+                let (group, source) = (group.clone(), source.clone());
+                needed.insert((Opening { group, protocol, source }, *port));
+            }
+        }
+    }
+    needed
 }
 
 /// Protocols and ports on nodes or pods.

@@ -21,7 +21,7 @@ where
     };
     let code = service.code().unwrap_or("InternalFailure");
     let message = service.message().unwrap_or("AWS gives no reason");
-    Failure { kind: kind(code), code: code.to_owned(), message: message.to_owned() }
+    Failure { kind: kind(code), code: code.to_owned(), message: constant(message).to_owned() }
 }
 
 /// The kind of a code of Elastic Load Balancing or EC2 ("Common errors" and the errors of each action in their references).
@@ -59,6 +59,12 @@ fn kind(code: &str) -> FailureKind {
     }
 }
 
+/// The part of a message that is the same each time: EC2 encrypts details of a missing right anew for each request.
+fn constant(message: &str) -> &str {
+    let end = message.find("Encoded authorization failure message").unwrap_or(message.len());
+    message[..end].trim_end()
+}
+
 /// The code of an error, if AWS gave one.
 pub(super) fn code<E, R>(error: &SdkError<E, R>) -> Option<&str>
 where
@@ -79,6 +85,14 @@ pub(super) fn unreadable(what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_differs_each_time_is_left_out() {
+        let message =
+            "You are not authorized to perform this operation. Encoded authorization failure message: x7Yz";
+        assert_eq!(constant(message), "You are not authorized to perform this operation.");
+        assert_eq!(constant("Rate exceeded"), "Rate exceeded");
+    }
 
     #[test]
     fn a_code_says_whether_and_when_to_try_again() {

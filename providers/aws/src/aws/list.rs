@@ -19,8 +19,11 @@ const AT_ONCE: usize = 4;
 
 impl Aws {
     pub(super) async fn list(&self) -> Result<Listing, Failure> {
-        let load_balancers = self.pages_of_load_balancers().await?;
-        let target_groups = self.pages_of_target_groups().await?;
+        let mut load_balancers = self.pages_of_load_balancers().await?;
+        let mut target_groups = self.pages_of_target_groups().await?;
+        // Tags take most of the calls: those of Application Load Balancers are nobody's business here.
+        load_balancers.retain(read::is_network);
+        target_groups.retain(read::is_for_network);
         let arns = load_balancers.iter().filter_map(|lb| lb.load_balancer_arn());
         let arns = arns.chain(target_groups.iter().filter_map(|group| group.target_group_arn()));
         let mut tags = self.tags(arns.map(str::to_owned).collect()).await?;

@@ -14,8 +14,8 @@ pub(crate) use place::Place;
 
 use landfall_aws_plan::{Answer, Failure, Job, Settings};
 
-pub(crate) use self::throttle::Calls;
-use self::{client::Clients, throttle::Throttle};
+pub(crate) use self::client::Clients;
+pub(crate) use self::throttle::{Calls, Throttle};
 
 /// A connection to AWS in one region and VPC. Clones share it.
 #[derive(Clone)]
@@ -26,8 +26,8 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    pub(crate) fn new(clients: Clients, calls: Calls, vpc: String) -> Self {
-        Self { clients, throttle: Throttle::new(calls), vpc }
+    pub(crate) const fn new(clients: Clients, throttle: Throttle, vpc: String) -> Self {
+        Self { clients, throttle, vpc }
     }
 
     /// Does one job.

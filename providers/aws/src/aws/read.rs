@@ -14,11 +14,18 @@ use landfall_aws_plan::{
     SubnetMapping, Target, TargetFamily, TargetGroup, TargetId, TargetState, TargetType,
 };
 
-/// A Network Load Balancer; `None` for one of another type.
+/// Whether a load balancer is of type `network`.
+pub(super) fn is_network(read: &elb::LoadBalancer) -> bool {
+    read.r#type == Some(elb::LoadBalancerTypeEnum::Network)
+}
+
+/// Whether a Network Load Balancer can forward to a target group.
+pub(super) fn is_for_network(read: &elb::TargetGroup) -> bool {
+    read.protocol().is_some_and(|protocol| ListenerProtocol::parse(protocol.as_str()).is_some())
+}
+
+/// A Network Load Balancer.
 pub(super) fn load_balancer(read: &elb::LoadBalancer, tags: Map) -> Option<LoadBalancer> {
-    if read.r#type != Some(elb::LoadBalancerTypeEnum::Network) {
-        return None;
-    }
     let (state, state_reason) = state(read);
     Some(LoadBalancer {
         arn: read.load_balancer_arn()?.into(),

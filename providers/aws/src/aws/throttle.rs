@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Instant as Clock};
 
 use landfall_aws_plan::{Failure, FailureKind, Pace};
+use landfall_kubernetes::lease::Leadership;
 use landfall_model::Instant;
 use landfall_probes::Meter;
 use prometheus::{Histogram, IntCounterVec};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// AWS counts the calls of an account and region in separate buckets, and so do we, a little below what each allows
 /// (Elastic Load Balancing API reference, "Request throttling"; EC2 developer guide, "Request throttling").
@@ -61,16 +63,27 @@ pub(crate) struct Throttle {
     buckets: Arc<[Mutex<Pace>; 6]>,
     calls: Calls,
     start: Clock,
+    leadership: Leadership,
+    ended: CancellationToken,
 }
 
 impl Throttle {
-    pub(crate) fn new(calls: Calls) -> Self {
+    /// Nothing passes any more once `ended`, nor when this replica does not lead.
+    pub(crate) fn new(calls: Calls, leadership: Leadership, ended: CancellationToken) -> Self {
         let buckets = LIMITS.map(|(rate, burst)| Mutex::new(Pace::new(rate, burst)));
-        Self { buckets: Arc::new(buckets), calls, start: Clock::now() }
+        Self { buckets: Arc::new(buckets), calls, start: Clock::now(), leadership, ended }
     }
 
     fn now(&self) -> Instant {
         Instant::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Waits for the turn of a call.
+    async fn turn(&self, bucket: Bucket) {
+        let mut pace = self.buckets[bucket as usize].lock().await;
+        while let Err(wait) = pace.take(self.now()) {
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// Sends a request in its turn.
@@ -81,11 +94,11 @@ impl Throttle {
         request: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let begun = Clock::now();
-        {
-            let mut pace = self.buckets[bucket as usize].lock().await;
-            while let Err(wait) = pace.take(self.now()) {
-                tokio::time::sleep(wait).await;
-            }
+        let passed = self.ended.run_until_cancelled(self.turn(bucket)).await;
+        // Another replica may have begun to lead while this call waited.
+        if passed.is_none() || !self.leadership.is_current() {
+            let message = "this replica no longer leads".to_owned();
+            return Err(Failure { kind: FailureKind::Unavailable, code: "NotSent".to_owned(), message });
         }
         let waited = begun.elapsed();
         self.calls.waits.observe(waited.as_secs_f64());

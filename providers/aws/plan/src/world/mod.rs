@@ -91,6 +91,8 @@ pub struct World {
     waiters: BTreeMap<Slot, BTreeSet<ServiceKey>>,
     alarms: BTreeSet<(Instant, Slot)>,
     list_at: Instant,
+    /// A load balancer may have to be asked for.
+    states_due: bool,
     states_at: Instant,
     /// When each load balancer that does not serve yet was last asked for.
     states_asked: BTreeMap<LoadBalancerArn, Instant>,
@@ -129,6 +131,7 @@ impl World {
             waiters: BTreeMap::new(),
             alarms: BTreeSet::new(),
             list_at: Instant::ZERO,
+            states_due: false,
             states_at: Instant::ZERO,
             states_asked: BTreeMap::new(),
             watched: BTreeSet::new(),
@@ -144,6 +147,8 @@ impl World {
     pub fn answered(&mut self, job: Job, result: Result<Answer, Failure>, now: Instant) {
         let slot = job.slot();
         self.busy.remove(&slot);
+        self.states_due |=
+            matches!(job, Job::List(_) | Job::States(_) | Job::Call(_, Op::CreateLoadBalancer(_)));
         match result {
             Ok(answer) => {
                 self.troubles.remove(&slot);
@@ -279,7 +284,8 @@ impl World {
         match &slot {
             Slot::Line(Line::Service(key)) => self.touch(&key.clone()),
             Slot::Line(Line::Backend) => self.backend_dirty = true,
-            Slot::Line(Line::Garbage) | Slot::Listing | Slot::States | Slot::Instances => {}
+            Slot::States => self.states_due = true,
+            Slot::Line(Line::Garbage) | Slot::Listing | Slot::Instances => {}
             Slot::Need(_) => {
                 for service in self.waiters.get(&slot).cloned().unwrap_or_default() {
                     self.touch(&service);

@@ -344,10 +344,9 @@ impl World {
         let mut own = self.inventory.stack_security_groups(&self.settings.cluster, &name);
         let front = own.next().map(|group| group.id.clone());
         drop(own);
-        self.openings.set(stack, targets, &groups, front.as_ref());
-        self.backend_dirty = true;
+        self.backend_dirty |= self.openings.set(stack, targets, &groups, front.as_ref());
         if missing.is_empty() {
-            self.unset.remove(&stack.key);
+            self.backend_dirty |= self.unset.remove(&stack.key);
         } else {
             self.unset.insert(stack.key.clone());
             self.wanted_instances.extend(missing);

@@ -32,7 +32,9 @@ impl World {
             }
         }
         if self.synced && self.inventory.listed() {
-            self.states(now, out);
+            if std::mem::take(&mut self.states_due) {
+                self.states(now, out);
+            }
             self.audit(now, out);
         }
         let wanted: BTreeSet<InstanceId> =

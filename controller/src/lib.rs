@@ -123,7 +123,7 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
     let metrics = Metrics::new(&mut meter)?;
     let asked = counters(&mut meter)?;
     #[cfg(feature = "aws")]
-    let cloud_metrics = aws::Metrics::new(&mut meter)?;
+    let cloud_metrics = cloud.is_some().then(|| aws::Metrics::new(&mut meter)).transpose()?;
     meter.process()?;
     let gate = Gate::new("competing for the lease, or leading with everything claimed");
     let mut gates = vec![gate.clone()];
@@ -216,11 +216,14 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
                     }
                 };
                 let from_cloud = async {
-                    let Some(cloud) = &cloud else { return };
                     #[cfg(feature = "aws")]
-                    aws::lead(cloud, client.clone(), leadership.clone(), &cloud_metrics, &shutdown).await;
+                    if let (Some(cloud), Some(metrics)) = (&cloud, &cloud_metrics) {
+                        aws::lead(cloud, client.clone(), leadership.clone(), metrics, &shutdown).await;
+                    }
                     #[cfg(not(feature = "aws"))]
-                    match *cloud {}
+                    if let Some(cloud) = &cloud {
+                        match *cloud {}
+                    }
                 };
                 tokio::join!(from_pools, from_cloud);
                 gate.set(true);

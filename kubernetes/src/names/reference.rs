@@ -13,6 +13,7 @@ are part of the interface.
 ";
 
 const NAMES: &str = include_str!("../names.rs");
+const CLOUD: &str = include_str!("../../../providers/aws/plan/src/status.rs");
 const EFFECTS: &str = include_str!("../../../controller/plan/src/effect.rs");
 const REPORTS: &str = include_str!("../../../speaker/engine/src/speaker/report.rs");
 const REASONS: &str = include_str!("../../../model/src/reason.rs");
@@ -29,7 +30,9 @@ fn text() -> String {
     let annotations = constants(module(NAMES, "annotation"));
     section(&mut text, "Annotations", annotations.iter().filter(|(value, _)| !value.ends_with('/')), either);
     section(&mut text, "Labels", &constants(module(NAMES, "label")), str::to_owned);
-    section(&mut text, "Conditions of a Service", &constants(module(EFFECTS, "condition")), str::to_owned);
+    let mut conditions = constants(module(EFFECTS, "condition"));
+    conditions.extend(constants(CLOUD).into_iter().filter(|(value, _)| value.starts_with("landfall.dev/")));
+    section(&mut text, "Conditions of a Service", &conditions, str::to_owned);
     let mut events = constants(module(EFFECTS, "event"));
     events.extend(constants(REPORTS).into_iter().filter(|(value, _)| value.starts_with(char::is_alphabetic)));
     section(&mut text, "Reasons of events", &events, str::to_owned);

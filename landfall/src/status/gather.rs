@@ -1,6 +1,6 @@
 //! Reads what the report needs: one list per kind, nothing else, with read-only rights.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
@@ -23,6 +23,9 @@ pub(super) struct Scope {
     pub(super) services: Option<String>,
 }
 
+/// How often a busy API server is asked before the last time.
+const TRIES: u32 = 3;
+
 /// Reads everything once.
 pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Facts> {
     let own = &scope.install_namespace;
@@ -36,10 +39,10 @@ pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Fact
     let all = ListParams::default();
     let components = ListParams::default().labels("component in (controller, speaker)");
     let (pods, pools, statuses, services) = tokio::try_join!(
-        async { listed(pods.list(&components).await, "Pods", own) },
-        async { listed(pools.list(&all).await, "IPAddressPools", own) },
-        async { listed(statuses.list(&all).await, "ServiceL2Statuses", own) },
-        async { services.list(&all).await.context("cannot list Services") },
+        async { listed(patiently(|| pods.list(&components)).await, "Pods", own) },
+        async { listed(patiently(|| pools.list(&all)).await, "IPAddressPools", own) },
+        async { listed(patiently(|| statuses.list(&all)).await, "ServiceL2Statuses", own) },
+        async { patiently(|| services.list(&all)).await.context("cannot list Services") },
     )?;
     let mut owners: BTreeMap<(String, String), Vec<Owner>> = BTreeMap::new();
     for status in statuses {
@@ -57,6 +60,23 @@ pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Fact
         services: services.into_iter().filter_map(service).collect(),
         owners,
     })
+}
+
+/// Asks again, as often as a person has patience, after as long as a busy API server asks to wait: it is busy for a moment
+/// with each kind that has just been defined.
+async fn patiently<T>(mut ask: impl AsyncFnMut() -> kube::Result<T>) -> kube::Result<T> {
+    for _ in 0..TRIES {
+        let asked_to_wait = |status: &kube::core::Status| {
+            status.details.as_ref().map_or(0, |details| details.retry_after_seconds)
+        };
+        match ask().await {
+            Err(kube::Error::Api(status)) if matches!(asked_to_wait(&status), 1..=5) => {
+                tokio::time::sleep(Duration::from_secs(asked_to_wait(&status).into())).await;
+            }
+            answer => return answer,
+        }
+    }
+    ask().await
 }
 
 /// A list, or what its failure means to a person.
@@ -177,18 +197,18 @@ fn service(service: Service) -> Option<ServiceFacts> {
     let spec = service.spec.filter(|spec| spec.type_.as_deref() == Some("LoadBalancer"))?;
     let status = service.status.unwrap_or_default();
     let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
-    let allocated = status
-        .conditions
-        .unwrap_or_default()
-        .into_iter()
-        .find(|c| c.type_ == landfall_plan::condition::ALLOCATED);
+    let condition = |kind: &str| {
+        let found = status.conditions.iter().flatten().find(|condition| condition.type_ == kind);
+        found.cloned().map(|c| (c.status == "True", c.reason, c.message))
+    };
     Some(ServiceFacts {
         namespace,
         name,
         class: spec.load_balancer_class,
         addresses: ingress.into_iter().filter_map(|entry| entry.ip.or(entry.hostname)).collect(),
         pool,
-        allocated: allocated.map(|c| (c.status == "True", c.reason, c.message)),
+        allocated: condition(landfall_plan::condition::ALLOCATED),
+        provisioned: condition(landfall_aws_plan::CONDITION),
     })
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct ServiceFacts {
     pub(crate) pool: Option<String>,
     /// Status, reason and message of the condition `landfall.dev/Allocated`.
     pub(crate) allocated: Option<(bool, String, String)>,
+    /// The same of the condition `landfall.dev/Provisioned`: its load balancer is a cloud's.
+    pub(crate) provisioned: Option<(bool, String, String)>,
 }
 
 /// The whole answer.
@@ -196,26 +198,16 @@ fn skew(components: &[Component]) -> Option<String> {
 }
 
 fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -> ServiceRow {
-    let ServiceFacts { namespace, name, class, addresses, pool, allocated } = service;
+    let ServiceFacts { namespace, name, class, addresses, pool, allocated, provisioned } = service;
     let owners = owners.get(&(namespace.clone(), name.clone())).map(Vec::as_slice).unwrap_or_default();
     let joined = |texts: Vec<&str>, between: &str| (!texts.is_empty()).then(|| texts.join(between));
     let owner = joined(owners.iter().map(|owner| &*owner.node).collect(), ",");
     let link = joined(owners.iter().filter_map(|owner| owner.link.as_deref()).collect(), ", ");
-    let (reason, message) = match (&allocated, addresses.is_empty(), &owner) {
-        (Some((false, reason, message)), _, _) => (Some(reason.clone()), Some(message.clone())),
-        (None, true, _) => {
-            let message = "no controller has looked at it; is one running that handles this class?";
-            (Some("NotHandled".to_owned()), Some(message.to_owned()))
-        }
-        (Some((true, ..)), true, _) => {
-            (Some("NoAddress".to_owned()), Some("the status holds no address".to_owned()))
-        }
-        (Some((true, ..)), false, None) => {
-            let message = "no speaker announces it: no advertisement, no endpoint or no eligible node";
-            (Some("NotAnnounced".to_owned()), Some(message.to_owned()))
-        }
-        // Another provider's address: that it is there is all that can be said.
-        (None, false, _) | (Some((true, ..)), false, Some(_)) => (None, None),
+    // What a cloud's load balancer lacks is told by its provider, and nobody announces it here.
+    let (served, reason, message) = match provisioned {
+        Some((true, ..)) => (true, None, None),
+        Some((false, reason, message)) => (false, Some(reason), Some(message)),
+        None => on_the_lan(allocated, addresses.is_empty(), owner.is_some()),
     };
     ServiceRow {
         namespace,
@@ -226,9 +218,30 @@ fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -
         owner,
         link,
         owners: owners.to_vec(),
-        served: reason.is_none(),
+        served,
         reason,
         message,
+    }
+}
+
+/// Whether an address on the LAN is served, else reason and message.
+fn on_the_lan(
+    allocated: Option<(bool, String, String)>,
+    empty: bool,
+    announced: bool,
+) -> (bool, Option<String>, Option<String>) {
+    let not = |reason: &str, message: &str| (false, Some(reason.to_owned()), Some(message.to_owned()));
+    match (allocated, empty, announced) {
+        (Some((false, reason, message)), ..) => not(&reason, &message),
+        (None, true, _) => {
+            not("NotHandled", "no controller has looked at it; is one running that handles this class?")
+        }
+        (Some((true, ..)), true, _) => not("NoAddress", "the status holds no address"),
+        (Some((true, ..)), false, false) => {
+            not("NotAnnounced", "no speaker announces it: no advertisement, no endpoint or no eligible node")
+        }
+        // Another provider's address: that it is there is all that can be said.
+        (None, false, _) | (Some((true, ..)), false, true) => (true, None, None),
     }
 }
 
@@ -341,6 +354,18 @@ mod tests {
         assert_eq!(classes(&Handled::Unknown), ["", "ours", "theirs", "nobodys"]);
         assert_eq!(classes(&Handled::Services(Classes::default())), ["", "nobodys"]);
         assert_eq!(classes(&Handled::Services(Classes::only("ours"))), ["ours", "nobodys"]);
+    }
+
+    #[test]
+    fn a_load_balancer_of_a_cloud_has_no_owner() {
+        for (ready, reason) in [(true, "Active"), (false, "Provisioning")] {
+            let mut all = healthy();
+            let provisioned = Some((ready, reason.to_owned(), String::new()));
+            all.services.push(ServiceFacts { provisioned, ..service(None, Some("x.elb.amazonaws.com")) });
+            let report = Report::of(all);
+            assert_eq!((report.services[0].served, report.verdict == Verdict::Ok), (ready, ready));
+            assert_eq!(report.services[0].reason.as_deref(), (!ready).then_some(reason));
+        }
     }
 
     #[test]

@@ -65,7 +65,9 @@ pub use stack::{
     BackendAccess, FrontendGroups, Stack, WantedListener, WantedLoadBalancer, WantedSecurityGroup,
     WantedTargetGroup,
 };
-pub use status::{Event, Finalizer, GateCondition, READINESS_GATE, Verdict, finalizer, hostname, readiness};
+pub use status::{
+    CONDITION, Event, Finalizer, GateCondition, READINESS_GATE, Verdict, finalizer, hostname, readiness,
+};
 pub use targets::{LeftOut, LeftOutReason, Sources, TargetSet, targets};
 pub use waiting::{Need, Plan, Waiting};
 pub use world::{

@@ -9,6 +9,8 @@ use crate::{
     Target, TargetId, TargetSet, TargetState, Waiting, tags,
 };
 
+/// The condition of a Service: whether its load balancer serves as asked, else what is waited for or wrong.
+pub const CONDITION: &str = "landfall.dev/Provisioned";
 /// Prefix of readiness gates; the rest is the name of a target group.
 pub const READINESS_GATE: &str = "target-health.elbv2.k8s.aws/";
 

@@ -15,7 +15,9 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
-use landfall_aws_plan::{FINALIZER, GateCondition, Hostname, Status, Verdict, Write, Written as What};
+use landfall_aws_plan::{
+    CONDITION, FINALIZER, GateCondition, Hostname, Status, Verdict, Write, Written as What,
+};
 use landfall_kubernetes::write::{EventWrite, Severity, Store, WriteError, Writer, WriterIdentity, answered};
 use landfall_model::ServiceKey;
 use serde_json::{Value, json};
@@ -25,8 +27,6 @@ use tokio::sync::SetOnce;
 const MANAGER: &str = "landfall-aws";
 /// Reporting component of events.
 const COMPONENT: &str = "landfall-controller";
-/// The condition on Services.
-const CONDITION: &str = "landfall.dev/Provisioned";
 /// Writes at the same time.
 const AT_ONCE: usize = 16;
 /// How often a finalizer is tried at once, when others write to the Service at the same time.

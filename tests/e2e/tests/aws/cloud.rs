@@ -155,6 +155,16 @@ impl Cloud {
         Ok(self.runtime.block_on(services.get(name))?)
     }
 
+    /// What `landfall status` prints.
+    pub(crate) fn status(&self) -> Result<String> {
+        let landfall = self.bed().programs().landfall.as_deref().context("landfall is not built")?;
+        let output = Command::new(landfall)
+            .args(["status", "-A"])
+            .env("KUBECONFIG", self.bed().kubeconfig())
+            .output()?;
+        Ok(String::from_utf8([output.stdout, output.stderr].concat())?)
+    }
+
     /// The name in the status, as `kubectl get` shows it.
     pub(crate) fn hostname(&self, name: &str) -> Result<String> {
         let path = "jsonpath={.status.loadBalancer.ingress[0].hostname}";

@@ -25,6 +25,9 @@ pub(crate) fn of_a_service(cloud: &mut Cloud) -> Result<()> {
     ensure!(cloud.condition("ingress-nginx")?.1 == "Active");
     let shown = cloud.kubectl(&["get", "service", "ingress-nginx", "-n", SHOP])?;
     ensure!(shown.contains(&name) && shown.contains("80:") && shown.contains("443:"), "{shown}");
+    let status = cloud.status()?;
+    let row = status.lines().find(|line| line.contains("shop/ingress-nginx")).unwrap_or_default();
+    ensure!(row.contains(&name) && row.trim_end().ends_with("served"), "{status}");
     let events = cloud.events("ingress-nginx")?;
     for reason in ["EnsuringLoadBalancer", "EnsuredLoadBalancer", "SuccessfullyReconciled"] {
         ensure!(events.contains(reason), "{reason} is not among {events:?}");

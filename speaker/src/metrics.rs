@@ -267,6 +267,7 @@ const fn state_name(state: MemberState) -> &'static str {
         MemberState::Alive { settled: true } => "alive",
         MemberState::Alive { settled: false } => "settling",
         MemberState::Degraded => "degraded",
+        MemberState::Held { .. } => "held",
         MemberState::Dead => "dead",
         MemberState::Leaving => "leaving",
         MemberState::Gone => "gone",

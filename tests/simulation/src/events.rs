@@ -20,10 +20,16 @@ impl World {
     pub(crate) fn act(&mut self, action: Action) {
         self.judge.disturbed(self.now);
         match action {
-            Action::Kill(n) => self.kill(n),
+            Action::Kill(n) => {
+                self.kill(n);
+                self.judge.process_away();
+            }
             Action::Start(n) => self.start(n),
             Action::Leave(n) => self.input(n, Input::Shutdown),
-            Action::Stall(n) => self.hosts[n].stalled = true,
+            Action::Stall(n) => {
+                self.hosts[n].stalled = true;
+                self.judge.process_away();
+            }
             Action::Resume(n) => self.resume(n),
             Action::PowerOff(n) => {
                 self.kill(n);

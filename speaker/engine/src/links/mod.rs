@@ -17,7 +17,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{IfIndex, Link};
+use crate::{IfIndex, Link, Mac};
 
 /// What a node tells its peers about an interface that can announce.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,17 @@ pub struct LinkSummary {
     pub arp: bool,
     /// It can announce IPv6 addresses.
     pub ndp: bool,
+}
+
+/// Where a neighbour is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The interface to its segment.
+    pub interface: IfIndex,
+    /// That interface's Ethernet address.
+    pub mac: Mac,
+    /// Our address in the neighbour's subnet.
+    pub source: IpAddr,
 }
 
 /// Why an interface announces nothing at all.
@@ -141,6 +152,18 @@ impl Links {
     #[must_use]
     pub fn name(&self, index: IfIndex) -> Option<&str> {
         self.get(index).map(|link| &*link.name)
+    }
+
+    /// How to ask the neighbour with this address, which is on a connected subnet of an interface that can announce.
+    /// Costs all interfaces.
+    #[must_use]
+    pub fn way_to(&self, address: IpAddr) -> Option<Way> {
+        self.links.values().filter(|known| known.summary.is_ok()).find_map(|Known { link, .. }| {
+            let near = |own: &&IpNet| own.addr() != address && own.contains(&address);
+            let source = link.addresses.iter().find(near)?.addr();
+            let mac = link.mac.filter(|_| link.broadcast || source.is_ipv6())?;
+            Some(Way { interface: link.index, mac, source })
+        })
     }
 
     /// The kernel's numbers of the interfaces with these names; names that do not exist are left out.

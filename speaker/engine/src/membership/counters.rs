@@ -64,6 +64,29 @@ impl DropReason {
     }
 }
 
+/// Why a member counts as dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// No heartbeat came for the whole detection time, and its node's kernel did not answer, or could not be asked.
+    NodeSilent,
+    /// Its node's kernel answers, but no heartbeat came for [`super::Timing::hold`].
+    ProcessSilent,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 2] = [Self::NodeSilent, Self::ProcessSilent];
+
+    /// For a metric's label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NodeSilent => "node_silent",
+            Self::ProcessSilent => "process_silent",
+        }
+    }
+}
+
 /// What was counted since the machine was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -83,7 +106,12 @@ pub struct Counters {
     pub links_left_out: u64,
     /// Profiles of peers that could not be read.
     pub unreadable_profiles: u64,
+    /// Questions to kernels of silent peers.
+    pub questions: u64,
+    /// Their answers.
+    pub answers: u64,
     dropped: [u64; DropReason::ALL.len()],
+    verdicts: [u64; Cause::ALL.len()],
 }
 
 impl Counters {
@@ -91,6 +119,16 @@ impl Counters {
     #[must_use]
     pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize]
+    }
+
+    /// Members that counted as dead for this cause.
+    #[must_use]
+    pub const fn verdicts(&self, cause: Cause) -> u64 {
+        self.verdicts[cause as usize]
+    }
+
+    pub(super) fn count_verdict(&mut self, cause: Cause) {
+        self.verdicts[cause as usize] += 1;
     }
 
     pub(super) fn drop(&mut self, reason: DropReason) {

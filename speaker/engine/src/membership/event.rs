@@ -21,6 +21,14 @@ pub enum Event {
         /// Its payload.
         bytes: Vec<u8>,
     },
+    /// Ask the kernel of a member's node for these addresses of it, by ARP or neighbour solicitation, where they are on
+    /// a segment with us. What it answers goes into [`super::Membership::handle_answer`].
+    Ask {
+        /// The member.
+        node: Box<str>,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+    },
     /// A member's state changed. A new member starts with [`MemberState::Unknown`]; after [`MemberState::Gone`]
     /// its profile and claims are forgotten without further events.
     State {

@@ -46,6 +46,8 @@ pub struct Membership {
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) names: BTreeMap<Box<str>, PeerId>,
     pub(super) sources: BTreeSet<IpAddr>,
+    /// Peers whose kernels are being asked.
+    pub(super) asked: BTreeSet<PeerId>,
     departed: BTreeMap<Box<str>, Stamp>,
     next_id: u32,
     /// How many members are heard.
@@ -84,6 +86,7 @@ impl Membership {
             peers: BTreeMap::new(),
             names: BTreeMap::new(),
             sources: BTreeSet::new(),
+            asked: BTreeSet::new(),
             departed: BTreeMap::new(),
             next_id: 0,
             heard: 0,
@@ -322,6 +325,9 @@ impl Membership {
             self.timers.disarm(Timer::Settle(id));
         }
         self.events.push_back(Event::State { node: peer.node.clone(), state });
+        if !state.is_heard() {
+            self.stop_asking(id);
+        }
     }
 
     fn fire(&mut self, timer: Timer, now: Instant) {
@@ -330,32 +336,17 @@ impl Membership {
             Timer::Send(id) => {
                 self.beat(id, now);
                 self.timers.arm(timer, now + self.random.jittered(self.timing.interval));
+                self.watch(id, now);
             }
-            Timer::Window(id) => match self.peers.get(&id).map(|peer| peer.deadline) {
-                Some(deadline) if deadline > now => self.timers.arm(timer, deadline),
-                Some(_) => {
-                    self.transition(id, Signal::Silent, now);
-                    self.try_settle(now);
-                }
-                None => {}
-            },
+            Timer::Window(id) => self.judge(id, now),
+            Timer::Ask(id) => self.ask_kernel(id, now),
             Timer::Settle(id) => self.transition(id, Signal::Stable, now),
             Timer::Sync(id) => self.pull(id, now),
         }
     }
 
-    /// Nobody is dead because we slept: as if everyone who was heard when we should have woken had just been heard.
-    fn restart_windows(&mut self, due: Instant, now: Instant) {
-        for (id, peer) in &mut self.peers {
-            let until = now + self.timing.window(peer.interval);
-            if peer.state.is_heard() {
-                peer.deadline = peer.deadline.max(until);
-            }
-            peer.heard_until = peer.heard_until.map(|at| if at > due { at.max(until) } else { at });
-            if peer.state == (MemberState::Alive { settled: false }) {
-                self.timers.arm(Timer::Settle(*id), now + self.timing.settle);
-            }
-        }
+    /// A cold start that slept starts again.
+    pub(super) fn restart_settling(&mut self, now: Instant) {
         if self.settling_since.is_some() && !self.settled {
             self.settling_since = Some(now);
             self.timers.arm(Timer::OwnSettle, now + self.timing.settle);

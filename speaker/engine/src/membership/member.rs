@@ -6,6 +6,7 @@
 /// | `Alive { settled: true }` | hold | yes |
 /// | `Alive { settled: false }` | hold | no, until it was heard for a whole [`super::Timing::settle`] |
 /// | `Degraded` | hold, since it speaks | no |
+/// | `Held` | hold, since its node's kernel answers | no |
 /// | `Dead` | void | no |
 /// | `Leaving` | pass to others, without a gap | no |
 /// | `Gone` | void | no |
@@ -24,7 +25,13 @@ pub enum MemberState {
     /// Heard, but it says that it does not hear us. Such a peer sees us dead, so the pair is broken for both
     /// ends: one-way loss counts as loss.
     Degraded,
-    /// It was heard once, and then not for the whole detection time.
+    /// Not heard for the whole detection time, but its node's kernel answers: its process stands still, or is gone and
+    /// may come back. It stays so for at most [`super::Timing::hold`].
+    Held {
+        /// Whether it could take addresses over when it was last heard, and can again once it is.
+        settled: bool,
+    },
+    /// It was heard once, and then not for the whole detection time, nor was its node's kernel.
     Dead,
     /// It is shutting down and still serves.
     Leaving,
@@ -38,15 +45,17 @@ impl MemberState {
     pub const fn is_eligible(self) -> bool {
         match self {
             Self::Alive { settled } => settled,
-            Self::Unknown | Self::Degraded | Self::Dead | Self::Leaving | Self::Gone => false,
+            Self::Unknown | Self::Degraded | Self::Held { .. } | Self::Dead | Self::Leaving | Self::Gone => {
+                false
+            }
         }
     }
 
-    /// Its packets reach us, so its claims count.
+    /// Its packets, or those of its node's kernel, reach us, so its claims count.
     #[must_use]
     pub const fn is_heard(self) -> bool {
         match self {
-            Self::Alive { .. } | Self::Degraded | Self::Leaving => true,
+            Self::Alive { .. } | Self::Degraded | Self::Held { .. } | Self::Leaving => true,
             Self::Unknown | Self::Dead | Self::Gone => false,
         }
     }
@@ -64,7 +73,9 @@ pub(super) enum Signal {
     /// A packet that proves nothing about us: its sender has only just started, or somebody plays back what was
     /// sent before we started. It keeps nobody alive.
     Unproven,
-    /// The silence window ended.
+    /// The silence window ended, and its node's kernel answers.
+    Held,
+    /// The silence window ended, and so did what its node's kernel is good for.
     Silent,
     /// It was heard for the whole settling time.
     Stable,
@@ -74,18 +85,22 @@ pub(super) enum Signal {
 
 /// The state after `signal`. Pure; the table in the tests is complete.
 pub(super) const fn next_state(state: MemberState, signal: Signal) -> MemberState {
-    use MemberState::{Alive, Dead, Degraded, Gone, Leaving, Unknown};
+    use MemberState::{Alive, Dead, Degraded, Gone, Held, Leaving, Unknown};
     match (state, signal) {
         (Gone, _) | (_, Signal::Removed) => Gone,
         (_, Signal::HeardLeaving) => Leaving,
         (_, Signal::Deaf) => Degraded,
-        (Alive { settled }, Signal::Heard) => Alive { settled },
+        // A process that was away for a moment was not lost.
+        (Alive { settled } | Held { settled }, Signal::Heard) => Alive { settled },
         (Unknown, Signal::Heard) => Alive { settled: true },
         (Degraded | Dead | Leaving, Signal::Heard) => Alive { settled: false },
         (Alive { .. }, Signal::Stable) => Alive { settled: true },
-        (Alive { .. } | Degraded | Leaving, Signal::Silent) => Dead,
-        (Unknown | Dead, Signal::Silent)
-        | (Unknown | Degraded | Dead | Leaving, Signal::Stable)
+        (Alive { settled }, Signal::Held) => Held { settled },
+        (Degraded, Signal::Held) => Held { settled: false },
+        (Alive { .. } | Degraded | Held { .. } | Leaving, Signal::Silent) | (Leaving, Signal::Held) => Dead,
+        (Unknown | Dead, Signal::Silent | Signal::Held)
+        | (Held { .. }, Signal::Held)
+        | (Unknown | Degraded | Held { .. } | Dead | Leaving, Signal::Stable)
         | (_, Signal::Unproven) => state,
     }
 }

@@ -26,6 +26,7 @@ mod member;
 mod message;
 mod packet;
 mod peer;
+mod planes;
 mod profile;
 mod random;
 mod receive;
@@ -36,7 +37,7 @@ mod tests;
 mod timers;
 
 pub use claims::{Claim, ClaimChanges, Epoch};
-pub use counters::{Counters, DropReason};
+pub use counters::{Cause, Counters, DropReason};
 pub use event::{Event, Member};
 pub use key::{Key, KeyError};
 pub use machine::Membership;

@@ -32,8 +32,12 @@ pub(super) struct Peer {
     pub(super) interval: Duration,
     /// Until when we tell the peer that we hear it.
     pub(super) heard_until: Option<Instant>,
-    /// When it is dead unless it proves before that it hears us, or says that it does not.
+    /// When its silence window ends, unless it proves before that it hears us, or says that it does not.
     pub(super) deadline: Instant,
+    /// When it last did that.
+    pub(super) heard_at: Instant,
+    /// When its node's kernel last answered a question.
+    pub(super) answered: Option<Instant>,
     /// Since when it answers to a later run of this node than the present one.
     pub(super) denied_since: Option<Instant>,
     /// What it last said that it has.
@@ -67,6 +71,8 @@ impl Peer {
             phase: Phase::Joining,
             interval: Duration::ZERO,
             heard_until: None,
+            heard_at: Instant::ZERO,
+            answered: None,
             deadline: Instant::ZERO,
             denied_since: None,
             theirs: None,

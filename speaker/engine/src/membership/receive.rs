@@ -84,6 +84,7 @@ impl Membership {
         }
         if proof != Proof::Nothing {
             peer.deadline = until;
+            peer.heard_at = now;
             peer.theirs = Some(heartbeat.digests);
         }
         let was_heard = peer.state.is_heard();

@@ -20,16 +20,23 @@ pub struct Settings {
 pub struct Timing {
     /// Between two heartbeats to one peer, ± 10 % jitter. At least 1 ms, at most 60 s.
     pub interval: Duration,
-    /// A peer is dead after this many intervals without a packet. At least 1.
+    /// A peer is dead after this many intervals without a packet, if its node's kernel is silent too. At least 1.
     pub missed: u32,
+    /// A peer whose node's kernel answers may be silent this long: its process stands still, or is gone and comes back.
+    pub hold: Duration,
     /// A cold start waits this long, and a member that was lost must be heard this long before it counts again.
     pub settle: Duration,
 }
 
 impl Default for Timing {
-    /// 100 ms, 5 missed, 1 s.
+    /// 100 ms, 5 missed, 2 s, 1 s.
     fn default() -> Self {
-        Self { interval: Duration::from_millis(100), missed: 5, settle: Duration::from_secs(1) }
+        Self {
+            interval: Duration::from_millis(100),
+            missed: 5,
+            hold: Duration::from_secs(2),
+            settle: Duration::from_secs(1),
+        }
     }
 }
 
@@ -49,6 +56,7 @@ impl Timing {
         Self {
             interval: self.interval.clamp(Duration::from_millis(1), Duration::from_secs(60)),
             missed: self.missed.max(1),
+            hold: self.hold,
             settle: self.settle,
         }
     }

@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Settle(PeerId),
     /// Ask a peer for what differs.
     Sync(PeerId),
+    /// Ask the kernel of a peer whose heartbeats are missing.
+    Ask(PeerId),
 }
 
 /// Deadlines in order. Arming, disarming and taking the first cost O(log n).
@@ -53,7 +55,14 @@ impl Timers {
     }
 
     pub(super) fn disarm_peer(&mut self, peer: PeerId) {
-        for timer in [Timer::Send(peer), Timer::Window(peer), Timer::Settle(peer), Timer::Sync(peer)] {
+        let timers = [
+            Timer::Send(peer),
+            Timer::Window(peer),
+            Timer::Settle(peer),
+            Timer::Sync(peer),
+            Timer::Ask(peer),
+        ];
+        for timer in timers {
             self.disarm(timer);
         }
     }

@@ -13,6 +13,7 @@
 
 mod agreement;
 mod forwarder;
+mod kernel;
 mod report;
 mod snapshot;
 mod step;
@@ -171,7 +172,9 @@ impl Speaker {
                 if self.overslept(now) {
                     self.handle_timeout(now);
                 }
-                self.responder.handle_frame(interface, &bytes, now);
+                if !self.take_answer(interface, &bytes, now) {
+                    self.responder.handle_frame(interface, &bytes, now);
+                }
                 self.drain_responder();
                 return;
             }

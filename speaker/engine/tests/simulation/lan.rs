@@ -509,6 +509,10 @@ impl Lan {
 
     /// Only who believes to own an address may speak for it.
     fn frame(&mut self, from: usize, bytes: Vec<u8>) {
+        // Its hosts die as a whole, with their kernels: nobody answers.
+        if asks_a_kernel(&bytes) {
+            return;
+        }
         let Some(address) = claimed_address(&bytes) else { panic!("an unexpected frame: {bytes:02x?}") };
         let host = &self.hosts[from];
         let believes = host.believes.get(&address).cloned().flatten();
@@ -555,5 +559,13 @@ fn claimed_address(frame: &[u8]) -> Option<IpAddr> {
             (frame.get(54) == Some(&136)).then(|| IpAddr::from(octets))
         }
         _ => None,
+    }
+}
+
+/// An ARP request of somebody for another one's address, or a neighbour solicitation.
+fn asks_a_kernel(frame: &[u8]) -> bool {
+    match frame.get(12..14) {
+        Some([8, 6]) => frame.get(20..22) == Some(&[0, 1]) && frame.get(28..32) != frame.get(38..42),
+        _ => frame.get(54) == Some(&135),
     }
 }

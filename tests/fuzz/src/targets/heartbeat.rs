@@ -271,6 +271,7 @@ fn deliver(machine: &mut Membership, bytes: &[u8]) -> Option<Profile> {
     let told = std::iter::from_fn(|| machine.next_event()).find_map(|event| match event {
         Event::Profile { profile, .. } => Some(profile),
         Event::Send { .. }
+        | Event::Ask { .. }
         | Event::State { .. }
         | Event::Restarted { .. }
         | Event::Claims { .. }

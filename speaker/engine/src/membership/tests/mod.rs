@@ -5,5 +5,6 @@ mod claims;
 mod codec;
 mod liveness;
 mod network;
+mod planes;
 mod states;
 mod synchronisation;

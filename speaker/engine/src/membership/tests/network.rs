@@ -54,6 +54,8 @@ pub(super) struct Node {
     /// Everything it said apart from datagrams.
     pub(super) log: Vec<(Instant, Event)>,
     pub(super) up: bool,
+    /// Its kernel answers for its address.
+    pub(super) kernel: bool,
     /// Does not run until then; its datagrams wait.
     stalled_until: Option<Instant>,
     inbox: Vec<Datagram>,
@@ -73,6 +75,8 @@ pub(super) struct Network {
     /// Of machines that are made from now on.
     pub(super) timing: Timing,
     pub(super) sent: u64,
+    /// Questions to kernels: when, from whom, to whom.
+    pub(super) asks: Vec<(Instant, usize, usize)>,
     /// Every datagram that was delivered, if recording.
     pub(super) record: Option<Vec<Datagram>>,
     flying: BTreeMap<(Instant, u64), Datagram>,
@@ -92,6 +96,7 @@ impl Network {
             full_buffers: false,
             timing: Timing::default(),
             sent: 0,
+            asks: Vec::new(),
             record: None,
             flying: BTreeMap::new(),
             random: Random::new(seed),
@@ -103,6 +108,7 @@ impl Network {
                 machine,
                 log: Vec::new(),
                 up: true,
+                kernel: false,
                 stalled_until: None,
                 inbox: Vec::new(),
             });
@@ -196,6 +202,7 @@ impl Network {
             Event::State { node: about, state } if *about == node => Some(*state),
             Event::State { .. }
             | Event::Send { .. }
+            | Event::Ask { .. }
             | Event::Restarted { .. }
             | Event::Profile { .. }
             | Event::Claims { .. }
@@ -276,11 +283,25 @@ impl Network {
 
     fn drain(&mut self, node: usize) {
         while let Some(event) = self.nodes[node].machine.next_event() {
-            if let Event::Send { to, bytes } = event {
-                self.send(node, to, bytes);
-            } else {
-                self.nodes[node].log.push((self.now, event));
+            match event {
+                Event::Send { to, bytes } => self.send(node, to, bytes),
+                Event::Ask { addresses, .. } => addresses.iter().for_each(|ip| self.ask(node, *ip)),
+                other @ (Event::State { .. }
+                | Event::Restarted { .. }
+                | Event::Profile { .. }
+                | Event::Claims { .. }
+                | Event::Settled
+                | Event::Stalled { .. }) => self.nodes[node].log.push((self.now, other)),
             }
+        }
+    }
+
+    fn ask(&mut self, from: usize, address: IpAddr) {
+        let Some(to) = (0..self.nodes.len()).find(|node| socket(*node).ip() == address) else { return };
+        self.asks.push((self.now, from, to));
+        let joined = !self.cut.contains(&(from, to)) && !self.cut.contains(&(to, from));
+        if self.nodes[to].kernel && joined {
+            self.nodes[from].machine.handle_answer(address, self.now);
         }
     }
 

@@ -1,23 +1,32 @@
 use crate::membership::{
-    MemberState::{self, Alive, Dead, Degraded, Gone, Leaving, Unknown},
+    MemberState::{self, Alive, Dead, Degraded, Gone, Held, Leaving, Unknown},
     member::{Signal, next_state},
 };
 
 const NEW: MemberState = Alive { settled: false };
 const FULL: MemberState = Alive { settled: true };
-const STATES: [MemberState; 7] = [Unknown, NEW, FULL, Degraded, Dead, Leaving, Gone];
+const HELD_NEW: MemberState = Held { settled: false };
+const HELD: MemberState = Held { settled: true };
+const STATES: [MemberState; 9] = [Unknown, NEW, FULL, Degraded, HELD_NEW, HELD, Dead, Leaving, Gone];
 
 #[test]
 fn every_state_answers_every_signal_as_the_table_says() {
     // Rows: signals. Columns: the state before, in the order of `STATES`.
     let table = [
-        (Signal::Heard, [FULL, NEW, FULL, NEW, NEW, NEW, Gone]),
-        (Signal::HeardLeaving, [Leaving, Leaving, Leaving, Leaving, Leaving, Leaving, Gone]),
-        (Signal::Deaf, [Degraded, Degraded, Degraded, Degraded, Degraded, Degraded, Gone]),
-        (Signal::Unproven, [Unknown, NEW, FULL, Degraded, Dead, Leaving, Gone]),
-        (Signal::Silent, [Unknown, Dead, Dead, Dead, Dead, Dead, Gone]),
-        (Signal::Stable, [Unknown, FULL, FULL, Degraded, Dead, Leaving, Gone]),
-        (Signal::Removed, [Gone, Gone, Gone, Gone, Gone, Gone, Gone]),
+        (Signal::Heard, [FULL, NEW, FULL, NEW, NEW, FULL, NEW, NEW, Gone]),
+        (
+            Signal::HeardLeaving,
+            [Leaving, Leaving, Leaving, Leaving, Leaving, Leaving, Leaving, Leaving, Gone],
+        ),
+        (
+            Signal::Deaf,
+            [Degraded, Degraded, Degraded, Degraded, Degraded, Degraded, Degraded, Degraded, Gone],
+        ),
+        (Signal::Unproven, STATES),
+        (Signal::Held, [Unknown, HELD_NEW, HELD, HELD_NEW, HELD_NEW, HELD, Dead, Dead, Gone]),
+        (Signal::Silent, [Unknown, Dead, Dead, Dead, Dead, Dead, Dead, Dead, Gone]),
+        (Signal::Stable, [Unknown, FULL, FULL, Degraded, HELD_NEW, HELD, Dead, Leaving, Gone]),
+        (Signal::Removed, [Gone; 9]),
     ];
     for (signal, after) in table {
         for (before, after) in STATES.into_iter().zip(after) {
@@ -27,9 +36,9 @@ fn every_state_answers_every_signal_as_the_table_says() {
 }
 
 #[test]
-fn only_a_settled_member_is_eligible_and_only_a_speaking_one_is_heard() {
+fn only_a_settled_member_is_eligible_and_only_one_that_answers_on_a_plane_is_heard() {
     let eligible = STATES.map(MemberState::is_eligible);
-    assert_eq!(eligible, [false, false, true, false, false, false, false]);
+    assert_eq!(eligible, [false, false, true, false, false, false, false, false, false]);
     let heard = STATES.map(MemberState::is_heard);
-    assert_eq!(heard, [false, true, true, true, false, true, false]);
+    assert_eq!(heard, [false, true, true, true, true, true, false, true, false]);
 }

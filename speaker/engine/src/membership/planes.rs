@@ -1,0 +1,185 @@
+//! The second plane: a peer whose heartbeats are missing may still have a kernel that forwards. So its kernel is asked
+//! for the peer's own address, which it answers without any process, and only a node that is silent on both planes
+//! counts as gone. Nothing is asked while heartbeats come.
+//!
+//! ```text
+//! last heartbeat          1¼ intervals: ask, and again every ¼        missed × interval
+//! ─────┼──────────────────────────┼──────────────────────────────────────────┼────▶
+//!                                                   no answer lately: Dead ──┤
+//!                                                   else: Held, and asked on ┘
+//! Held ─ a heartbeat ─▶ as before      ─ no answer for 2 intervals ─▶ Dead      ─ the hold is over ─▶ Dead
+//! ```
+//!
+//! A question or an answer that is forged or lost makes no one dead sooner than without this plane: it only ever
+//! delays that, and by no more than [`super::Timing::hold`].
+
+use std::{net::IpAddr, time::Duration};
+
+use landfall_model::Instant;
+
+use super::{
+    counters::Cause,
+    event::Event,
+    machine::Membership,
+    member::{MemberState, Signal},
+    peer::{Peer, PeerId},
+    settings::Timing,
+    timers::Timer,
+};
+
+/// So many peers are asked at a time. If more are silent at once, it is rather we who are cut off; those beyond are
+/// judged by their heartbeats alone.
+const MAX_ASKED: usize = 64;
+
+/// Until when each plane speaks for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Planes {
+    /// Its last heartbeat counts until then.
+    pub(super) heartbeat: Instant,
+    /// Its kernel's last answer does, if it gave one.
+    pub(super) kernel: Option<Instant>,
+    /// Its process may be away until then.
+    pub(super) hold: Instant,
+}
+
+/// What both planes together say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Its process is alive. To be judged again then.
+    Speaks(Instant),
+    /// Only its kernel is. To be judged again then.
+    Held(Instant),
+    /// It counts as dead.
+    Dead(Cause),
+}
+
+impl Planes {
+    /// The whole rule. The table in the tests is complete.
+    pub(super) fn verdict(self, now: Instant) -> Verdict {
+        let Self { heartbeat, kernel, hold } = self;
+        if heartbeat > now {
+            return Verdict::Speaks(heartbeat);
+        }
+        match kernel.filter(|until| *until > now) {
+            None => Verdict::Dead(Cause::NodeSilent),
+            Some(_) if hold <= now => Verdict::Dead(Cause::ProcessSilent),
+            Some(until) => Verdict::Held(until.min(hold)),
+        }
+    }
+}
+
+impl Timing {
+    fn longer(&self, interval: Duration) -> Duration {
+        self.interval.max(interval)
+    }
+
+    /// After so long without a heartbeat one is missing: they come with 10 % jitter.
+    fn overdue(&self, interval: Duration) -> Duration {
+        self.longer(interval) * 5 / 4
+    }
+
+    /// Between two questions to one kernel.
+    fn ask_again(&self, interval: Duration) -> Duration {
+        self.longer(interval) / 4
+    }
+
+    /// For so long an answer of a kernel counts: eight questions.
+    fn kernel_window(&self, interval: Duration) -> Duration {
+        self.longer(interval) * 2
+    }
+}
+
+impl Membership {
+    /// The kernel of the node with this address has answered what [`Event::Ask`] told to ask. An answer that was not
+    /// asked for does nothing.
+    pub fn handle_answer(&mut self, address: IpAddr, now: Instant) {
+        let asked = self.asked.iter().copied();
+        let mut asked = asked.filter(|id| self.peers.get(id).is_some_and(|peer| peer.has_address(address)));
+        let Some(peer) = asked.next().and_then(|id| self.peers.get_mut(&id)) else { return };
+        peer.answered = Some(now);
+        self.counters.answers += 1;
+    }
+
+    /// Whether any answer of a kernel is waited for.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// Begins to ask the kernel of a peer whose heartbeat is missing. It is looked for whenever our own is sent, so
+    /// that nothing is armed and nobody woken for it while heartbeats come.
+    pub(super) fn watch(&mut self, id: PeerId, now: Instant) {
+        let overdue = self.peers.get(&id).is_some_and(|peer| self.is_overdue(peer, now));
+        if overdue && self.asked.len() < MAX_ASKED && self.asked.insert(id) {
+            self.timers.arm(Timer::Ask(id), now);
+        }
+    }
+
+    /// Asks, unless a heartbeat came meanwhile.
+    pub(super) fn ask_kernel(&mut self, id: PeerId, now: Instant) {
+        let Some(peer) = self.peers.get(&id).filter(|peer| self.is_overdue(peer, now)) else {
+            self.asked.remove(&id);
+            return;
+        };
+        let addresses = peer.addresses.iter().map(|address| address.ip().to_canonical()).collect();
+        let event = Event::Ask { node: peer.node.clone(), addresses };
+        self.timers.arm(Timer::Ask(id), now + self.timing.ask_again(peer.interval));
+        self.counters.questions += 1;
+        self.events.push_back(event);
+    }
+
+    pub(super) fn stop_asking(&mut self, id: PeerId) {
+        if self.asked.remove(&id) {
+            self.timers.disarm(Timer::Ask(id));
+        }
+    }
+
+    /// The silence window of a peer ended, or what its kernel said is no longer fresh.
+    pub(super) fn judge(&mut self, id: PeerId, now: Instant) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        match self.planes(peer).verdict(now) {
+            Verdict::Speaks(until) => self.timers.arm(Timer::Window(id), until),
+            Verdict::Held(until) => {
+                self.timers.arm(Timer::Window(id), until);
+                self.transition(id, Signal::Held, now);
+            }
+            Verdict::Dead(cause) => {
+                self.counters.count_verdict(cause);
+                self.transition(id, Signal::Silent, now);
+                self.try_settle(now);
+            }
+        }
+    }
+
+    fn planes(&self, peer: &Peer) -> Planes {
+        let window = self.timing.kernel_window(peer.interval);
+        // The process said goodbye, so nobody waits for it.
+        let leaving = peer.state == MemberState::Leaving;
+        Planes {
+            heartbeat: peer.deadline,
+            kernel: peer.answered.filter(|_| !leaving).map(|at| at + window),
+            hold: peer.heard_at + peer.interval * 11 / 10 + self.timing.hold,
+        }
+    }
+
+    fn is_overdue(&self, peer: &Peer, now: Instant) -> bool {
+        let leaving = peer.state == MemberState::Leaving;
+        peer.state.is_heard() && !leaving && now.since(peer.heard_at) >= self.timing.overdue(peer.interval)
+    }
+
+    /// Nobody is dead because we slept: as if everyone who was heard when we should have woken had just been heard.
+    pub(super) fn restart_windows(&mut self, due: Instant, now: Instant) {
+        for (id, peer) in &mut self.peers {
+            let until = now + self.timing.window(peer.interval);
+            if peer.state.is_heard() {
+                peer.deadline = peer.deadline.max(until);
+                peer.heard_at = now;
+            }
+            peer.heard_until = peer.heard_until.map(|at| if at > due { at.max(until) } else { at });
+            if peer.state == (MemberState::Alive { settled: false }) {
+                self.timers.arm(Timer::Settle(*id), now + self.timing.settle);
+            }
+        }
+        self.restart_settling(now);
+    }
+}

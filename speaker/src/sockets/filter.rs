@@ -15,27 +15,32 @@ const VLAN_TAG_PRESENT: u32 = ancillary(libc::SKF_AD_VLAN_TAG_PRESENT);
 /// How many bytes of an accepted frame are handed over; more than any.
 const ALL: u32 = 0x4_0000;
 
-/// ARP requests for IPv4 over Ethernet (RFC 826).
-pub(super) fn arp_requests() -> Vec<SockFilter> {
-    accept_if(&[
-        (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
-        (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
-        (LOAD_HALF, 14, Is::Equal(1)),
-        (LOAD_HALF, 16, Is::Equal(0x0800)),
-        (LOAD_HALF, 20, Is::Equal(1)),
-    ])
+/// ARP requests for IPv4 over Ethernet (RFC 826), and replies that were sent to this node alone: those to its own
+/// questions, its kernel's among them.
+pub(super) fn arp() -> Vec<SockFilter> {
+    accept_if(
+        &[
+            (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
+            (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
+            (LOAD_HALF, 14, Is::Equal(1)),
+            (LOAD_HALF, 16, Is::Equal(0x0800)),
+        ],
+        Kind { load: LOAD_HALF, offset: 20, question: 1, answer: 2 },
+    )
 }
 
-/// Neighbour solicitations: ICMPv6 type 135 right after the IPv6 header, with a hop limit that proves that no router
-/// forwarded it (RFC 4861 §7.1.1).
-pub(super) fn neighbor_solicitations() -> Vec<SockFilter> {
-    accept_if(&[
-        (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
-        (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
-        (LOAD_BYTE, 20, Is::Equal(58)),
-        (LOAD_BYTE, 21, Is::Equal(255)),
-        (LOAD_BYTE, 54, Is::Equal(135)),
-    ])
+/// Neighbour solicitations and, if they were sent to this node alone, advertisements: ICMPv6 types 135 and 136 right
+/// after the IPv6 header, with a hop limit that proves that no router forwarded it (RFC 4861 §7.1).
+pub(super) fn neighbors() -> Vec<SockFilter> {
+    accept_if(
+        &[
+            (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
+            (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
+            (LOAD_BYTE, 20, Is::Equal(58)),
+            (LOAD_BYTE, 21, Is::Equal(255)),
+        ],
+        Kind { load: LOAD_BYTE, offset: 54, question: 135, answer: 136 },
+    )
 }
 
 #[derive(Clone, Copy)]
@@ -44,19 +49,37 @@ enum Is {
     Not(u32),
 }
 
-/// Accepts a frame when all conditions hold. A frame that is too short for a load is dropped by the kernel.
-fn accept_if(conditions: &[(u16, u32, Is)]) -> Vec<SockFilter> {
+/// Where a frame says what it is.
+#[derive(Clone, Copy)]
+struct Kind {
+    load: u16,
+    offset: u32,
+    question: u32,
+    answer: u32,
+}
+
+/// Accepts a frame when all conditions hold and it is a question, or an answer to this host alone. A frame that is too
+/// short for a load is dropped by the kernel.
+fn accept_if(conditions: &[(u16, u32, Is)], kind: Kind) -> Vec<SockFilter> {
+    // The kind takes six instructions, the last of which accepts; the one after it drops.
+    const KIND: usize = 6;
     let mut program = Vec::new();
     for (number, &(load, offset, is)) in conditions.iter().enumerate() {
         program.push(SockFilter::new(load, 0, 0, offset));
-        // Over what remains: two instructions for each later condition, and the one that accepts.
-        let remaining =
-            u8::try_from((conditions.len() - 1 - number) * 2 + 1).expect("invariant: our programs are short");
+        // Over what remains: two instructions for each later condition, and the kind.
+        let remaining = u8::try_from((conditions.len() - 1 - number) * 2 + KIND)
+            .expect("invariant: our programs are short");
         program.push(match is {
             Is::Equal(value) => SockFilter::new(JUMP_EQUAL, 0, remaining, value),
             Is::Not(value) => SockFilter::new(JUMP_EQUAL, remaining, 0, value),
         });
     }
+    let Kind { load, offset, question, answer } = kind;
+    program.push(SockFilter::new(load, 0, 0, offset));
+    program.push(SockFilter::new(JUMP_EQUAL, 3, 0, question));
+    program.push(SockFilter::new(JUMP_EQUAL, 0, 3, answer));
+    program.push(SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE));
+    program.push(SockFilter::new(JUMP_EQUAL, 0, 1, libc::PACKET_HOST as u32));
     program.push(SockFilter::new(RETURN, 0, 0, ALL));
     program.push(SockFilter::new(RETURN, 0, 0, 0));
     program

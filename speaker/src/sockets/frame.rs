@@ -22,9 +22,9 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// Which frames a [`FrameSocket`] carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FrameKind {
-    /// ARP requests.
+    /// ARP requests, and replies to this node.
     Arp,
-    /// Neighbour solicitations.
+    /// Neighbour solicitations, and advertisements to this node.
     Neighbor,
 }
 
@@ -77,8 +77,8 @@ impl FrameSocket {
         // Without a protocol it hears nothing until it is bound, so no frame gets in before the filter.
         let socket = Socket::new_raw(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
         socket.attach_filter(&match kind {
-            FrameKind::Arp => filter::arp_requests(),
-            FrameKind::Neighbor => filter::neighbor_solicitations(),
+            FrameKind::Arp => filter::arp(),
+            FrameKind::Neighbor => filter::neighbors(),
         })?;
         socket.set_nonblocking(true)?;
         // Best effort: the default works, for a shorter time.

@@ -4,6 +4,7 @@
 
 mod forwarding;
 mod links;
+mod processes;
 mod speakers;
 mod wire;
 

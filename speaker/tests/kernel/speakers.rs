@@ -2,7 +2,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -42,10 +42,14 @@ spec: {}
 ";
 
 /// A folder with manifests and the secret, removed at the end.
-struct Manifests(PathBuf);
+pub(super) struct Manifests(PathBuf);
 
 impl Manifests {
-    fn of(nodes: &[Host]) -> Self {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn of(nodes: &[Host]) -> Self {
         let directory = std::env::temp_dir().join(landfall_lan::Lan::unique_name("landfall-manifests"));
         fs::create_dir_all(directory.join("key")).unwrap();
         fs::write(directory.join("key/secretkey"), "a secret").unwrap();
@@ -125,46 +129,52 @@ fn run_speaker(node: &Host, manifests: &Path) -> Running {
     let (node, directory, shutdown) = (node.clone(), manifests.to_owned(), stop.clone());
     let speaker = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let settings = Settings {
-            node: node.name().into(),
-            namespace: "landfall-system".into(),
-            bgp: Mode::default(),
-            cluster: cluster::Settings { classes: Classes::default(), ignore_exclude_lb: false },
-            membership: (node.ipv4().unwrap(), 7946).into(),
-            timing: Timing::default(),
-            secret: directory.join("key"),
-            boot: landfall_speaker::boot(None),
-            cluster_id: "test".to_owned(),
-            exclude: NamePattern::defaults(),
-            nftables: Nftables::default(),
-            addresses: Addresses {
-                health: Some(([127, 0, 0, 1], 17_472).into()),
-                metrics: Some(([127, 0, 0, 1], 9120).into()),
-                access: Access::default(),
-            },
-            standalone: None,
-        };
-        node.within(|| {
-            runtime.block_on(async {
-                let directory = Directory::new(&directory);
-                let store = Store::Files(FileWriter::new(&directory.statuses));
-                let source = source::files(directory).unwrap();
-                landfall_speaker::run(settings, source, store, shutdown).await
-            })
-        })
-        .unwrap()
+        let address = node.ipv4().unwrap();
+        node.within(|| runtime.block_on(speak(node.name(), address, &directory, shutdown))).unwrap()
     };
     Running { stop, thread: thread::spawn(speaker) }
 }
 
+/// Runs a speaker where this is called.
+pub(super) async fn speak(
+    node: &str,
+    address: Ipv4Addr,
+    manifests: &Path,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let settings = Settings {
+        node: node.into(),
+        namespace: "landfall-system".into(),
+        bgp: Mode::default(),
+        cluster: cluster::Settings { classes: Classes::default(), ignore_exclude_lb: false },
+        membership: (address, 7946).into(),
+        timing: Timing::default(),
+        secret: manifests.join("key"),
+        boot: landfall_speaker::boot(None),
+        cluster_id: "test".to_owned(),
+        exclude: NamePattern::defaults(),
+        nftables: Nftables::default(),
+        addresses: Addresses {
+            health: Some(([127, 0, 0, 1], 17_472).into()),
+            metrics: Some(([127, 0, 0, 1], 9120).into()),
+            access: Access::default(),
+        },
+        standalone: None,
+    };
+    let directory = Directory::new(manifests);
+    let store = Store::Files(FileWriter::new(&directory.statuses));
+    let source = source::files(directory).unwrap();
+    landfall_speaker::run(settings, source, store, shutdown).await
+}
+
 /// Who has the address, by the neighbour table of the client.
-fn owner<'a>(client: &Host, nodes: &'a [Host], address: IpAddr) -> Option<&'a Host> {
+pub(super) fn owner<'a>(client: &Host, nodes: &'a [Host], address: IpAddr) -> Option<&'a Host> {
     let line = run(client, &format!("ip neigh show {address}"));
     nodes.iter().find(|node| line.contains(&node.mac().unwrap().to_string()))
 }
 
 /// Asks the Service until it answers, at most `limit`, and says how long that took.
-fn answered_within(client: &Host, address: IpAddr, limit: Duration) -> Duration {
+pub(super) fn answered_within(client: &Host, address: IpAddr, limit: Duration) -> Duration {
     let start = Instant::now();
     while start.elapsed() < limit {
         if ask(client, address).is_some() {
@@ -174,7 +184,7 @@ fn answered_within(client: &Host, address: IpAddr, limit: Duration) -> Duration 
     panic!("{address} did not answer within {limit:?}");
 }
 
-fn get(host: &Host, port: u16, path: &str) -> String {
+pub(super) fn get(host: &Host, port: u16, path: &str) -> String {
     host.within(|| {
         let mut stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n").unwrap();
@@ -186,7 +196,7 @@ fn get(host: &Host, port: u16, path: &str) -> String {
 }
 
 /// Shown with --nocapture, or after a failure.
-fn show_logs() {
+pub(super) fn show_logs() {
     let logs = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::DEBUG);
     // Another test of this process may have done it.
     let _ = logs.try_init();
@@ -201,7 +211,7 @@ fn reports(manifests: &Path) -> Vec<String> {
 }
 
 /// The sum of a metric over its labels.
-fn sum(host: &Host, metric: &str) -> f64 {
+pub(super) fn sum(host: &Host, metric: &str) -> f64 {
     let metrics = get(host, 9120, "/metrics");
     let lines = metrics.lines().filter(|line| line.starts_with(metric));
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()

@@ -4,7 +4,11 @@ use std::{
     time::Instant,
 };
 
-use landfall_engine::{Command, IfIndex, Link, responder::Responder};
+use landfall_engine::{
+    Command, IfIndex, Link, Mac,
+    responder::Responder,
+    wire::{self, ArpOperation, ArpRepr, EtherType, EthernetRepr, Frame, Ipv6Repr, NeighborRepr},
+};
 use landfall_lan::Host;
 use landfall_speaker::{
     netlink::Links,
@@ -95,7 +99,7 @@ fn a_neighbour_solicitation_is_answered_with_the_mac_of_the_interface() {
 #[ignore = "needs root"]
 fn groups_are_left_again_and_those_of_a_lost_interface_are_forgotten() {
     let (_lan, [node]) = lan(["n1"]);
-    let group = landfall_engine::wire::solicited_node(V6);
+    let group = wire::solicited_node(V6);
     on(&node, async || {
         let link = running_link(&mut Links::open().unwrap()).await;
         let mut groups = Groups::open().unwrap();
@@ -111,7 +115,7 @@ fn groups_are_left_again_and_those_of_a_lost_interface_are_forgotten() {
         assert!(groups.join(IfIndex(4_000_000), group).is_err(), "there is no such interface");
         // More than one socket may hold with the kernel's usual limit.
         for i in 0..4_000 {
-            groups.join(link.index, landfall_engine::wire::solicited_node(Ipv6Addr::from_bits(i))).unwrap();
+            groups.join(link.index, wire::solicited_node(Ipv6Addr::from_bits(i))).unwrap();
         }
     });
 }
@@ -120,14 +124,16 @@ fn groups_are_left_again_and_those_of_a_lost_interface_are_forgotten() {
 #[ignore = "needs root"]
 fn the_kernel_drops_what_the_engine_would_ignore() {
     let (_lan, [node, client]) = lan(["n1", "c1"]);
+    let interface = interface_number(&client);
+    let (all, me, other) = ([0xff; 6], node.mac().unwrap().0, [2, 0, 0, 0, 0, 0x77]);
+    let from = client.mac().unwrap().0;
     on(&node, async || {
         let socket = FrameSocket::open(FrameKind::Arp).unwrap();
-        // Two ARP replies, then the request that ends the wait.
-        let interface = interface_number(&client);
-        let (from, to) = (client.mac().unwrap().0, node.mac().unwrap().0);
+        // The last one ends the wait.
+        let sent = [(2, all), (2, other), (3, me), (1, other), (1, me), (2, me), (1, all)];
         on(&client, async || {
             let sender = FrameSocket::open(FrameKind::Arp).unwrap();
-            for operation in [2, 2, 1] {
+            for (operation, to) in sent {
                 let mut frame = [to, from].concat();
                 frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, operation]);
                 frame.extend([0; 32]);
@@ -136,8 +142,99 @@ fn the_kernel_drops_what_the_engine_would_ignore() {
         });
         assert_eq!(socket.dropped(), 0);
         let frames = socket.receive(16).await.unwrap();
-        let operations: Vec<u8> = frames.iter().map(|(_, frame)| frame[21]).collect();
-        assert_eq!(operations, [1]);
+        let seen: Vec<(u8, [u8; 6])> =
+            frames.iter().map(|(_, frame)| (frame[21], *frame.first_chunk().unwrap())).collect();
+        assert_eq!(seen, [(1, me), (2, me), (1, all)]);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn advertisements_pass_only_when_they_are_for_this_node_alone() {
+    let (_lan, [node, client]) = lan(["n1", "c1"]);
+    let interface = interface_number(&client);
+    let (all, me) = ([0x33, 0x33, 0, 0, 0, 1], node.mac().unwrap().0);
+    let from = client.mac().unwrap().0;
+    on(&node, async || {
+        let socket = FrameSocket::open(FrameKind::Neighbor).unwrap();
+        // A type of its own for each; nothing but headers. The last one ends the wait.
+        let sent = [(136, all, 255), (134, me, 255), (136, me, 64), (136, me, 255), (135, all, 255)];
+        on(&client, async || {
+            let sender = FrameSocket::open(FrameKind::Neighbor).unwrap();
+            for (kind, to, hops) in sent {
+                let mut frame = [to, from].concat();
+                frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 58, hops]);
+                frame.extend([0; 32]);
+                frame.push(kind);
+                frame.extend([0; 23]);
+                sender.send(interface, &frame).unwrap();
+            }
+        });
+        // The kernels of both ends talk of themselves meanwhile.
+        let mut seen = Vec::new();
+        while seen.last() != Some(&(135, all)) {
+            for (_, frame) in socket.receive(16).await.unwrap() {
+                if frame[6..12] == from && frame[55..].iter().all(|byte| *byte == 0) {
+                    seen.push((frame[54], *frame.first_chunk::<6>().unwrap()));
+                }
+            }
+        }
+        assert_eq!(seen, [(136, me), (135, all)]);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_kernel_of_a_node_without_any_process_answers_for_its_addresses() {
+    let (_lan, [asker, silent]) = lan(["n1", "n2"]);
+    let interface = interface_number(&asker);
+    let (mac, its) = (Mac(asker.mac().unwrap().0), Mac(silent.mac().unwrap().0));
+    let (from4, to4) = (asker.ipv4().unwrap(), silent.ipv4().unwrap());
+    let (from6, to6) = (asker.ipv6().unwrap(), silent.ipv6().unwrap());
+    let group = wire::solicited_node(to6);
+    let arp = Frame::Arp {
+        ethernet: EthernetRepr { destination: wire::BROADCAST, source: mac, ether_type: EtherType::Arp },
+        arp: ArpRepr {
+            operation: ArpOperation::Request,
+            sender_mac: mac,
+            sender: from4,
+            target_mac: Mac([0; 6]),
+            target: to4,
+        },
+    };
+    let solicitation = Frame::Neighbor {
+        ethernet: EthernetRepr {
+            destination: wire::multicast_mac(group),
+            source: mac,
+            ether_type: EtherType::Ipv6,
+        },
+        ipv6: Ipv6Repr { source: from6, destination: group },
+        neighbor: NeighborRepr::Solicit { target: to6, source_mac: Some(mac) },
+    };
+    on(&asker, async || {
+        for (kind, question) in [(FrameKind::Arp, arp), (FrameKind::Neighbor, solicitation)] {
+            let socket = FrameSocket::open(kind).unwrap();
+            socket.send(interface, &question.emit()).unwrap();
+            // The kernels talk of themselves meanwhile.
+            let mut answered = false;
+            while !answered {
+                for (_, bytes) in socket.receive(16).await.unwrap() {
+                    answered |= match Frame::parse(&bytes) {
+                        Ok(Frame::Arp { ethernet, arp }) => {
+                            arp.operation == ArpOperation::Reply
+                                && (ethernet.destination, arp.sender, arp.sender_mac) == (mac, to4, its)
+                                && arp.target == from4
+                        }
+                        Ok(Frame::Neighbor { ethernet, ipv6, neighbor }) => {
+                            matches!(neighbor, NeighborRepr::Advert { solicited: true, .. })
+                                && (ethernet.destination, neighbor.target()) == (mac, to6)
+                                && ipv6.destination == from6
+                        }
+                        Err(_) => false,
+                    };
+                }
+            }
+        }
     });
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use landfall_engine::{
     links::Usable,
-    membership::{DropReason, MemberState},
+    membership::{Cause, DropReason, MemberState},
     speaker::Speaker,
 };
 use landfall_model::{Reason, ServiceKey};
@@ -141,6 +141,8 @@ struct Families {
     unread: IntCounterVec,
     dropped: IntCounterVec,
     stalls: IntCounter,
+    verdicts: IntCounterVec,
+    questions: IntCounterVec,
 }
 
 impl Families {
@@ -181,6 +183,17 @@ impl Families {
                 "landfall_speaker_stalls_total",
                 "Times that this process was late and began to listen anew",
             )?,
+            verdicts: IntCounterVec::new(
+                Opts::new("landfall_speaker_verdicts_total", "Speakers that counted as dead, by cause"),
+                &["cause"],
+            )?,
+            questions: IntCounterVec::new(
+                Opts::new(
+                    "landfall_speaker_kernel_questions_total",
+                    "Questions to the kernels of nodes whose heartbeats were missing, by what became of them",
+                ),
+                &["result"],
+            )?,
         })
     }
 
@@ -193,8 +206,13 @@ impl Families {
             unread,
             dropped,
             stalls,
+            verdicts,
+            questions,
         } = self;
-        vec![announced, received, responses, gratuitous, members, ignored, unread, dropped, stalls]
+        vec![
+            announced, received, responses, gratuitous, members, ignored, unread, dropped, stalls, verdicts,
+            questions,
+        ]
     }
 }
 
@@ -233,6 +251,12 @@ impl Now {
             families.dropped.with_label_values(&[reason.as_str()]).inc_by(counters.dropped(reason));
         }
         families.stalls.inc_by(counters.stalls);
+        for cause in Cause::ALL {
+            families.verdicts.with_label_values(&[cause.as_str()]).inc_by(counters.verdicts(cause));
+        }
+        for (result, count) in [("asked", counters.questions), ("answered", counters.answers)] {
+            families.questions.with_label_values(&[result]).inc_by(count);
+        }
         for (kind, socket) in &self.read.sockets {
             families.unread.with_label_values(&[kind.as_str()]).inc_by(socket.dropped());
         }

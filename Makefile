@@ -22,14 +22,14 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 build: ## build the binary for release, with AWS: target/release/landfall
-	$(release) -p landfall --features aws
+	$(release) -p landfall
 
 image: build packages ## make a container image of it, an OCI layout: target/image/oci
 	deploy/image/packages "$$(dpkg --print-architecture)" $(BUILT)/image/packages
 	deploy/image/build $(BUILT)/release/landfall $(BUILT)/image/packages $(BUILT)/image/oci
 
 demo: packages ## a LAN on this machine: an address, an owner, its death, what a client saw
-	$(release) --quiet -p landfall
+	$(release) --quiet -p landfall --no-default-features
 	$(SUDO) $(BUILT)/release/landfall demo
 
 test: packages control-plane metallb ## every test, those with root, real kernel and real API server included

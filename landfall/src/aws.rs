@@ -300,7 +300,9 @@ impl AwsArgs {
 impl Cloud {
     /// There is no provider.
     pub(crate) fn settings(self, _: &str, _: &str) -> anyhow::Result<landfall_controller::Cloud> {
-        anyhow::bail!("this binary was built without AWS: take the image, or build it with `make build`");
+        anyhow::bail!(
+            "this binary was built without AWS: take the image, or build it without --no-default-features"
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use crate::args::Args;
 const HEAD: &str = "\
 # Flags
 
-Written from `landfall --help` by a test of the binary; do not edit. `LANDFALL_BLESS=1 cargo test -p landfall --features aws` writes it
+Written from `landfall --help` by a test of the binary; do not edit. `LANDFALL_BLESS=1 cargo test -p landfall` writes it
 anew. A flag on the command line goes before its environment name, and `LANDFALL_…` before MetalLB's name.
 ";
 

@@ -7,7 +7,7 @@ use landfall_probes::Description;
 const HEAD: &str = "\
 # Metrics
 
-Written from the daemons' own descriptions by a test of the binary; do not edit. `LANDFALL_BLESS=1 cargo test -p landfall --features aws`
+Written from the daemons' own descriptions by a test of the binary; do not edit. `LANDFALL_BLESS=1 cargo test -p landfall`
 writes it anew. They are read at `/metrics`, as Prometheus' text. Those that begin with `metallb_` have MetalLB's names and
 labels. A metric with labels is shown as soon as it has a value.
 ";

@@ -23,12 +23,14 @@ use crate::{
 const BATCH: usize = 1024;
 /// Before region and VPC are looked for again.
 const AGAIN: Duration = Duration::from_secs(30);
+/// How long answers are waited for at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// Nodes that are asked for region and VPC.
 const NODES: u32 = 10;
 
 type Sent = BoxFuture<'static, (Job, Result<Answer, Failure>)>;
 
-/// Serves cloud Services until leadership is lost or `shutdown`; what is under way then is waited for.
+/// Serves cloud Services until leadership is lost or `shutdown`; what is under way then is waited for, for some seconds.
 pub async fn lead(
     settings: &Settings,
     client: Client,
@@ -67,11 +69,9 @@ pub async fn lead(
     };
     term.run(&mut leadership, shutdown).await;
     ended.cancel();
-    while let Some((job, result)) = term.sent.next().await {
-        term.answered(job, result);
-    }
-    while let Some(written) = term.scribe.next().await {
-        term.written(&written.write, written.result.err().map(|error| (error.kind(), error.to_string())));
+    // What has no answer by then is found by tags, whoever leads next.
+    if tokio::time::timeout(LAST_ANSWERS, term.drain()).await.is_err() {
+        tracing::warn!(op = "aws", calls = term.sent.len(), "ending without the answers to some calls");
     }
     metrics.connected.set(0);
 }
@@ -121,6 +121,17 @@ struct Term<'a> {
 impl Term<'_> {
     fn now(&self) -> Instant {
         Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Waits for what is under way.
+    async fn drain(&mut self) {
+        while let Some((job, result)) = self.sent.next().await {
+            self.answered(job, result);
+        }
+        while let Some(written) = self.scribe.next().await {
+            let failed = written.result.err().map(|error| (error.kind(), error.to_string()));
+            self.written(&written.write, failed);
+        }
     }
 
     async fn run(&mut self, leadership: &mut Leadership, shutdown: &CancellationToken) {

@@ -33,9 +33,6 @@ fn check() -> anyhow::Result<Vec<String>> {
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
-            // What is released has it.
-            "--features",
-            "landfall/aws",
             "--format-version",
             "1",
             "--locked",

@@ -15,6 +15,8 @@ use landfall_e2e::audit::{Audit, Grant};
 use landfall_e2e::manifests::NAMESPACE;
 use landfall_e2e::wait::until;
 use landfall_testbed::{TestBed, guide};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -104,8 +106,7 @@ impl Cloud {
         ensure!(self.controller.is_none(), "it runs already");
         self.starts += 1;
         let landfall = self.bed().programs().landfall.as_deref();
-        let landfall =
-            landfall.context("landfall is not built: run `cargo build -p landfall --features aws`")?;
+        let landfall = landfall.context("landfall is not built: run `cargo build -p landfall`")?;
         let endpoint = self.aws.endpoint();
         let mut command = Command::new(landfall);
         command.arg("controller").arg("--kubeconfig").arg(self.kubeconfig());
@@ -132,6 +133,19 @@ impl Cloud {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Asks the controller to end, which takes a moment.
+    fn stop(&mut self) -> Result<()> {
+        let Some(controller) = &mut self.controller else { return Ok(()) };
+        let pid = Pid::from_raw(i32::try_from(controller.id())?);
+        kill(pid, Signal::SIGTERM)?;
+        let code = until("the controller to end", Duration::from_secs(5), || {
+            controller.try_wait()?.context("it goes on")
+        })?;
+        ensure!(code.success(), "it ended with {code}");
+        self.controller = None;
+        Ok(())
     }
 
     fn log(&self) -> PathBuf {
@@ -298,9 +312,7 @@ impl Cloud {
 
     /// Ends everything. No secret was logged.
     pub(crate) fn end(mut self) -> Result<()> {
-        if self.controller.is_some() {
-            self.kill()?;
-        }
+        self.stop()?;
         self.rights_suffice()?;
         for start in 1..=self.starts {
             self.starts = start;

@@ -4,6 +4,8 @@ use std::{
     net::IpAddr,
 };
 
+use landfall_model::Instant;
+
 use super::rank::digest;
 use crate::membership::{Claim, ClaimChanges, Epoch};
 
@@ -18,6 +20,8 @@ pub(super) struct Claims {
     theirs: BTreeMap<IpAddr, BTreeMap<Box<str>, Epoch>>,
     by_node: BTreeMap<Box<str>, BTreeSet<IpAddr>>,
     heard: BTreeSet<Box<str>>,
+    /// Nodes whose process is a new one: until when claims of the one before still hold, and for which addresses.
+    returning: BTreeMap<Box<str>, (Instant, BTreeSet<IpAddr>)>,
     /// The highest epoch that was ever seen of an address in use.
     seen: BTreeMap<IpAddr, Epoch>,
 }
@@ -33,7 +37,40 @@ impl Claims {
 
     /// Says whether something changed.
     pub(super) fn set_heard(&mut self, node: &str, heard: bool) -> bool {
-        if heard { self.heard.insert(node.into()) } else { self.heard.remove(node) }
+        if heard {
+            return self.heard.insert(node.into());
+        }
+        self.end_return(node);
+        self.heard.remove(node)
+    }
+
+    /// A node that is heard has a new process, which claims nothing yet. What the one before claimed holds until then,
+    /// unless the new one claims it. A process that is started over and over gets no more time by that.
+    pub(super) fn restarted(&mut self, node: &str, until: Instant) {
+        let addresses: BTreeSet<IpAddr> = self.of_node(node).collect();
+        if self.is_heard(node) && !addresses.is_empty() {
+            self.returning.entry(node.into()).or_insert((until, addresses));
+        }
+    }
+
+    /// When [`Self::take_lapsed`] has something to give.
+    pub(super) fn next_lapse(&self) -> Option<Instant> {
+        self.returning.values().map(|(until, _)| *until).min()
+    }
+
+    /// Addresses that new processes did not claim in time.
+    pub(super) fn take_lapsed(&mut self, now: Instant) -> Vec<IpAddr> {
+        let due = self.returning.iter().filter(|(_, (until, _))| *until <= now);
+        let due: Vec<Box<str>> = due.map(|(node, _)| node.clone()).collect();
+        due.iter().flat_map(|node| self.end_return(node)).collect()
+    }
+
+    fn end_return(&mut self, node: &str) -> BTreeSet<IpAddr> {
+        let Some((_, addresses)) = self.returning.remove(node) else { return BTreeSet::new() };
+        for address in &addresses {
+            self.drop_theirs(node, *address);
+        }
+        addresses
     }
 
     pub(super) fn is_heard(&self, node: &str) -> bool {
@@ -45,27 +82,35 @@ impl Claims {
     }
 
     pub(super) fn set_theirs(&mut self, node: &str, address: IpAddr, claim: Option<Claim>) {
+        let returning = self.returning.get_mut(node);
         match claim {
             Some(Claim { epoch }) => {
+                if let Some((_, addresses)) = returning {
+                    addresses.remove(&address);
+                }
                 self.theirs.entry(address).or_default().insert(node.into(), epoch);
                 self.by_node.entry(node.into()).or_default().insert(address);
                 self.saw(address, epoch);
             }
-            None => {
-                remove_from(&mut self.theirs, &address, |claims| {
-                    claims.remove(node);
-                    claims.is_empty()
-                });
-                remove_from(&mut self.by_node, node, |addresses| {
-                    addresses.remove(&address);
-                    addresses.is_empty()
-                });
-            }
+            None if returning.is_some_and(|(_, addresses)| addresses.contains(&address)) => {}
+            None => self.drop_theirs(node, address),
         }
+    }
+
+    fn drop_theirs(&mut self, node: &str, address: IpAddr) {
+        remove_from(&mut self.theirs, &address, |claims| {
+            claims.remove(node);
+            claims.is_empty()
+        });
+        remove_from(&mut self.by_node, node, |addresses| {
+            addresses.remove(&address);
+            addresses.is_empty()
+        });
     }
 
     pub(super) fn forget_node(&mut self, node: &str) {
         self.heard.remove(node);
+        self.returning.remove(node);
         for address in self.by_node.remove(node).unwrap_or_default() {
             remove_from(&mut self.theirs, &address, |claims| {
                 claims.remove(node);
@@ -140,5 +185,67 @@ fn remove_from<K: Ord + ?Sized, O: Ord + std::borrow::Borrow<K>, V>(
 ) {
     if map.get_mut(key).is_some_and(change) {
         map.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn address(number: u8) -> IpAddr {
+        [10, 0, 0, number].into()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    /// A node that is heard and claims two addresses with epoch 4, whose process is a new one from now on.
+    fn restarted() -> Claims {
+        let mut claims = Claims::default();
+        claims.set_heard("a", true);
+        for number in [1, 2] {
+            claims.set_theirs("a", address(number), Some(Claim { epoch: Epoch(4) }));
+        }
+        claims.restarted("a", at(2));
+        for number in [1, 2] {
+            claims.set_theirs("a", address(number), None);
+        }
+        claims
+    }
+
+    #[test]
+    fn claims_outlive_a_process_until_the_next_one_had_time_to_claim() {
+        let mut claims = restarted();
+        assert_eq!(claims.holder(address(1), "me"), Some(("a", Epoch(4))));
+        assert_eq!(claims.next_lapse(), Some(at(2)));
+        claims.set_theirs("a", address(1), Some(Claim { epoch: Epoch(1) }));
+        assert_eq!(claims.holder(address(1), "me"), Some(("a", Epoch(1))), "what it says itself counts");
+        claims.set_theirs("a", address(1), None);
+        assert_eq!(claims.holder(address(1), "me"), None, "it has given that up");
+        claims.restarted("a", at(3));
+        assert_eq!(claims.next_lapse(), Some(at(2)), "a third process gets no more time");
+        assert!(claims.take_lapsed(at(1)).is_empty());
+        assert_eq!(claims.take_lapsed(at(2)), [address(2)]);
+        assert_eq!((claims.holder(address(2), "me"), claims.next_lapse()), (None, None));
+    }
+
+    #[test]
+    fn nothing_outlives_the_node_or_a_claim_of_somebody_else() {
+        let mut claims = restarted();
+        claims.claim(address(1));
+        assert_eq!(claims.holder(address(1), "me"), Some(("me", Epoch(5))));
+        claims.set_heard("a", false);
+        claims.set_heard("a", true);
+        assert_eq!(claims.holder(address(2), "me"), None);
+        let mut claims = restarted();
+        claims.forget_node("a");
+        assert_eq!((claims.holder(address(2), "me"), claims.next_lapse()), (None, None));
+        let mut claims = Claims::default();
+        claims.set_theirs("b", address(1), Some(Claim { epoch: Epoch(4) }));
+        claims.restarted("b", at(2));
+        assert_eq!(claims.next_lapse(), None, "it was dead before");
     }
 }

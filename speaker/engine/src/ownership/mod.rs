@@ -36,6 +36,9 @@ use crate::{
     membership::{Claim, ClaimChanges, Epoch},
 };
 
+/// A node whose process is a new one keeps what the one before claimed for so long: the new one must first hear the
+/// others, which takes a second if one of them is silent, and wait for its turn.
+const RETURN: Duration = Duration::from_secs(2);
 /// Losing a group this soon after claiming it from a living holder means that two nodes see different things.
 const CONTEST: Duration = Duration::from_secs(10);
 /// The longest time that such a node then leaves the other alone.
@@ -128,6 +131,17 @@ impl Ownership {
         if self.claims.set_heard(node, heard) { self.claims.of_node(node).collect() } else { Vec::new() }
     }
 
+    /// The process of a node that is heard was started again. To be called before its claims are taken in, which it has
+    /// none of; those of the process before hold for a moment, see [`Self::take_lapsed`].
+    pub fn restarted(&mut self, node: &str, now: Instant) {
+        self.claims.restarted(node, now + RETURN);
+    }
+
+    /// Addresses that new processes of other nodes have not claimed in time; their groups must be evaluated.
+    pub fn take_lapsed(&mut self, now: Instant) -> Vec<IpAddr> {
+        self.claims.take_lapsed(now)
+    }
+
     /// Forgets a node that is no member any more. Gives its addresses, as [`Self::set_heard`] does.
     pub fn forget_node(&mut self, node: &str) -> Vec<IpAddr> {
         let addresses = self.claims.of_node(node).collect();
@@ -175,10 +189,11 @@ impl Ownership {
         self.claims.forget_address(address);
     }
 
-    /// When [`Self::take_due`] has something to give.
+    /// When [`Self::take_due`] or [`Self::take_lapsed`] has something to give.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let due = self.deadlines.first().map(|(at, _)| *at);
+        due.into_iter().chain(self.claims.next_lapse()).min()
     }
 
     /// The groups that must be evaluated because of the time.

@@ -89,8 +89,8 @@ impl Speaker {
                     self.ownership.set_claims(&node, &changes);
                     self.hurry(changes.keys());
                 }
-                // What it claims and can is told by events of their own.
-                membership::Event::Restarted { .. } | membership::Event::Settled => {}
+                membership::Event::Restarted { node } => self.ownership.restarted(&node, now),
+                membership::Event::Settled => {}
                 membership::Event::Stalled { .. } => self.mute(now),
             }
         }
@@ -181,6 +181,8 @@ impl Speaker {
 
     /// All groups whose claims changed, those whose time has come, then others as far as the budget goes.
     fn evaluate(&mut self, now: Instant) {
+        let lapsed = self.ownership.take_lapsed(now);
+        self.hurry(&lapsed);
         let mut groups = std::mem::take(&mut self.urgent);
         groups.extend(self.ownership.take_due(now));
         let share = (BUDGET / self.cluster.member_count().max(1)).max(1);

@@ -12,8 +12,9 @@
 //!
 //! # Whose word counts
 //! Members come from the API server, never from packets, and stay in force while it is away. A node asserts only its
-//! own claims. Agreement between watchers, the watch graph and the question to a silent node's kernel are not in here
-//! yet: [`Event::State`] with [`MemberState::Dead`] is the verdict of this node alone, which is where they will stand.
+//! own claims. A silent peer's kernel is asked before it counts as dead, see `planes.rs`. Agreement between watchers and the
+//! watch graph are not in here yet: [`Event::State`] with [`MemberState::Dead`] is the verdict of this node alone, which is
+//! where they will stand.
 
 mod assigned;
 mod claims;

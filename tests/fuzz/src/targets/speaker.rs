@@ -16,7 +16,7 @@ use landfall_engine::{
     links::NamePattern,
     membership::{BootId, Key, Timing},
     speaker::{Settings, Speaker},
-    wire::{Frame, NeighborRepr},
+    wire::{ArpOperation, Frame, NeighborRepr},
 };
 use landfall_model::{Instant, Observation};
 
@@ -328,12 +328,20 @@ impl Bed {
     /// A frame speaks for an address that this node told to be its own, with the Ethernet address of the interface.
     fn frame(&self, interface: IfIndex, bytes: &[u8]) {
         let (subject, source) = match Frame::parse(bytes).expect("what is sent is valid") {
+            // It asks the kernel of a silent peer, and speaks for nobody.
+            Frame::Arp { ethernet, arp }
+                if arp.operation == ArpOperation::Request && arp.sender != arp.target =>
+            {
+                assert_eq!(self.macs.get(&interface), Some(&ethernet.source), "a question on {interface:?}");
+                return;
+            }
+            Frame::Neighbor { ethernet, neighbor: NeighborRepr::Solicit { .. }, .. } => {
+                assert_eq!(self.macs.get(&interface), Some(&ethernet.source), "a question on {interface:?}");
+                return;
+            }
             Frame::Arp { ethernet, arp } => (IpAddr::V4(arp.sender), ethernet.source),
             Frame::Neighbor { ethernet, neighbor: NeighborRepr::Advert { target, .. }, .. } => {
                 (IpAddr::V6(target), ethernet.source)
-            }
-            Frame::Neighbor { neighbor: NeighborRepr::Solicit { .. }, .. } => {
-                panic!("a speaker asks nothing")
             }
         };
         assert_eq!(self.macs.get(&interface), Some(&source), "{subject} on {interface:?}");

@@ -28,6 +28,8 @@ pub enum Event {
         node: Box<str>,
         /// Its addresses.
         addresses: Vec<IpAddr>,
+        /// The question before was answered, so this one may go to the card that answered alone.
+        known: bool,
     },
     /// A member's state changed. A new member starts with [`MemberState::Unknown`]; after [`MemberState::Gone`]
     /// its profile and claims are forgotten without further events.

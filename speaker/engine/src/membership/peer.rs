@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) deadline: Instant,
     /// When it last did that.
     pub(super) heard_at: Instant,
+    /// When its node's kernel was last asked.
+    pub(super) asked: Option<Instant>,
     /// When its node's kernel last answered a question.
     pub(super) answered: Option<Instant>,
     /// Since when it answers to a later run of this node than the present one.
@@ -72,6 +74,7 @@ impl Peer {
             interval: Duration::ZERO,
             heard_until: None,
             heard_at: Instant::ZERO,
+            asked: None,
             answered: None,
             deadline: Instant::ZERO,
             denied_since: None,

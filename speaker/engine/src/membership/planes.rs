@@ -91,13 +91,14 @@ impl Timing {
 
 impl Membership {
     /// The kernel of the node with this address has answered what [`Event::Ask`] told to ask. An answer that was not
-    /// asked for does nothing.
-    pub fn handle_answer(&mut self, address: IpAddr, now: Instant) {
+    /// asked for does nothing; says whether it was.
+    pub fn handle_answer(&mut self, address: IpAddr, now: Instant) -> bool {
         let asked = self.asked.iter().copied();
         let mut asked = asked.filter(|id| self.peers.get(id).is_some_and(|peer| peer.has_address(address)));
-        let Some(peer) = asked.next().and_then(|id| self.peers.get_mut(&id)) else { return };
+        let Some(peer) = asked.next().and_then(|id| self.peers.get_mut(&id)) else { return false };
         peer.answered = Some(now);
         self.counters.answers += 1;
+        true
     }
 
     /// Whether any answer of a kernel is waited for.
@@ -117,15 +118,16 @@ impl Membership {
 
     /// Asks, unless a heartbeat came meanwhile.
     pub(super) fn ask_kernel(&mut self, id: PeerId, now: Instant) {
-        let Some(peer) = self.peers.get(&id).filter(|peer| self.is_overdue(peer, now)) else {
+        let overdue = self.peers.get(&id).is_some_and(|peer| self.is_overdue(peer, now));
+        let Some(peer) = self.peers.get_mut(&id).filter(|_| overdue) else {
             self.asked.remove(&id);
             return;
         };
+        let known = peer.asked.replace(now).is_some_and(|asked| peer.answered >= Some(asked));
         let addresses = peer.addresses.iter().map(|address| address.ip().to_canonical()).collect();
-        let event = Event::Ask { node: peer.node.clone(), addresses };
         self.timers.arm(Timer::Ask(id), now + self.timing.ask_again(peer.interval));
         self.counters.questions += 1;
-        self.events.push_back(event);
+        self.events.push_back(Event::Ask { node: peer.node.clone(), addresses, known });
     }
 
     pub(super) fn stop_asking(&mut self, id: PeerId) {

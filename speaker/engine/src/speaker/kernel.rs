@@ -20,12 +20,14 @@ use crate::{
 const MAX_ADDRESSES: usize = 4;
 
 impl Speaker {
-    /// Asks the kernel of a peer's node. Where no address of it is on a segment with us nothing is asked, and its
-    /// heartbeats alone decide.
-    pub(super) fn ask(&mut self, addresses: &[IpAddr]) {
+    /// Asks the kernel of a peer's node: the card that answered the question before if it did (`known`), and else
+    /// everybody on the segment, as a kernel itself would: it may have another card by now. Where no address of the node
+    /// is on a segment with us nothing is asked, and its heartbeats alone decide.
+    pub(super) fn ask(&mut self, addresses: &[IpAddr], known: bool) {
         for address in addresses.iter().take(MAX_ADDRESSES) {
             let Some(way) = self.links.way_to(*address) else { continue };
-            let Some(frame) = question(*address, way) else { continue };
+            let card = self.cards.get(address).copied().filter(|_| known);
+            let Some(frame) = question(*address, way, card) else { continue };
             self.commands.push_back(Command::SendFrame { interface: way.interface, bytes: frame.emit() });
         }
     }
@@ -33,6 +35,7 @@ impl Speaker {
     /// Says whether the frame answers such a question; then it is nothing for the responder.
     pub(super) fn take_answer(&mut self, interface: IfIndex, bytes: &[u8], now: Instant) -> bool {
         if !self.membership.is_asking() {
+            self.cards.clear();
             return false;
         }
         let Some((frame, address)) = Frame::parse(bytes).ok().and_then(|frame| Some((frame, told(&frame)?)))
@@ -41,38 +44,44 @@ impl Speaker {
         };
         let way = self.links.way_to(address);
         let answers = way.is_some_and(|way| way.interface == interface && is_answer(&frame, way));
-        if answers {
-            self.membership.handle_answer(address, now);
+        if answers && self.membership.handle_answer(address, now) {
+            self.cards.insert(address, sender(&frame));
         }
         answers
     }
 }
 
-/// As the kernel itself would ask. To everybody on the segment, since the node may have another card by now.
-fn question(address: IpAddr, way: Way) -> Option<Frame> {
+fn question(address: IpAddr, way: Way, card: Option<Mac>) -> Option<Frame> {
     let Way { mac, source, interface: _ } = way;
     match (address, source) {
-        (IpAddr::V4(target), IpAddr::V4(sender)) => Some(ask_v4(target, sender, mac)),
-        (IpAddr::V6(target), IpAddr::V6(source)) => Some(ask_v6(target, source, mac)),
+        (IpAddr::V4(target), IpAddr::V4(sender)) => Some(ask_v4(target, sender, mac, card)),
+        (IpAddr::V6(target), IpAddr::V6(source)) => Some(ask_v6(target, source, mac, card)),
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
     }
 }
 
-/// RFC 826
-fn ask_v4(target: Ipv4Addr, sender: Ipv4Addr, mac: Mac) -> Frame {
-    let ethernet = EthernetRepr { destination: BROADCAST, source: mac, ether_type: EtherType::Arp };
+/// RFC 826; to one card as in RFC 1122 §2.3.2.1, "unicast poll"
+fn ask_v4(target: Ipv4Addr, sender: Ipv4Addr, mac: Mac, card: Option<Mac>) -> Frame {
+    let destination = card.unwrap_or(BROADCAST);
+    let ethernet = EthernetRepr { destination, source: mac, ether_type: EtherType::Arp };
     let operation = ArpOperation::Request;
     let arp = ArpRepr { operation, sender_mac: mac, sender, target_mac: Mac([0; 6]), target };
     Frame::Arp { ethernet, arp }
 }
 
-/// RFC 4861 §7.2.2
-fn ask_v6(target: Ipv6Addr, source: Ipv6Addr, mac: Mac) -> Frame {
-    let destination = solicited_node(target);
-    let ethernet =
-        EthernetRepr { destination: multicast_mac(destination), source: mac, ether_type: EtherType::Ipv6 };
+/// RFC 4861 §7.2.2; to one card as in §7.3.3
+fn ask_v6(target: Ipv6Addr, source: Ipv6Addr, mac: Mac, card: Option<Mac>) -> Frame {
+    let group = solicited_node(target);
+    let (destination, to) = card.map_or((group, multicast_mac(group)), |card| (target, card));
+    let ethernet = EthernetRepr { destination: to, source: mac, ether_type: EtherType::Ipv6 };
     let neighbor = NeighborRepr::Solicit { target, source_mac: Some(mac) };
     Frame::Neighbor { ethernet, ipv6: Ipv6Repr { source, destination }, neighbor }
+}
+
+const fn sender(frame: &Frame) -> Mac {
+    match frame {
+        Frame::Arp { ethernet, .. } | Frame::Neighbor { ethernet, .. } => ethernet.source,
+    }
 }
 
 /// The address that an ARP reply or an advertisement says is its sender's.
@@ -147,14 +156,17 @@ mod tests {
         for (address, source) in [("10.0.0.2", "10.0.0.1"), ("fd00::2", "fd00::1")] {
             let way = way(source);
             let address: IpAddr = address.parse().unwrap();
-            let asked = question(address, way).unwrap();
+            let asked = question(address, way, None).unwrap();
             assert_eq!(Frame::parse(&asked.emit()), Ok(asked), "{address}");
             let answer = answer(&asked, THEIRS);
             assert_eq!(told(&answer), Some(address));
             assert!(is_answer(&answer, way));
             assert_eq!(told(&asked), None, "a question is no answer");
+            let to_one = question(address, way, Some(THEIRS)).unwrap();
+            assert_eq!(Frame::parse(&to_one.emit()), Ok(to_one), "{address}");
+            assert_eq!(to_one.emit().first_chunk(), Some(&THEIRS.0));
         }
-        assert_eq!(question("10.0.0.2".parse().unwrap(), way("fd00::1")), None);
+        assert_eq!(question("10.0.0.2".parse().unwrap(), way("fd00::1"), None), None);
     }
 
     #[test]
@@ -163,13 +175,13 @@ mod tests {
             [("10.0.0.2", "10.0.0.1", "10.0.0.9"), ("fd00::2", "fd00::1", "fd00::9")]
         {
             let address = address.parse().unwrap();
-            let asked = question(address, way(source)).unwrap();
+            let asked = question(address, way(source), None).unwrap();
             assert!(!is_answer(&answer(&asked, OURS), way(source)), "our own card");
             assert!(!is_answer(&answer(&asked, THEIRS), way(other)), "another asker's address");
             let elsewhere = Way { mac: THEIRS, ..way(source) };
             assert!(!is_answer(&answer(&asked, Mac([2, 0, 0, 0, 0, 3])), elsewhere), "another asker's card");
         }
-        let asked = question("fd00::2".parse().unwrap(), way("fd00::1")).unwrap();
+        let asked = question("fd00::2".parse().unwrap(), way("fd00::1"), None).unwrap();
         let Frame::Neighbor { ethernet, ipv6, neighbor: NeighborRepr::Advert { target, .. } } =
             answer(&asked, THEIRS)
         else {

@@ -32,7 +32,7 @@ pub use snapshot::{MemberView, OwnerView, Snapshot};
 
 use self::{agreement::Agreement, forwarder::Forwarder, report::Reports};
 use crate::{
-    Command, Input,
+    Command, Input, Mac,
     cluster::{self, Cluster, GroupId, Member},
     links::{Links, NamePattern, Usable},
     membership::{self, BootId, MemberState, Membership, Profile, Timing},
@@ -89,6 +89,8 @@ pub struct Speaker {
     responder: Responder,
     forwarder: Forwarder,
     reports: Reports,
+    /// The cards that answered questions to kernels, while any are asked.
+    cards: BTreeMap<IpAddr, Mac>,
     /// Standalone only.
     agreement: Option<Agreement>,
     /// By the name of their Pod.
@@ -134,6 +136,7 @@ impl Speaker {
             responder: Responder::new(),
             forwarder: Forwarder::new(&node, node_port),
             reports: Reports::new(&node),
+            cards: BTreeMap::new(),
             agreement: standalone.then(Agreement::default),
             speakers: BTreeMap::new(),
             speakers_changed: false,

@@ -73,7 +73,7 @@ impl Speaker {
                 membership::Event::Send { to, bytes } => {
                     self.commands.push_back(Command::SendDatagram { to, bytes });
                 }
-                membership::Event::Ask { node: _, addresses } => self.ask(&addresses),
+                membership::Event::Ask { node: _, addresses, known } => self.ask(&addresses, known),
                 membership::Event::State { node, state } => self.set_state(&node, state),
                 membership::Event::Profile { node, profile } => {
                     let state =

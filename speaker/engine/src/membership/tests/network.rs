@@ -77,6 +77,8 @@ pub(super) struct Network {
     pub(super) sent: u64,
     /// Questions to kernels: when, from whom, to whom.
     pub(super) asks: Vec<(Instant, usize, usize)>,
+    /// By whom, and whether to the card alone that answered before.
+    pub(super) known: Vec<(usize, bool)>,
     /// Every datagram that was delivered, if recording.
     pub(super) record: Option<Vec<Datagram>>,
     flying: BTreeMap<(Instant, u64), Datagram>,
@@ -97,6 +99,7 @@ impl Network {
             timing: Timing::default(),
             sent: 0,
             asks: Vec::new(),
+            known: Vec::new(),
             record: None,
             flying: BTreeMap::new(),
             random: Random::new(seed),
@@ -285,7 +288,10 @@ impl Network {
         while let Some(event) = self.nodes[node].machine.next_event() {
             match event {
                 Event::Send { to, bytes } => self.send(node, to, bytes),
-                Event::Ask { addresses, .. } => addresses.iter().for_each(|ip| self.ask(node, *ip)),
+                Event::Ask { addresses, known, .. } => {
+                    self.known.push((node, known));
+                    addresses.iter().for_each(|ip| self.ask(node, *ip));
+                }
                 other @ (Event::State { .. }
                 | Event::Restarted { .. }
                 | Event::Profile { .. }

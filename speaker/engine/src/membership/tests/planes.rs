@@ -145,6 +145,7 @@ fn without_an_answer_the_verdict_comes_when_it_always_came() {
             let took = dead.since(death);
             assert!(took + LONGEST >= DETECTION && took <= DETECTION + LATENCY, "seed {seed}: {took:?}");
         }
+        assert!(network.known.iter().all(|(_, known)| !known), "nobody answered");
         let asks = network.asks.iter().filter(|(_, from, to)| *from < 2 && *to == 2).count();
         assert!((8..=40).contains(&asks), "{asks} by two watchers");
     }
@@ -172,6 +173,8 @@ fn a_held_peer_is_asked_at_a_bounded_rate() {
     network.run(5 * SECOND);
     let mine: Vec<Instant> = network.asks.iter().filter(|(_, from, _)| *from == 0).map(|ask| ask.0).collect();
     assert!(mine.len() <= 85, "{}", mine.len());
+    let known: Vec<bool> = network.known.iter().filter(|(from, _)| *from == 0).map(|ask| ask.1).collect();
+    assert!(!known[0] && known[1..].iter().all(|known| *known), "only the first one goes to everybody");
     assert!(mine.windows(2).all(|pair| pair[1].since(pair[0]) >= 25 * MS), "{mine:?}");
 }
 
@@ -210,15 +213,15 @@ fn without_a_hold_only_the_heartbeats_count() {
 fn an_answer_that_nobody_waits_for_does_nothing() {
     let mut network = Network::settled(2, 5);
     let address = socket(1).ip();
-    network.act(0, |machine, now| machine.handle_answer(address, now));
+    network.act(0, |machine, now| assert!(!machine.handle_answer(address, now)));
     assert_eq!(network.nodes[0].machine.counters().answers, 0);
     network.kill(1);
     network.run(DETECTION - MS * 100);
     assert!(network.nodes[0].machine.is_asking());
-    network.act(0, |machine, now| machine.handle_answer(socket(7).ip(), now));
+    network.act(0, |machine, now| assert!(!machine.handle_answer(socket(7).ip(), now)));
     assert_eq!(network.nodes[0].machine.counters().answers, 0, "another address");
     network.run_until(SECOND, |network| network.state(1, 0) == Dead);
-    network.act(0, |machine, now| machine.handle_answer(address, now));
+    network.act(0, |machine, now| assert!(!machine.handle_answer(address, now)));
     assert_eq!((network.state(1, 0), network.nodes[0].machine.counters().answers), (Dead, 0));
 }
 

@@ -132,7 +132,8 @@ impl Membership {
             claims_request: claims.then_some(peer.cursor),
             ..Content::default()
         };
-        let wait = (self.timing.interval / 4).saturating_mul(1 << peer.unanswered.saturating_sub(1).min(4));
+        // Soon at first: an answer that is overtaken by a later packet is thrown away, which two in a row may be.
+        let wait = (self.timing.interval / 8).saturating_mul(1 << peer.unanswered.saturating_sub(1).min(5));
         self.timers.arm(Timer::Sync(id), now + wait);
         self.counters.pulls += 1;
         self.send(id, &content, now);

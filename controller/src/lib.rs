@@ -26,6 +26,7 @@ use landfall_kubernetes::{
     client::Connection,
     lease::{self, Leadership, LeaseOptions, machine::Timing},
     names,
+    namespace::ensure_namespace,
     secret::ensure_secret,
     source::{self, Directory, FilesError, Interests},
     write::{FileWriter, OwnerPod, Store, Writer, WriterIdentity, own_pod},
@@ -69,6 +70,8 @@ pub struct Settings {
     pub withdraws: Option<String>,
     /// Whether to compete for the lease; else this replica only serves webhooks.
     pub competes: bool,
+    /// Make the namespace of Landfall's own objects where it is missing. A Pod has one.
+    pub makes_namespace: bool,
 }
 
 /// Where the cluster's objects are.
@@ -118,7 +121,7 @@ pub fn metrics() -> prometheus::Result<Vec<Description>> {
 /// See [`Error`]. An API server that is away is no error: the controller waits for it.
 pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationToken) -> Result<(), Error> {
     let Settings { namespace, pod_name, pools, classes, leaves_aws, cloud, .. } = settings;
-    let Settings { secret_name, addresses, webhooks, withdraws, competes, .. } = settings;
+    let Settings { secret_name, addresses, webhooks, withdraws, competes, makes_namespace, .. } = settings;
     let mut meter = Meter::default();
     let metrics = Metrics::new(&mut meter)?;
     let asked = counters(&mut meter)?;
@@ -179,6 +182,9 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
                 identity,
                 timing: Timing::default(),
             };
+            let _making = makes_namespace
+                .then(|| make_namespace(connection.clone(), namespace.clone()))
+                .map(|task| AbortOnDropHandle::new(tokio::spawn(task)));
             let released = CancellationToken::new();
             let (mut leadership, elector) = lease::compete(client.clone(), options, released.clone());
             let owner: Arc<SetOnce<Option<OwnerPod>>> = Arc::default();
@@ -253,6 +259,29 @@ async fn wait_until_leading(leadership: &mut Leadership, shutdown: &Cancellation
             () = shutdown.cancelled() => return false,
             changed = leadership.changed() => if changed.is_none() { return false },
         }
+    }
+}
+
+/// Makes the namespace unless it is there, and tries again until that is known. A controller that is run from a shell needs
+/// one for its lease.
+async fn make_namespace(connection: Connection, namespace: String) {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match ensure_namespace(&connection.client, &namespace).await {
+            Ok(true) => {
+                tracing::info!(op = "start", "created the Namespace {namespace}");
+                return;
+            }
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(op = "start", %error, "cannot create the Namespace {namespace}");
+                if error.retry_after().is_none() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
     }
 }
 

@@ -12,6 +12,7 @@ pub mod convert;
 mod golden;
 pub mod lease;
 pub mod names;
+pub mod namespace;
 mod overlay;
 pub mod secret;
 pub mod source;

@@ -20,6 +20,7 @@ use landfall_kubernetes::{
     client::{ConnectOptions, connect},
     lease::{self, LeaseOptions, compete, machine::Timing},
     names,
+    namespace::ensure_namespace,
     secret::ensure_secret,
     source::{Interests, Source, watch},
     write::{EventWrite, L2Status, L2StatusWrite, Severity, Store, WriteError, Writer, WriterIdentity},
@@ -338,8 +339,10 @@ async fn writes_pool_status_events_and_l2_status() {
 
 #[tokio::test]
 #[ignore = "needs root and the control plane; make test runs it"]
-async fn the_secret_is_created_once() {
+async fn the_secret_and_the_namespace_are_created_once() {
     let (_bed, client) = cluster().await;
+    assert!(ensure_namespace(&client, "made-for-it").await.unwrap());
+    assert!(!ensure_namespace(&client, "made-for-it").await.unwrap());
     let name = format!("key-{:08x}", getrandom::u32().unwrap());
     assert!(ensure_secret(client.clone(), NAMESPACE, &name, "secretkey", b"first").await.unwrap());
     assert!(!ensure_secret(client.clone(), NAMESPACE, &name, "secretkey", b"second").await.unwrap());

@@ -61,7 +61,7 @@ pub(crate) struct AwsArgs {
     )]
     provider: Vec<Provider>,
 
-    /// Whose the Services without a class are [default: the first of --provider]
+    /// Whose the Services without a class are [default: pool, if --provider names it]
     #[arg(long, env = "LANDFALL_DEFAULT_PROVIDER", value_name = "NAME")]
     default_provider: Option<Provider>,
 
@@ -229,7 +229,7 @@ impl AwsArgs {
 
     /// Whether Services without a class are for AWS.
     pub(crate) fn takes_unclassed(&self) -> bool {
-        self.default_provider.or(self.provider.first().copied()) == Some(Provider::Aws)
+        self.default_provider == Some(Provider::Aws)
     }
 
     /// What is asked of AWS, if anything is.
@@ -383,12 +383,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_provider_has_the_services_without_a_class() {
+    fn aws_has_the_services_without_a_class_only_on_request() {
         for (line, aws) in [
             ("--provider pool,aws --cluster-name x", false),
-            ("--provider aws,pool --cluster-name x", true),
+            ("--provider aws --cluster-name x", false),
             ("--provider pool,aws --default-provider aws --cluster-name x", true),
-            ("--provider aws --cluster-name x", true),
+            ("--provider aws --default-provider aws --cluster-name x", true),
         ] {
             assert_eq!(cloud(line).unwrap().unwrap().plan.claim_classless, aws, "{line}");
         }

@@ -130,6 +130,7 @@ impl ControllerArgs {
             webhooks: served.filter(|_| files.is_none()),
             withdraws,
             competes,
+            makes_namespace: !Path::new(NAMESPACE_FILE).exists(),
             namespace,
             pod_name,
             pools,

@@ -194,6 +194,7 @@ impl StandaloneArgs {
             webhooks: None,
             withdraws: None,
             competes: true,
+            makes_namespace: false,
             addresses: Addresses {
                 health: None,
                 metrics: port

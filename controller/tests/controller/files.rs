@@ -66,6 +66,7 @@ async fn services_in_files_are_served_and_follow_their_manifests() {
         webhooks: None,
         withdraws: None,
         competes: true,
+        makes_namespace: false,
         addresses: Addresses::default(),
     };
     let shutdown = CancellationToken::new();

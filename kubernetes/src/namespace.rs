@@ -1,0 +1,25 @@
+//! The namespace of Landfall's own objects, where no manifest has made it.
+
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Client, api::PostParams};
+
+use crate::{names::manager, write::WriteError};
+
+/// Creates the Namespace `name`, unless it exists. Returns whether it was created.
+///
+/// # Errors
+/// See [`WriteError`].
+pub async fn ensure_namespace(client: &Client, name: &str) -> Result<bool, WriteError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    // Who may only read it needs no right to create it.
+    if api.get_metadata_opt(name).await.map_err(WriteError::from)?.is_some() {
+        return Ok(false);
+    }
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let ours = PostParams { field_manager: Some(manager::CONTROLLER.to_owned()), ..PostParams::default() };
+    match api.create(&ours, &Namespace { metadata, ..Namespace::default() }).await.map_err(WriteError::from) {
+        Ok(_) => Ok(true),
+        Err(WriteError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

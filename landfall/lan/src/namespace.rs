@@ -45,7 +45,7 @@ pub(crate) fn path(name: &str) -> PathBuf {
 /// Makes an empty namespace with loopback up and IPv6 free of surprises, and opens it.
 ///
 /// Every interface made in it later has no duplicate address detection (addresses are usable at once, as on a machine
-/// that has been up for long), sends no router solicitations and takes no router advertisements.
+/// that has been up for long), sends no router solicitations and takes neither router advertisements nor redirects.
 pub(crate) fn create(name: &str, sysctls: &[(String, String)]) -> Result<OwnedFd> {
     tool::ip(None, &[format!("netns add {name}")])?;
     let namespace = open(name)?;
@@ -53,6 +53,14 @@ pub(crate) fn create(name: &str, sysctls: &[(String, String)]) -> Result<OwnedFd
         for scope in ["all", "default"] {
             for (key, value) in [("accept_dad", "0"), ("accept_ra", "0"), ("router_solicitations", "0")] {
                 write_sysctl(&format!("net/ipv6/conf/{scope}/{key}"), value)?;
+            }
+            // A node whose pods are not there yet would send their traffic to the router, and all others for minutes.
+            for key in [
+                "ipv4/conf/{}/accept_redirects",
+                "ipv4/conf/{}/send_redirects",
+                "ipv6/conf/{}/accept_redirects",
+            ] {
+                write_sysctl(&format!("net/{}", key.replace("{}", scope)), "0")?;
             }
         }
         sysctls.iter().try_for_each(|(key, value)| write_sysctl(key, value))

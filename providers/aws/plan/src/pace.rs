@@ -14,6 +14,8 @@ const SLOWEST: f64 = 1.0 / 16.0;
 const FORGIVEN: f64 = 60.0;
 /// After a pause the rate is the first one again.
 const PAUSE: f64 = 5.0;
+/// After a refusal nothing is sent for so many seconds, so that AWS's bucket has something in it again.
+const QUIET: f64 = 1.0;
 /// Refusals in this time are one: calls were under way when the first of them came.
 const SAME: Duration = Duration::from_millis(500);
 
@@ -71,11 +73,12 @@ impl Pace {
     /// Notes that AWS refused a call as one too many: the bucket is empty, for us at least.
     pub fn refused(&mut self, now: Instant) {
         self.fill(now);
-        self.tokens = 0.0;
+        self.tokens = self.tokens.min(0.0);
         if self.refused.is_none_or(|before| now.since(before) >= SAME) {
             self.limit = (self.factor / 2.0).max(SLOWEST);
             self.factor = self.limit;
             self.refused = Some(now);
+            self.tokens = -self.rate * self.factor * QUIET;
         }
     }
 

@@ -14,11 +14,6 @@ pub mod annotation {
     pub const OURS: &str = "landfall.dev/";
     /// Allocate from this pool only (either prefix).
     pub const ADDRESS_POOL: &str = "address-pool";
-    /// On a Service without a class: `external` or `nlb-ip` claim it for AWS. See docs/aws.md for this and the other
-    /// annotations of AWS.
-    pub const AWS_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
-    /// What the targets of an AWS load balancer are: `instance` or `ip`.
-    pub const AWS_TARGET_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type";
     /// Addresses asked for, with commas between (either prefix).
     pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
     /// Sharing key (either prefix).

@@ -75,11 +75,7 @@ fn requests(annotations: Option<&BTreeMap<String, String>>, spec: &ServiceSpec) 
             .into_iter()
             .flatten()
             .any(|(key, _)| key.starts_with(annotation::LEGACY_PREFIX)),
-        aws: match get("", annotation::AWS_TYPE).map(String::as_str) {
-            Some("nlb-ip") => true,
-            Some("external") => get("", annotation::AWS_TARGET_TYPE).is_some(),
-            Some(_) | None => false,
-        },
+        aws: annotations.and_then(landfall_aws_plan::annotated).unwrap_or(false),
     }
 }
 

@@ -6,8 +6,6 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::names::annotation;
-
 fn object<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
@@ -288,13 +286,15 @@ fn the_preferred_prefix_wins_even_when_empty() {
 
 #[test]
 fn annotations_of_aws_claim_a_service() {
-    let (kind, target) = (annotation::AWS_TYPE, annotation::AWS_TARGET_TYPE);
+    let [kind, target] = ["type", "nlb-target-type"]
+        .map(|name| format!("{}aws-load-balancer-{name}", landfall_aws_plan::PREFIX));
     for (annotations, claimed) in [
         (json!({}), false),
-        (json!({ kind: "nlb-ip" }), true),
-        (json!({ kind: "external" }), false),
-        (json!({ kind: "external", target: "instance" }), true),
-        (json!({ kind: "nlb", target: "ip" }), false),
+        (json!({ &kind: "nlb-ip" }), true),
+        (json!({ &kind: "external" }), false),
+        (json!({ &kind: "external", &target: "instance" }), true),
+        (json!({ &kind: "external", &target: "host" }), false),
+        (json!({ &kind: "nlb", &target: "ip" }), false),
     ] {
         assert_eq!(service(json!({}), annotations.clone()).requests.aws, claimed, "{annotations}");
     }

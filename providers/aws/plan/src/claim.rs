@@ -1,6 +1,6 @@
 //! Which Services are ours.
 
-use crate::{PREFIX, Problem, Service, ServiceType, Settings};
+use crate::{Map, PREFIX, Problem, Service, ServiceType, Settings};
 
 /// The finalizer that holds a Service until its AWS objects are gone; the same as the AWS Load Balancer Controller's, so
 /// that either controller can end what the other began.
@@ -49,13 +49,17 @@ fn wanted(service: &Service, settings: &Settings) -> bool {
     if let Some(class) = &service.class {
         return **class == *settings.class;
     }
-    let annotation = |name: &str| service.annotations.get(&format!("{PREFIX}{name}")).map(String::as_str);
-    match annotation("aws-load-balancer-type") {
-        Some("nlb-ip") => true,
-        Some("external") => {
-            matches!(annotation("aws-load-balancer-nlb-target-type"), Some("ip" | "instance"))
-        }
-        Some(_) => false,
-        None => settings.claim_classless && load_balancer,
-    }
+    annotated(&service.annotations).unwrap_or(settings.claim_classless && load_balancer)
+}
+
+/// Whether annotations claim a Service without a class for AWS, in the way from before there were classes; `None` where they
+/// say nothing.
+#[must_use]
+pub fn annotated(annotations: &Map) -> Option<bool> {
+    let annotation = |name: &str| annotations.get(&format!("{PREFIX}{name}")).map(String::as_str);
+    Some(match annotation("aws-load-balancer-type")? {
+        "nlb-ip" => true,
+        "external" => matches!(annotation("aws-load-balancer-nlb-target-type"), Some("ip" | "instance")),
+        _ => false,
+    })
 }

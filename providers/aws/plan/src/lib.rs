@@ -38,7 +38,7 @@ mod waiting;
 mod world;
 
 pub use annotations::{ADOPT, PREFIX, Parsed, REPLACE, Warning};
-pub use claim::{Claim, FINALIZER, FOREIGN_FINALIZER};
+pub use claim::{Claim, FINALIZER, FOREIGN_FINALIZER, annotated};
 pub use elb::{
     AddressType, Alpn, HealthCheck, HealthProtocol, ListenerProtocol, LoadBalancerState, Map, Scheme,
     SubnetMapping, Target, TargetFamily, TargetId, TargetState, TargetType,

@@ -9,6 +9,11 @@ impl Inventory {
         self.touched.get(id).is_some_and(|at| start.is_before(*at))
     }
 
+    /// Whether there is a load balancer or target group with this ARN.
+    pub(crate) fn knows(&self, arn: &str) -> bool {
+        self.load_balancer(&arn.into()).is_some() || self.target_group(&arn.into()).is_some()
+    }
+
     /// Takes what deeper describes said. One of an object that is gone says nothing.
     pub(crate) fn put_details(&mut self, need: &Need, answer: Answer) {
         match (need, answer) {

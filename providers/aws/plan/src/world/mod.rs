@@ -246,6 +246,14 @@ impl World {
     fn listed(&mut self, start: crate::ListingStart, listing: Listing, now: Instant) {
         self.inventory.replace_listing(start, listing);
         self.pace_audit(now);
+        // Nobody will answer about what is gone.
+        let (inventory, troubles) = (&self.inventory, &mut self.troubles);
+        let lives = |slot: &Slot| match slot {
+            Slot::Need(need) => need.subject().is_none_or(|arn| inventory.knows(arn)),
+            Slot::Listing | Slot::States | Slot::Instances | Slot::Line(_) => true,
+        };
+        self.waiters.retain(|slot, _| lives(slot));
+        troubles.retain(|slot, _| lives(slot));
         // One that did not exist may, and groups of interfaces are changed by hand.
         self.instances.retain(|_, interfaces| interfaces.is_some());
         self.dirty.extend(self.services.keys().cloned());
@@ -282,7 +290,7 @@ impl World {
 
     fn ring(&mut self, slot: Slot) {
         match &slot {
-            Slot::Line(Line::Service(key)) => self.touch(&key.clone()),
+            Slot::Line(Line::Service(key)) => self.touch(key),
             Slot::Line(Line::Backend) => self.backend_dirty = true,
             Slot::States => self.states_due = true,
             Slot::Line(Line::Garbage) | Slot::Listing | Slot::Instances => {}

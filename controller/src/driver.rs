@@ -1,9 +1,7 @@
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant as Clock},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use landfall_kubernetes::{
+    clock::{Clock, until},
     lease::Leadership,
     source::Source,
     state::{Program, Reporter, Verdict},
@@ -37,8 +35,8 @@ impl Driver<'_> {
     /// Plans and writes until leadership is lost or `shutdown`; what is in flight then is waited for.
     pub(crate) async fn lead(self, mut source: Source, shutdown: &CancellationToken) {
         let Self { world, store, mut leadership, metrics, gate } = self;
-        let clock = Clock::now();
-        let now = || Instant::from_micros(u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let clock = Clock::start();
+        let now = || clock.now();
         let mut world = World::new(world);
         let mut reporter = Reporter::start(&store, Program::Controller, leadership.clone());
         let mut outbox = Outbox::new(store);
@@ -54,7 +52,7 @@ impl Driver<'_> {
         metrics.client.config_loaded.set(false);
         metrics.client.config_stale.set(false);
         loop {
-            let (before, begun) = (world.examined(), Clock::now());
+            let (before, begun) = (world.examined(), std::time::Instant::now());
             let Plan { effects, recheck } = if synced { world.plan(now()) } else { Plan::default() };
             if world.examined() != before {
                 metrics.planned.observe(begun.elapsed().as_secs_f64());
@@ -88,7 +86,7 @@ impl Driver<'_> {
                 biased;
                 // 1. The end.
                 () = shutdown.cancelled() => break,
-                lost = lost(&mut leadership) => if lost { break },
+                () = lost(&mut leadership) => break,
                 // 2. What became of writes, so that the next ones start.
                 Some(done) = outbox.next(), if !outbox.is_idle() => {
                     if let Some(pause) = settle(metrics, &mut world, done, now(), &mut answered) {
@@ -122,17 +120,10 @@ impl Driver<'_> {
     }
 }
 
-/// Whether leadership was lost; pending for ever where nobody competes.
-async fn lost(leadership: &mut Option<Leadership>) -> bool {
+/// Waits until leadership is lost; for ever where nobody competes.
+async fn lost(leadership: &mut Option<Leadership>) {
     match leadership {
-        Some(leadership) => leadership.changed().await != Some(true),
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(recheck: Option<Instant>, now: Instant) {
-    match recheck {
-        Some(at) => tokio::time::sleep(at.since(now)).await,
+        Some(leadership) => leadership.lost().await,
         None => std::future::pending().await,
     }
 }

@@ -120,8 +120,20 @@ pub fn metrics() -> prometheus::Result<Vec<Description>> {
 /// # Errors
 /// See [`Error`]. An API server that is away is no error: the controller waits for it.
 pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationToken) -> Result<(), Error> {
-    let Settings { namespace, pod_name, pools, classes, leaves_aws, cloud, .. } = settings;
-    let Settings { secret_name, addresses, webhooks, withdraws, competes, makes_namespace, .. } = settings;
+    let Settings {
+        namespace,
+        pod_name,
+        pools,
+        classes,
+        leaves_aws,
+        cloud,
+        secret_name,
+        addresses,
+        webhooks,
+        withdraws,
+        competes,
+        makes_namespace,
+    } = settings;
     let mut meter = Meter::default();
     let metrics = Metrics::new(&mut meter)?;
     let asked = counters(&mut meter)?;
@@ -265,7 +277,7 @@ async fn wait_until_leading(leadership: &mut Leadership, shutdown: &Cancellation
 /// Makes the namespace unless it is there, and tries again until that is known. A controller that is run from a shell needs
 /// one for its lease.
 async fn make_namespace(connection: Connection, namespace: String) {
-    let mut pause = Duration::from_secs(1);
+    let mut pauses = Pauses::default();
     loop {
         match ensure_namespace(&connection.client, &namespace).await {
             Ok(true) => {
@@ -275,13 +287,10 @@ async fn make_namespace(connection: Connection, namespace: String) {
             Ok(false) => return,
             Err(error) => {
                 tracing::warn!(op = "start", %error, "cannot create the Namespace {namespace}");
-                if error.retry_after().is_none() {
-                    return;
-                }
+                let Some(least) = error.retry_after() else { return };
+                pauses.next(least).await;
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(60));
     }
 }
 
@@ -292,24 +301,23 @@ async fn find_owner(
     pod: String,
     owner: Arc<SetOnce<Option<OwnerPod>>>,
 ) {
-    let mut pause = Duration::from_secs(1);
+    let mut pauses = Pauses::default();
     while !owner.initialized() {
         match own_pod(&connection.client, &namespace, &pod).await {
             // Nobody else sets it meanwhile: the one of an earlier term has ended.
             Ok(found) => drop(owner.set(found)),
             Err(error) => {
                 tracing::warn!(op = "start", pod, %error, "our Pod is not known, so the configuration's state is not written");
-                tokio::time::sleep(pause.max(error.retry_after().unwrap_or_default())).await;
-                pause = (pause * 2).min(Duration::from_secs(60));
+                pauses.next(error.retry_after().unwrap_or_default()).await;
             }
         }
     }
 }
 
-/// Creates the speakers' shared key when there is none, and tries again until it is there or the rights are missing:
-/// without it the speakers cannot hear each other.
+/// Creates the speakers' shared key when there is none, and tries again until it is there: without it the speakers cannot
+/// hear each other.
 async fn share_key(connection: Connection, namespace: String, name: String, key: [u8; 32]) {
-    let mut pause = Duration::from_secs(1);
+    let mut pauses = Pauses::default();
     loop {
         match ensure_secret(connection.client.clone(), &namespace, &name, names::secret::KEY, &key).await {
             Ok(true) => {
@@ -319,9 +327,25 @@ async fn share_key(connection: Connection, namespace: String, name: String, key:
             Ok(false) => return,
             Err(error) => {
                 tracing::error!(op = "secret", %error, "cannot create the Secret {namespace}/{name} that speakers need");
+                pauses.next(error.retry_after().unwrap_or_default()).await;
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(60));
+    }
+}
+
+/// Pauses between tries at the start, from a second to a minute.
+struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(Duration::from_secs(1))
+    }
+}
+
+impl Pauses {
+    /// Waits, not shorter than `least`.
+    async fn next(&mut self, least: Duration) {
+        tokio::time::sleep(self.0.max(least)).await;
+        self.0 = (self.0 * 2).min(Duration::from_secs(60));
     }
 }

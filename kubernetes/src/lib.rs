@@ -7,6 +7,7 @@ pub mod api;
 mod busy;
 pub mod cleanup;
 pub mod client;
+pub mod clock;
 pub mod convert;
 #[cfg(test)]
 mod golden;

@@ -1,9 +1,9 @@
 //! The namespace of Landfall's own objects, where no manifest has made it.
 
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client};
 
-use crate::{names::manager, write::WriteError};
+use crate::write::{WriteError, create_once};
 
 /// Creates the Namespace `name`, unless it exists. Returns whether it was created.
 ///
@@ -16,10 +16,5 @@ pub async fn ensure_namespace(client: &Client, name: &str) -> Result<bool, Write
         return Ok(false);
     }
     let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-    let ours = PostParams { field_manager: Some(manager::CONTROLLER.to_owned()), ..PostParams::default() };
-    match api.create(&ours, &Namespace { metadata, ..Namespace::default() }).await.map_err(WriteError::from) {
-        Ok(_) => Ok(true),
-        Err(WriteError::Conflict { .. }) => Ok(false),
-        Err(error) => Err(error),
-    }
+    create_once(&api, &Namespace { metadata, ..Namespace::default() }).await
 }

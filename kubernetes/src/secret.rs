@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client};
 
-use crate::{names::manager, write::WriteError};
+use crate::write::{WriteError, create_once};
 
 /// Creates the Secret `name` with `bytes` under `key`, unless it exists. An existing one is never read or changed,
 /// so that no right to read Secrets is needed, and whoever made it decides what it holds.
@@ -28,10 +28,5 @@ pub async fn ensure_secret(
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
     };
-    let ours = PostParams { field_manager: Some(manager::CONTROLLER.to_owned()), ..PostParams::default() };
-    match api.create(&ours, &secret).await.map_err(WriteError::from) {
-        Ok(_) => Ok(true),
-        Err(WriteError::Conflict { .. }) => Ok(false),
-        Err(error) => Err(error),
-    }
+    create_once(&api, &secret).await
 }

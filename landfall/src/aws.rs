@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use clap::{Args, ValueEnum, builder::PossibleValue};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use landfall_aws_plan::{CLASS, Rhythm, Scheme, Settings, TargetType};
 
 /// Who makes load balancers.
@@ -23,30 +26,16 @@ enum Garbage {
     Delete,
 }
 
-/// A word of AWS on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Word<T>(T);
-
-macro_rules! word {
-    ($type:ty) => {
-        impl ValueEnum for Word<$type> {
-            fn value_variants<'a>() -> &'a [Self] {
-                const { &words(<$type>::ALL) }
-            }
-
-            fn to_possible_value(&self) -> Option<PossibleValue> {
-                Some(PossibleValue::new(self.0.as_str()))
-            }
-        }
-    };
+/// One of the words that AWS knows.
+fn word<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let words = PossibleValuesParser::new(all.iter().map(|one| name(*one)));
+    words.try_map(move |text| {
+        all.iter().copied().find(|one| name(*one) == text).ok_or("nobody knows this word")
+    })
 }
-
-const fn words<T: Copy>(all: &[T]) -> [Word<T>; 2] {
-    [Word(all[0]), Word(all[1])]
-}
-
-word!(Scheme);
-word!(TargetType);
 
 /// Load balancers of AWS, with `--provider aws`.
 #[derive(Clone, Debug, Args)]
@@ -96,17 +85,24 @@ pub(crate) struct AwsArgs {
     load_balancer_class: String,
 
     /// Targets of Services that name none
-    #[arg(long, env = "LANDFALL_DEFAULT_TARGET_TYPE", value_name = "TYPE", default_value = "instance")]
-    default_target_type: Word<TargetType>,
+    #[arg(
+        long,
+        env = "LANDFALL_DEFAULT_TARGET_TYPE",
+        value_name = "TYPE",
+        default_value = "instance",
+        value_parser = word(TargetType::ALL, TargetType::as_str)
+    )]
+    default_target_type: TargetType,
 
     /// Scheme of load balancers whose Service names none
     #[arg(
         long,
         env = "LANDFALL_DEFAULT_LOAD_BALANCER_SCHEME",
         value_name = "SCHEME",
-        default_value = "internal"
+        default_value = "internal",
+        value_parser = word(Scheme::ALL, Scheme::as_str)
     )]
-    default_load_balancer_scheme: Word<Scheme>,
+    default_load_balancer_scheme: Scheme,
 
     /// Security policy of TLS listeners whose Service names none
     #[arg(
@@ -256,8 +252,8 @@ impl AwsArgs {
             class: self.load_balancer_class,
             claim_classless,
             load_balancer_type_only: gate("ServiceTypeLoadBalancerOnly", defaults.load_balancer_type_only),
-            default_target_type: self.default_target_type.0,
-            default_scheme: self.default_load_balancer_scheme.0,
+            default_target_type: self.default_target_type,
+            default_scheme: self.default_load_balancer_scheme,
             default_ssl_policy: self.default_ssl_policy,
             default_tags: self.default_tags.unwrap_or_default(),
             external_managed_tags: self.external_managed_tags.into_iter().collect(),

@@ -8,17 +8,20 @@
 //!
 //! Where more are due they wait, and the targets are asked less often; nothing is dropped.
 
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use landfall_engine::health::{Command, Health, Target, Timing};
-use landfall_kubernetes::source::Source;
-use landfall_model::{HealthCheck, Instant, Observation};
+use landfall_kubernetes::{
+    clock::{Clock, until},
+    source::Source,
+};
+use landfall_model::{HealthCheck, Observation};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::mpsc,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 /// Questions in flight at once.
@@ -33,8 +36,8 @@ pub fn checked(source: Source, timing: Timing) -> Source {
 }
 
 async fn check(mut source: Source, sender: mpsc::Sender<Observation>, timing: Timing) {
-    let clock = Clock::now();
-    let now = || Instant::from_micros(u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX));
+    let clock = Clock::start();
+    let now = || clock.now();
     let mut health = Health::new(timing);
     let mut questions: JoinSet<(Target, bool)> = JoinSet::new();
     loop {
@@ -74,13 +77,6 @@ async fn check(mut source: Source, sender: mpsc::Sender<Observation>, timing: Ti
             }
             () = until(due, now()) => health.handle_timeout(now()),
         }
-    }
-}
-
-async fn until(due: Option<Instant>, now: Instant) {
-    match due {
-        Some(due) => sleep(due.since(now)).await,
-        None => std::future::pending().await,
     }
 }
 

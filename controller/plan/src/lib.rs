@@ -25,7 +25,9 @@ mod entry;
 mod ownership;
 mod queue;
 mod report;
+mod settings;
 mod world;
 
 pub use effect::{Effect, Outcome, Plan, condition, event};
-pub use world::{Settings, World};
+pub use settings::Settings;
+pub use world::World;

@@ -1,13 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_model::{
-    Classes, Family, Instant, Invalid, Labels, ObjectName, Observation, Pool, Reason, ServiceKey,
-    ServiceStatusWrite, ServiceView,
+    Family, Instant, Invalid, Labels, ObjectName, Observation, Pool, Reason, ServiceKey, ServiceStatusWrite,
+    ServiceView,
 };
 use landfall_pool::{Allocator, Change, Claimant, Counts, PoolUpdate};
 
 use crate::{
-    Effect, Outcome, Plan,
+    Effect, Outcome, Plan, Settings,
     decide::{Case, decide},
     entry::{Decided, Entry},
     ownership::{Ownership, suspended},
@@ -17,23 +17,6 @@ use crate::{
 
 /// The kind of pools in [`ObjectName::kind`].
 const POOL_KIND: &str = "IPAddressPool";
-
-/// What the operator chose.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// The Services that are ours.
-    pub classes: Classes,
-    /// Those without a class that AWS annotations claim are not: another provider makes their load balancers.
-    pub leaves_aws: bool,
-}
-
-impl Settings {
-    /// Whether a Service of type `LoadBalancer` is ours.
-    fn handles(&self, view: &ServiceView) -> bool {
-        let claimed = self.leaves_aws && view.class.is_none() && view.requests.aws;
-        self.classes.handles(view.class.as_deref()) && !claimed
-    }
-}
 
 /// An index of what was observed, and the decisions made on it. See the crate's documentation for how to drive it.
 #[derive(Clone, Debug, Default)]

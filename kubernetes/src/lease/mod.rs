@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant as Clock},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -25,7 +25,10 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use self::machine::{Machine, Observed, Record, Step, Timing, Written};
-use crate::write::{WriteError, describe};
+use crate::{
+    clock::Clock,
+    write::{WriteError, describe},
+};
 
 /// What to compete for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ impl Leadership {
     /// was stopped for a while finds its deadline passed when it wakes. Costs one clock and one memory read.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        elapsed(self.started).as_micros() < self.deadline.load(Ordering::Acquire)
+        self.started.now().as_micros() < self.deadline.load(Ordering::Acquire)
     }
 
     /// Waits until leadership was won or lost, and says which. `None` when the elector has ended.
@@ -71,6 +74,11 @@ impl Leadership {
     pub async fn changed(&mut self) -> Option<bool> {
         self.changes.changed().await.ok()?;
         Some(*self.changes.borrow_and_update())
+    }
+
+    /// Waits until leadership is lost, or nobody competes for it any more.
+    pub async fn lost(&mut self) {
+        while self.changed().await == Some(true) {}
     }
 }
 
@@ -83,7 +91,7 @@ pub fn compete(
     stop: CancellationToken,
 ) -> (Leadership, JoinHandle<()>) {
     let (sender, changes) = watch::channel(false);
-    let leadership = Leadership { started: Clock::now(), deadline: Arc::default(), changes };
+    let leadership = Leadership { started: Clock::start(), deadline: Arc::default(), changes };
     let elector = Elector {
         api: Api::namespaced(client, &options.namespace),
         machine: Machine::new(&options.identity, options.timing),
@@ -108,7 +116,7 @@ impl Appointment {
     pub fn new() -> (Self, Leadership) {
         let (sender, changes) = watch::channel(false);
         let deadline = Arc::new(AtomicU64::new(0));
-        let leadership = Leadership { started: Clock::now(), deadline: Arc::clone(&deadline), changes };
+        let leadership = Leadership { started: Clock::start(), deadline: Arc::clone(&deadline), changes };
         (Self { deadline, changes: sender }, leadership)
     }
 
@@ -132,9 +140,9 @@ struct Elector {
 impl Elector {
     async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            match self.machine.step(elapsed(self.started)) {
+            match self.machine.step(self.started.now()) {
                 Step::Wait(until) => {
-                    let pause = until.since(elapsed(self.started));
+                    let pause = until.since(self.started.now());
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = stop.cancelled() => {}
@@ -142,12 +150,12 @@ impl Elector {
                 }
                 Step::Read => {
                     let read = self.read().await;
-                    self.machine.read(read, elapsed(self.started));
+                    self.machine.read(read, self.started.now());
                 }
                 Step::Write { record, version } => {
-                    let began = elapsed(self.started);
+                    let began = self.started.now();
                     let written = self.write(&record, version.as_deref()).await;
-                    self.machine.written(written, began, elapsed(self.started));
+                    self.machine.written(written, began, self.started.now());
                 }
             }
             self.publish();
@@ -158,7 +166,7 @@ impl Elector {
     fn publish(&self) {
         let deadline = self.machine.leads_until().map_or(0, Instant::as_micros);
         self.deadline.store(deadline, Ordering::Release);
-        let leads = elapsed(self.started).as_micros() < deadline;
+        let leads = self.started.now().as_micros() < deadline;
         let changed = |before: &mut bool| std::mem::replace(before, leads) != leads;
         if self.changes.send_if_modified(changed) {
             let (lease, identity) = (&self.options.name, &self.options.identity);
@@ -230,11 +238,6 @@ impl Elector {
             Err(_) => Written::Failed,
         }
     }
-}
-
-fn elapsed(started: Clock) -> Instant {
-    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Instant::from_micros(micros)
 }
 
 fn record_of(lease: &Lease) -> Record {

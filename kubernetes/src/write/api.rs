@@ -9,15 +9,17 @@ use std::{
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, ValidationDirective},
+    api::{Patch, PatchParams, PostParams, ValidationDirective},
 };
 use landfall_model::ServiceStatusWrite;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::SetOnce;
 
 use super::{EventWrite, L2StatusFound, L2StatusWrite, WriteError};
 use crate::{
     api::{ConfigurationState, IPAddressPool, IPAddressPoolStatus},
+    names::manager,
     state::{Program, machine::Write},
 };
 
@@ -152,6 +154,19 @@ pub async fn own_pod(client: &Client, namespace: &str, name: &str) -> Result<Opt
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let pod = answered(api.get_metadata_opt(name)).await?;
     Ok(pod.and_then(|pod| Some(OwnerPod { name: pod.metadata.name?, uid: pod.metadata.uid? })))
+}
+
+/// Creates an object in the controller's name, and says whether it did: one of this name may be there already.
+pub(crate) async fn create_once<K>(api: &Api<K>, object: &K) -> Result<bool, WriteError>
+where
+    K: Clone + DeserializeOwned + Serialize + fmt::Debug,
+{
+    let ours = PostParams { field_manager: Some(manager::CONTROLLER.to_owned()), ..PostParams::default() };
+    match api.create(&ours, object).await.map_err(WriteError::from) {
+        Ok(_) => Ok(true),
+        Err(WriteError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The answer to one request, or [`WriteError::Unavailable`] after [`REQUEST_TIMEOUT`].

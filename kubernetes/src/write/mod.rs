@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use landfall_model::{Assigned, ServiceKey, ServiceStatusWrite};
 
+pub(crate) use api::create_once;
 pub use api::{OwnerPod, Writer, WriterIdentity, answered, own_pod};
 pub use error::{WriteError, describe};
 pub use files::FileWriter;

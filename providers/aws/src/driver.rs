@@ -1,22 +1,22 @@
 //! One term of leadership: what is observed goes to the plan, what it asks for goes to AWS and the API server.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant as Clock},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, api::ListParams};
-use landfall_aws_plan::{Answer, Failure, FailureKind, Job, World, Write, Written as What};
-use landfall_kubernetes::{lease::Leadership, write::describe};
-use landfall_model::Instant;
+use landfall_aws_plan::{Answer, Failure, FailureKind, Job, World, Written as What};
+use landfall_kubernetes::{
+    clock::{Clock, until},
+    lease::Leadership,
+    write::{WriteError, describe},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Metrics, Settings,
     aws::{Aws, Clients, Place, Throttle},
-    cluster::{self, Scribe, Watches},
+    cluster::{self, Scribe, Watches, Written},
 };
 
 /// Observations taken at once before the plan is asked again.
@@ -40,7 +40,7 @@ pub async fn lead(
 ) {
     let connected = tokio::select! {
         () = shutdown.cancelled() => return,
-        () = lost(&mut leadership) => return,
+        () = leadership.lost() => return,
         connected = connect(settings, &client) => connected,
     };
     let (place, clients) = connected;
@@ -63,7 +63,7 @@ pub async fn lead(
         watches: Watches::start(&client),
         scribe: Scribe::new(client, &settings.namespace, &settings.pod_name),
         sent: FuturesUnordered::new(),
-        clock: Clock::now(),
+        clock: Clock::start(),
         metrics,
         reasons: BTreeSet::new(),
     };
@@ -74,10 +74,6 @@ pub async fn lead(
         tracing::warn!(op = "aws", calls = term.sent.len(), "ending without the answers to some calls");
     }
     metrics.connected.set(0);
-}
-
-async fn lost(leadership: &mut Leadership) {
-    while leadership.changed().await == Some(true) {}
 }
 
 /// Finds region and VPC, and says what is missing for as long as something is.
@@ -119,24 +115,19 @@ struct Term<'a> {
 }
 
 impl Term<'_> {
-    fn now(&self) -> Instant {
-        Instant::from_micros(u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX))
-    }
-
     /// Waits for what is under way.
     async fn drain(&mut self) {
         while let Some((job, result)) = self.sent.next().await {
             self.answered(job, result);
         }
         while let Some(written) = self.scribe.next().await {
-            let failed = written.result.err().map(|error| (error.kind(), error.to_string()));
-            self.written(&written.write, failed);
+            self.written(written);
         }
     }
 
     async fn run(&mut self, leadership: &mut Leadership, shutdown: &CancellationToken) {
         loop {
-            let effects = self.world.plan(self.now());
+            let effects = self.world.plan(self.clock.now());
             if effects.writes.iter().any(|write| matches!(write.what, What::Status(_))) {
                 self.metrics.services(&self.world.by_reason(), &mut self.reasons);
             }
@@ -148,17 +139,14 @@ impl Term<'_> {
             effects.jobs.into_iter().for_each(|job| self.send(job));
             effects.writes.into_iter().for_each(|write| self.scribe.add(write));
             self.scribe.start();
-            let now = self.now();
+            let now = self.clock.now();
             let idle = self.scribe.is_idle();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                changed = leadership.changed() => if changed != Some(true) { return },
+                () = leadership.lost() => return,
                 Some((job, result)) = self.sent.next(), if !self.sent.is_empty() => self.answered(job, result),
-                Some(written) = self.scribe.next(), if !idle => {
-                    let failed = written.result.err().map(|error| (error.kind(), error.to_string()));
-                    self.written(&written.write, failed);
-                }
+                Some(written) = self.scribe.next(), if !idle => self.written(written),
                 observation = self.watches.next() => {
                     let Some(mut observation) = observation else { return };
                     for more in (0..BATCH).rev() {
@@ -196,24 +184,22 @@ impl Term<'_> {
                 }
             }
         }
-        let now = self.now();
-        self.world.answered(job, result, now);
+        self.world.answered(job, result, self.clock.now());
     }
 
-    fn written(&mut self, write: &Write, failed: Option<(&'static str, String)>) {
+    fn written(&mut self, Written { write, result }: Written) {
         let kind = match &write.what {
             What::Finalizer(_) => "finalizer",
             What::Status(_) => "status",
             What::Event(..) => "event",
             What::Gate(_) => "gate",
         };
-        let result = failed.as_ref().map_or("ok", |(kind, _)| kind);
-        self.metrics.writes.with_label_values(&[kind, result]).inc();
-        if let Some((_, error)) = &failed {
-            tracing::warn!(op = "aws", kind, service = %write.service, error, "not written");
+        let word = result.as_ref().map_or_else(WriteError::kind, |()| "ok");
+        self.metrics.writes.with_label_values(&[kind, word]).inc();
+        if let Err(error) = &result {
+            tracing::warn!(op = "aws", kind, service = %write.service, %error, "not written");
         }
-        let now = self.now();
-        self.world.written(write, failed.map_or(Ok(()), |(_, error)| Err(error)), now);
+        self.world.written(&write, result.map_err(|error| error.to_string()), self.clock.now());
     }
 }
 
@@ -224,12 +210,5 @@ fn name(job: &Job) -> &'static str {
         Job::Describe(..) => "details",
         Job::Instances(_) => "interfaces of instances",
         Job::Call(_, op) => op.kind().as_str(),
-    }
-}
-
-async fn until(recheck: Option<Instant>, now: Instant) {
-    match recheck {
-        Some(at) => tokio::time::sleep(at.since(now)).await,
-        None => std::future::pending().await,
     }
 }

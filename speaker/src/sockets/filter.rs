@@ -19,12 +19,7 @@ const ALL: u32 = 0x4_0000;
 /// questions, its kernel's among them.
 pub(super) fn arp() -> Vec<SockFilter> {
     accept_if(
-        &[
-            (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
-            (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
-            (LOAD_HALF, 14, Is::Equal(1)),
-            (LOAD_HALF, 16, Is::Equal(0x0800)),
-        ],
+        [(LOAD_HALF, 14, Is::Equal(1)), (LOAD_HALF, 16, Is::Equal(0x0800))],
         Kind { load: LOAD_HALF, offset: 20, question: 1, answer: 2 },
     )
 }
@@ -33,12 +28,7 @@ pub(super) fn arp() -> Vec<SockFilter> {
 /// after the IPv6 header, with a hop limit that proves that no router forwarded it (RFC 4861 §7.1).
 pub(super) fn neighbors() -> Vec<SockFilter> {
     accept_if(
-        &[
-            (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
-            (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
-            (LOAD_BYTE, 20, Is::Equal(58)),
-            (LOAD_BYTE, 21, Is::Equal(255)),
-        ],
+        [(LOAD_BYTE, 20, Is::Equal(58)), (LOAD_BYTE, 21, Is::Equal(255))],
         Kind { load: LOAD_BYTE, offset: 54, question: 135, answer: 136 },
     )
 }
@@ -58,11 +48,18 @@ struct Kind {
     answer: u32,
 }
 
-/// Accepts a frame when all conditions hold and it is a question, or an answer to this host alone. A frame that is too
+/// What holds of each frame that is wanted: it was not sent to another host, and is in no VLAN of its own.
+const FOR_US: [(u16, u32, Is); 2] = [
+    (LOAD_WORD, PACKET_TYPE, Is::Not(libc::PACKET_OTHERHOST as u32)),
+    (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
+];
+
+/// Accepts a frame for us when all conditions hold and it is a question, or an answer to this host alone. A frame that is too
 /// short for a load is dropped by the kernel.
-fn accept_if(conditions: &[(u16, u32, Is)], kind: Kind) -> Vec<SockFilter> {
+fn accept_if(conditions: [(u16, u32, Is); 2], kind: Kind) -> Vec<SockFilter> {
     // The kind takes six instructions, the last of which accepts; the one after it drops.
     const KIND: usize = 6;
+    let conditions = [FOR_US, conditions].concat();
     let mut program = Vec::new();
     for (number, &(load, offset, is)) in conditions.iter().enumerate() {
         program.push(SockFilter::new(load, 0, 0, offset));

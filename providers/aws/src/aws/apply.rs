@@ -164,7 +164,7 @@ impl Aws {
                     .load_balancer_arn(load_balancer.as_str())
                     .port(i32::from(*port))
                     .protocol(protocol.as_str().into())
-                    .default_actions(forward(target_group.as_str())?)
+                    .default_actions(forward(target_group.as_str()))
                     .set_certificates(certificate.as_ref().map(|arn| vec![certified(arn)]))
                     .set_ssl_policy(ssl_policy.clone())
                     .set_alpn_policy(alpn.map(|policy| vec![policy.as_str().to_owned()]))
@@ -179,7 +179,7 @@ impl Aws {
                     .modify_listener()
                     .listener_arn(arn.as_str())
                     .protocol(protocol.as_str().into())
-                    .default_actions(forward(target_group.as_str())?)
+                    .default_actions(forward(target_group.as_str()))
                     .set_certificates(certificate.as_ref().map(|arn| vec![certified(arn)]))
                     .set_ssl_policy(ssl_policy.clone())
                     .set_alpn_policy(alpn.map(|policy| vec![policy.as_str().to_owned()]));
@@ -305,9 +305,8 @@ fn certified(arn: &str) -> elb::Certificate {
     elb::Certificate::builder().certificate_arn(arn).build()
 }
 
-fn forward(group: &str) -> Result<elb::Action, Failure> {
-    let action = elb::Action::builder().r#type(elb::ActionTypeEnum::Forward).target_group_arn(group);
-    Ok(action.build())
+fn forward(group: &str) -> elb::Action {
+    elb::Action::builder().r#type(elb::ActionTypeEnum::Forward).target_group_arn(group).build()
 }
 
 fn mapping(wanted: &SubnetMapping) -> elb::SubnetMapping {

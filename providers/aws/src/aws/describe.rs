@@ -1,6 +1,6 @@
 //! What a plan asks about one object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_aws_plan::{
     Answer, Failure, Listener, ListenerArn, ListenerProtocol, LoadBalancerArn, Map, Need, TargetGroupArn,
@@ -17,6 +17,22 @@ macro_rules! call {
     }};
 }
 pub(super) use call;
+
+/// Sends a request again and again, each time from the mark that the last answer ended with, and shows each page.
+macro_rules! pages {
+    ($aws:expr, $bucket:ident, $action:expr, $request:expr, $from:ident, $next:ident, |$page:ident| $take:expr) => {{
+        let mut mark = None;
+        loop {
+            let $page = call!($aws, $bucket, $action, $request.$from(mark))?;
+            mark = $page.$next().filter(|mark| !mark.is_empty()).map(str::to_owned);
+            $take;
+            if mark.is_none() {
+                break;
+            }
+        }
+    }};
+}
+pub(super) use pages;
 
 impl Aws {
     pub(super) async fn describe(&self, need: &Need) -> Result<Answer, Failure> {
@@ -40,17 +56,18 @@ impl Aws {
             }
             Need::RouteTables => {
                 let mut all = Vec::new();
-                let mut token = None;
-                loop {
-                    let request = self.clients.ec2.describe_route_tables();
-                    let request = request.filters(self.in_vpc()).set_next_token(token);
-                    let page = call!(self, Ec2Describe, "DescribeRouteTables", request)?;
-                    all.extend(page.route_tables.unwrap_or_default());
-                    token = page.next_token.filter(|token| !token.is_empty());
-                    if token.is_none() {
-                        break;
+                let request = self.clients.ec2.describe_route_tables().filters(self.in_vpc());
+                pages!(
+                    self,
+                    Ec2Describe,
+                    "DescribeRouteTables",
+                    request.clone(),
+                    set_next_token,
+                    next_token,
+                    |page| {
+                        all.extend(page.route_tables.unwrap_or_default());
                     }
-                }
+                );
                 Answer::RouteTables(read::route_tables(&all))
             }
         })
@@ -70,17 +87,10 @@ impl Aws {
 
     async fn listeners(&self, arn: &LoadBalancerArn) -> Result<BTreeMap<u16, Listener>, Failure> {
         let mut listeners = Vec::new();
-        let mut marker = None;
-        loop {
-            let request = self.clients.elb.describe_listeners();
-            let request = request.load_balancer_arn(arn.as_str()).set_marker(marker);
-            let page = call!(self, Describe, "DescribeListeners", request)?;
+        let request = self.clients.elb.describe_listeners().load_balancer_arn(arn.as_str());
+        pages!(self, Describe, "DescribeListeners", request.clone(), set_marker, next_marker, |page| {
             listeners.extend(page.listeners().iter().filter_map(read::listener));
-            marker = page.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                break;
-            }
-        }
+        });
         let arns = listeners.iter().map(|listener| listener.arn.as_str().to_owned()).collect();
         let mut tags = self.tags(arns).await?;
         for listener in &mut listeners {
@@ -94,23 +104,22 @@ impl Aws {
         Ok(listeners.into_iter().map(|listener| (listener.port, listener)).collect())
     }
 
-    async fn more_certificates(
-        &self,
-        arn: &ListenerArn,
-    ) -> Result<std::collections::BTreeSet<String>, Failure> {
-        let mut all = std::collections::BTreeSet::new();
-        let mut marker = None;
-        loop {
-            let request = self.clients.elb.describe_listener_certificates();
-            let request = request.listener_arn(arn.as_str()).set_marker(marker);
-            let page = call!(self, Describe, "DescribeListenerCertificates", request)?;
-            let more = page.certificates().iter().filter(|one| one.is_default() != Some(true));
-            all.extend(more.filter_map(|one| one.certificate_arn()).map(str::to_owned));
-            marker = page.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                return Ok(all);
+    async fn more_certificates(&self, arn: &ListenerArn) -> Result<BTreeSet<String>, Failure> {
+        let mut all = BTreeSet::new();
+        let request = self.clients.elb.describe_listener_certificates().listener_arn(arn.as_str());
+        pages!(
+            self,
+            Describe,
+            "DescribeListenerCertificates",
+            request.clone(),
+            set_marker,
+            next_marker,
+            |page| {
+                let more = page.certificates().iter().filter(|one| one.is_default() != Some(true));
+                all.extend(more.filter_map(|one| one.certificate_arn()).map(str::to_owned));
             }
-        }
+        );
+        Ok(all)
     }
 
     async fn listener_attributes(&self, arn: &ListenerArn) -> Result<Map, Failure> {

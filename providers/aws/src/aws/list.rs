@@ -3,10 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::Filter;
+use aws_sdk_elasticloadbalancingv2::types as elb;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use landfall_aws_plan::{Failure, InstanceId, Interface, Listing, LoadBalancerArn, LoadBalancerState, Map};
+use landfall_aws_plan::{
+    Failure, InstanceId, Interface, Listing, LoadBalancerArn, LoadBalancerState, Map, SecurityGroup, Subnet,
+};
 
-use super::{Aws, describe::call, failure, read};
+use super::{
+    Aws,
+    describe::{call, pages},
+    failure, read,
+};
 
 /// The largest page of Elastic Load Balancing.
 const PAGE: i32 = 400;
@@ -19,8 +26,8 @@ const AT_ONCE: usize = 4;
 
 impl Aws {
     pub(super) async fn list(&self) -> Result<Listing, Failure> {
-        let mut load_balancers = self.pages_of_load_balancers().await?;
-        let mut target_groups = self.pages_of_target_groups().await?;
+        let mut load_balancers = self.load_balancers().await?;
+        let mut target_groups = self.target_groups().await?;
         // Tags take most of the calls: those of Application Load Balancers are nobody's business here.
         load_balancers.retain(read::is_network);
         target_groups.retain(read::is_for_network);
@@ -43,36 +50,22 @@ impl Aws {
         })
     }
 
-    async fn pages_of_load_balancers(
-        &self,
-    ) -> Result<Vec<aws_sdk_elasticloadbalancingv2::types::LoadBalancer>, Failure> {
+    async fn load_balancers(&self) -> Result<Vec<elb::LoadBalancer>, Failure> {
         let mut all = Vec::new();
-        let mut marker = None;
-        loop {
-            let request = self.clients.elb.describe_load_balancers().page_size(PAGE).set_marker(marker);
-            let page = call!(self, Describe, "DescribeLoadBalancers", request)?;
+        let request = self.clients.elb.describe_load_balancers().page_size(PAGE);
+        pages!(self, Describe, "DescribeLoadBalancers", request.clone(), set_marker, next_marker, |page| {
             all.extend(page.load_balancers.unwrap_or_default());
-            marker = page.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                return Ok(all);
-            }
-        }
+        });
+        Ok(all)
     }
 
-    async fn pages_of_target_groups(
-        &self,
-    ) -> Result<Vec<aws_sdk_elasticloadbalancingv2::types::TargetGroup>, Failure> {
+    async fn target_groups(&self) -> Result<Vec<elb::TargetGroup>, Failure> {
         let mut all = Vec::new();
-        let mut marker = None;
-        loop {
-            let request = self.clients.elb.describe_target_groups().page_size(PAGE).set_marker(marker);
-            let page = call!(self, Describe, "DescribeTargetGroups", request)?;
+        let request = self.clients.elb.describe_target_groups().page_size(PAGE);
+        pages!(self, Describe, "DescribeTargetGroups", request.clone(), set_marker, next_marker, |page| {
             all.extend(page.target_groups.unwrap_or_default());
-            marker = page.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                return Ok(all);
-            }
-        }
+        });
+        Ok(all)
     }
 
     /// Tags of objects of Elastic Load Balancing, by ARN.
@@ -89,37 +82,34 @@ impl Aws {
             .collect())
     }
 
-    async fn security_groups(&self) -> Result<Vec<landfall_aws_plan::SecurityGroup>, Failure> {
+    async fn security_groups(&self) -> Result<Vec<SecurityGroup>, Failure> {
         let mut all = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.clients.ec2.describe_security_groups();
-            let request = request.filters(self.in_vpc()).max_results(EC2_PAGE).set_next_token(token);
-            let page = call!(self, Ec2Describe, "DescribeSecurityGroups", request)?;
-            all.extend(page.security_groups().iter().filter_map(read::security_group));
-            token = page.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(all);
+        let request =
+            self.clients.ec2.describe_security_groups().filters(self.in_vpc()).max_results(EC2_PAGE);
+        pages!(
+            self,
+            Ec2Describe,
+            "DescribeSecurityGroups",
+            request.clone(),
+            set_next_token,
+            next_token,
+            |page| {
+                all.extend(page.security_groups().iter().filter_map(read::security_group));
             }
-        }
+        );
+        Ok(all)
     }
 
-    async fn subnets(&self) -> Result<Vec<landfall_aws_plan::Subnet>, Failure> {
+    async fn subnets(&self) -> Result<Vec<Subnet>, Failure> {
         let request = self.clients.ec2.describe_availability_zones();
         let zones = call!(self, Ec2Describe, "DescribeAvailabilityZones", request)?;
         let locales = read::locales(zones.availability_zones());
         let mut all = Vec::new();
-        let mut token = None;
-        loop {
-            let request = self.clients.ec2.describe_subnets();
-            let request = request.filters(self.in_vpc()).max_results(EC2_PAGE).set_next_token(token);
-            let page = call!(self, Ec2Describe, "DescribeSubnets", request)?;
+        let request = self.clients.ec2.describe_subnets().filters(self.in_vpc()).max_results(EC2_PAGE);
+        pages!(self, Ec2Describe, "DescribeSubnets", request.clone(), set_next_token, next_token, |page| {
             all.extend(page.subnets().iter().filter_map(|subnet| read::subnet(subnet, &locales)));
-            token = page.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(all);
-            }
-        }
+        });
+        Ok(all)
     }
 
     async fn vpc_blocks(&self) -> Result<Vec<ipnet::IpNet>, Failure> {
@@ -137,7 +127,7 @@ impl Aws {
         let asked = arns.iter().map(|arn| arn.as_str().to_owned()).collect();
         let request = self.clients.elb.describe_load_balancers().set_load_balancer_arns(Some(asked));
         let answer = call!(self, Describe, "DescribeLoadBalancers", request)?;
-        let state = |lb| Some((lb_arn(lb)?, read::state(lb)));
+        let state = |lb: &elb::LoadBalancer| Some((lb.load_balancer_arn()?.into(), read::state(lb)));
         Ok(answer.load_balancers().iter().filter_map(state).collect())
     }
 
@@ -150,26 +140,17 @@ impl Aws {
         // By filter: a list of ids is refused as a whole when one of them is gone.
         let filter = Filter::builder().name("instance-id").set_values(Some(values)).build();
         let mut found = BTreeMap::new();
-        let mut token = None;
-        loop {
-            let request = self.clients.ec2.describe_instances().filters(filter.clone()).set_next_token(token);
-            let page = call!(self, Ec2Describe, "DescribeInstances", request)?;
+        let request = self.clients.ec2.describe_instances().filters(filter);
+        pages!(self, Ec2Describe, "DescribeInstances", request.clone(), set_next_token, next_token, |page| {
             let instances = page.reservations().iter().flat_map(|reservation| reservation.instances());
             found
                 .extend(instances.filter_map(|one| Some((one.instance_id()?.into(), read::interfaces(one)))));
-            token = page.next_token.filter(|token| !token.is_empty());
-            if token.is_none() {
-                return Ok(found);
-            }
-        }
+        });
+        Ok(found)
     }
 
     /// The filter that leaves objects of the VPC.
     pub(super) fn in_vpc(&self) -> Filter {
         Filter::builder().name("vpc-id").values(&self.vpc).build()
     }
-}
-
-fn lb_arn(lb: &aws_sdk_elasticloadbalancingv2::types::LoadBalancer) -> Option<LoadBalancerArn> {
-    lb.load_balancer_arn().map(Into::into)
 }

@@ -1,10 +1,9 @@
 //! The pace of calls, and their count.
 
-use std::{sync::Arc, time::Instant as Clock};
+use std::{sync::Arc, time::Instant};
 
 use landfall_aws_plan::{Failure, FailureKind, Pace};
-use landfall_kubernetes::lease::Leadership;
-use landfall_model::Instant;
+use landfall_kubernetes::{clock::Clock, lease::Leadership};
 use landfall_probes::Meter;
 use prometheus::{Histogram, IntCounterVec};
 use tokio::sync::Mutex;
@@ -62,7 +61,7 @@ pub(crate) struct Throttle {
     /// The lock of a bucket is held while its next call waits, so that calls go in the order in which they came.
     buckets: Arc<[Mutex<Pace>; 6]>,
     calls: Calls,
-    start: Clock,
+    clock: Clock,
     leadership: Leadership,
     ended: CancellationToken,
 }
@@ -71,17 +70,13 @@ impl Throttle {
     /// Nothing passes any more once `ended`, nor when this replica does not lead.
     pub(crate) fn new(calls: Calls, leadership: Leadership, ended: CancellationToken) -> Self {
         let buckets = LIMITS.map(|(rate, burst)| Mutex::new(Pace::new(rate, burst)));
-        Self { buckets: Arc::new(buckets), calls, start: Clock::now(), leadership, ended }
-    }
-
-    fn now(&self) -> Instant {
-        Instant::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+        Self { buckets: Arc::new(buckets), calls, clock: Clock::start(), leadership, ended }
     }
 
     /// Waits for the turn of a call.
     async fn turn(&self, bucket: Bucket) {
         let mut pace = self.buckets[bucket as usize].lock().await;
-        while let Err(wait) = pace.take(self.now()) {
+        while let Err(wait) = pace.take(self.clock.now()) {
             tokio::time::sleep(wait).await;
         }
     }
@@ -93,7 +88,7 @@ impl Throttle {
         action: &'static str,
         request: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let begun = Clock::now();
+        let begun = Instant::now();
         let passed = self.ended.run_until_cancelled(self.turn(bucket)).await;
         // Another replica may have begun to lead while this call waited.
         if passed.is_none() || !self.leadership.is_current() {
@@ -109,7 +104,7 @@ impl Throttle {
         if let Err(failure) = &result {
             tracing::debug!(op = "aws", action, code = failure.code, ?took, "{}", failure.message);
             if failure.kind == FailureKind::Throttled {
-                self.buckets[bucket as usize].lock().await.refused(self.now());
+                self.buckets[bucket as usize].lock().await.refused(self.clock.now());
             }
         } else {
             tracing::debug!(op = "aws", action, ?took, "called");

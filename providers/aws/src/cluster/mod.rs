@@ -6,4 +6,4 @@ mod write;
 
 pub(crate) use convert::node;
 pub(crate) use watch::Watches;
-pub(crate) use write::Scribe;
+pub(crate) use write::{Scribe, Written};

@@ -1,6 +1,7 @@
 //! One Service: from what is known to the next call, and to what its user sees.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use landfall_model::{Instant, ServiceKey};
@@ -157,18 +158,10 @@ impl World {
         self.open(&stack, &targets, &endpoints);
         let plan = plan(&stack, &targets, &self.settings, &self.inventory, now);
 
-        if let Some(op) = plan.ready.first() {
-            if !entry.begun {
-                entry.begun = true;
-                entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
-            }
-            self.call(&entry.service.key, op, now, out);
+        if !plan.ready.is_empty() && !std::mem::replace(&mut entry.begun, true) {
+            entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
         }
-        for waiting in &plan.waiting {
-            if let Waiting::Need(need) = waiting {
-                self.ask(need.clone(), &entry.service.key, now, out);
-            }
-        }
+        self.advance(&entry.service.key, &plan, now, out);
         let gated = self.gates(entry, &endpoints, out);
         self.look_again(&entry.service.key, &plan, gated, now);
         self.show(entry, &stack, &plan, &targets, &request, out);
@@ -231,15 +224,10 @@ impl World {
                 return entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
             }
         };
-        if let Some(op) = plan.ready.first() {
+        if !plan.ready.is_empty() {
             entry.say(Event::Deleting, "the load balancer is being deleted".to_owned());
-            self.call(&key, op, now, out);
         }
-        for waiting in &plan.waiting {
-            if let Waiting::Need(need) = waiting {
-                self.ask(need.clone(), &key, now, out);
-            }
-        }
+        self.advance(&key, &plan, now, out);
         if plan.is_done() {
             entry.tell(Status { hostname: Hostname::Clear, verdict: None }, out);
             entry.say(Event::Deleted, "nothing of the load balancer is left".to_owned());
@@ -287,8 +275,16 @@ impl World {
         self.alarms.insert((now + Duration::from_secs(5), Slot::Line(Line::Service(write.service.clone()))));
     }
 
-    fn call(&mut self, key: &ServiceKey, op: &Op, now: Instant, out: &mut Effects) {
-        self.start(Job::Call(Line::Service(key.clone()), op.clone()), now, out);
+    /// Sends the next call of a plan, and asks what it needs to know.
+    fn advance(&mut self, key: &ServiceKey, plan: &Plan<Op>, now: Instant, out: &mut Effects) {
+        if let Some(op) = plan.ready.first() {
+            self.start(Job::Call(Line::Service(key.clone()), op.clone()), now, out);
+        }
+        for waiting in &plan.waiting {
+            if let Waiting::Need(need) = waiting {
+                self.ask(need.clone(), key, now, out);
+            }
+        }
     }
 
     fn ask(&mut self, need: Need, key: &ServiceKey, now: Instant, out: &mut Effects) {
@@ -319,10 +315,15 @@ impl World {
         let mut groups = BTreeSet::new();
         let mut missing = BTreeSet::new();
         let mut guessed = BTreeMap::new();
+        let places = self.instances_of(endpoints);
         for target in targets.values().flat_map(|set| set.wanted.iter().chain(&set.lingering)) {
-            let Some(instance) = self.instance_of(&target.id, endpoints) else { continue };
-            match self.instances.get(&instance) {
-                None => _ = missing.insert(instance),
+            let instance = match &target.id {
+                TargetId::Instance(id) => Some(id),
+                TargetId::Ip(address) => places.get(address),
+            };
+            let Some(instance) = instance else { continue };
+            match self.instances.get(instance) {
+                None => _ = missing.insert(instance.clone()),
                 Some(None) => {}
                 Some(Some(interfaces)) => {
                     let interface = match &target.id {
@@ -354,14 +355,13 @@ impl World {
         }
     }
 
-    fn instance_of(&self, target: &TargetId, endpoints: &[PodEndpoint]) -> Option<InstanceId> {
-        match target {
-            TargetId::Instance(id) => Some(id.clone()),
-            TargetId::Ip(address) => {
-                let endpoint = endpoints.iter().find(|endpoint| endpoint.address == *address)?;
-                self.nodes.get(endpoint.node.as_ref()?)?.instance()
-            }
-        }
+    /// The instances that Pods run on, by the Pods' addresses.
+    fn instances_of(&self, endpoints: &[PodEndpoint]) -> BTreeMap<IpAddr, InstanceId> {
+        let place = |endpoint: &PodEndpoint| {
+            let node = self.nodes.get(endpoint.node.as_ref()?)?;
+            Some((endpoint.address, node.instance()?))
+        };
+        endpoints.iter().filter_map(place).collect()
     }
 
     /// Writes conditions of Pods that changed. Whether one waits for its target.
@@ -387,12 +387,14 @@ impl World {
             match waiting {
                 Waiting::Replacement(arn) => _ = groups.insert(arn.clone()),
                 Waiting::Successor(_) => groups.extend(self.groups_of(key)),
+                Waiting::GroupInUse(_) => {
+                    self.alarms.insert((now + TARGETS_AGAIN, Slot::Line(Line::Service(key.clone()))));
+                }
                 Waiting::Inventory
                 | Waiting::Need(_)
                 | Waiting::Earlier
                 | Waiting::BackendGroup
                 | Waiting::Provisioning(_)
-                | Waiting::GroupInUse(_)
                 | Waiting::NameTaken(_)
                 | Waiting::PortTaken(..) => {}
             }
@@ -403,9 +405,6 @@ impl World {
         self.watched.extend(groups);
         if !self.watched.is_empty() {
             self.watch_at = Some(self.watch_at.unwrap_or(now + TARGETS_AGAIN));
-        }
-        if plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::GroupInUse(_))) {
-            self.alarms.insert((now + TARGETS_AGAIN, Slot::Line(Line::Service(key.clone()))));
         }
     }
 

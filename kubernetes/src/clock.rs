@@ -1,0 +1,31 @@
+//! Monotonic time as the pure crates count it, and waiting for a moment of it.
+
+use std::{future::pending, time::Instant as Monotonic};
+
+use landfall_model::Instant;
+
+/// A clock that begins at zero and stands still while the machine sleeps. Copies show the same time.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Monotonic);
+
+impl Clock {
+    /// A clock that begins now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Monotonic::now())
+    }
+
+    /// The time since its beginning.
+    #[must_use]
+    pub fn now(self) -> Instant {
+        Instant::from_micros(u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Waits until `at`, at least for the next tick of a millisecond; for ever without one.
+pub async fn until(at: Option<Instant>, now: Instant) {
+    match at {
+        Some(at) => tokio::time::sleep(at.since(now)).await,
+        None => pending().await,
+    }
+}

@@ -45,6 +45,11 @@ impl Fault {
     }
 }
 
+/// Whether the action may change something.
+fn changes(action: &str) -> bool {
+    !["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb))
+}
+
 /// A token bucket: how many calls at once, and how many a second after that.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bucket {
@@ -99,10 +104,21 @@ impl Limits {
     }
 }
 
+/// Whether calls reach AWS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Line {
+    #[default]
+    Up,
+    /// Up, until a call has changed something.
+    UntilChange,
+    Cut,
+}
+
 /// The state behind the controls of a [`crate::Double`].
 #[derive(Debug, Default)]
 pub(crate) struct Controls {
     pub(crate) calls: Vec<Call>,
+    pub(crate) line: Line,
     faults: BTreeMap<String, VecDeque<Fault>>,
     limits: Option<Limits>,
     /// Tokens left, and when that was.
@@ -116,6 +132,10 @@ impl Controls {
 
     /// The fault that was ordered for this call; each is used once.
     pub(crate) fn fault(&mut self, action: &str) -> Option<Fault> {
+        if self.line == Line::UntilChange && changes(action) {
+            self.line = Line::Cut;
+            return Some(Fault::After);
+        }
         self.faults.get_mut(action)?.pop_front()
     }
 

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    control::{Call, Controls, Fault},
+    control::{Call, Controls, Fault, Line},
     ec2,
     elb::Elb,
     moto::Moto,
@@ -101,6 +101,9 @@ impl Front {
         let question = Question::of(request);
         let fault = {
             let mut controls = self.controls();
+            if controls.line == Line::Cut {
+                return None;
+            }
             let admitted = controls.admit(&question.service, &question.action, Instant::now());
             admitted.map(|()| controls.fault(&question.action))
         };

@@ -44,6 +44,7 @@ pub use elb::Health;
 pub use place::{CLUSTER, Place, Zone};
 
 use self::{
+    control::Line,
     front::{Front, Listening},
     moto::Moto,
     query::Parameters,
@@ -108,6 +109,23 @@ impl Double {
     /// Lets the next call of an action go wrong. Faults of one action queue up; each is used once.
     pub fn fail(&self, action: &str, fault: Fault) {
         self.front.controls().fail(action, fault);
+    }
+
+    /// Carries out the next call that changes something, and from then on neither answers nor carries out any: for AWS, as if
+    /// its caller had died at that moment.
+    pub fn cut_after_change(&self) {
+        self.front.controls().line = Line::UntilChange;
+    }
+
+    /// Whether the call that [`Self::cut_after_change`] waits for has come.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.front.controls().line == Line::Cut
+    }
+
+    /// Answers calls again.
+    pub fn restore(&self) {
+        self.front.controls().line = Line::Up;
     }
 
     /// Limits calls by full token buckets from now on, or no longer.

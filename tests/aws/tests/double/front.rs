@@ -44,6 +44,24 @@ fn a_fault_is_used_once_before_or_after_the_change() {
 
 #[test]
 #[ignore = "needs moto from PyPI; make test runs it"]
+fn after_a_cut_the_change_stands_and_nothing_else_arrives() {
+    let bed = Bed::new();
+    bed.aws.cut_after_change();
+    bed.ok("DescribeTargetGroups", &[]);
+    assert!(!bed.aws.is_cut());
+    let settings = [("Name", "a"), ("Protocol", "TCP"), ("Port", "1"), ("VpcId", &bed.place.vpc)];
+    let other = [("Name", "b"), ("Protocol", "TCP"), ("Port", "1"), ("VpcId", &bed.place.vpc)];
+    bed.aws.call("elasticloadbalancing", REGION, "CreateTargetGroup", &settings).unwrap_err();
+    assert!(bed.aws.is_cut());
+    bed.aws.call("elasticloadbalancing", REGION, "CreateTargetGroup", &other).unwrap_err();
+    bed.aws.call("elasticloadbalancing", REGION, "DescribeTargetGroups", &[]).unwrap_err();
+    bed.aws.restore();
+    assert_eq!(bed.ok("DescribeTargetGroups", &[]).one("TargetGroupName"), "a");
+    assert_eq!(bed.aws.count("CreateTargetGroup"), 1);
+}
+
+#[test]
+#[ignore = "needs moto from PyPI; make test runs it"]
 fn calls_beyond_the_limits_are_throttled_in_the_words_of_each_service() {
     let bed = Bed::new();
     let never = Bucket { burst: 2, per_second: 0.0 };

@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build image demo test lint bench fuzz control-plane metallb packages deny
+.PHONY: help build image demo test soak lint bench fuzz control-plane metallb packages deny
 
 # Tests that need root run under sudo where we are not root; cargo itself never does.
 ifneq ($(shell id -u),0)
@@ -35,6 +35,10 @@ demo: packages ## a LAN on this machine: an address, an owner, its death, what a
 test: packages control-plane metallb ## every test, those with root, real kernel and real API server included
 	tests/run
 
+soak: packages ## the failures of an owner for longer and more often, with times
+	cargo build --locked -p landfall -p landfall-testbed
+	LANDFALL_SOAK=1 cargo test --locked -p landfall-e2e --test faults -- --ignored --test-threads=1 --nocapture
+
 lint: deny ## format, clippy, structure of the workspace, generated files, licences
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
@@ -42,7 +46,11 @@ lint: deny ## format, clippy, structure of the workspace, generated files, licen
 	cargo deny --log-level error check bans licenses sources
 	test -z "$$(gofmt -l tests/testbed/control-plane tests/interop)"
 
-bench: image control-plane ## figures, side by side in one run: docs/performance.md
+bench: packages control-plane ## figures, side by side in one run: docs/performance.md
+	@tests/packages keepalived
+	$(release) -p landfall --no-default-features
+	cp $(BUILT)/release/landfall $(BUILT)/release/landfall-without-aws
+	$(MAKE) image
 	$(release) -p landfall-testbed -p landfall-bench
 	$(SUDO) $(BUILT)/release/landfall-bench --docs docs
 

@@ -35,6 +35,11 @@ impl Overlay {
         statuses.join(format!("{}.{}.json", service.namespace, service.name))
     }
 
+    /// Whether a file of this name can be one: those of other kinds begin with the kind, drafts with a dot.
+    pub(crate) fn is_name(file: &str) -> bool {
+        !file.starts_with(|first: char| first == '.' || first.is_ascii_uppercase())
+    }
+
     /// Reads a status; `None` where none was written.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
         let text = match fs::read(path) {

@@ -14,6 +14,7 @@ mod growth;
 mod plot;
 mod pools;
 mod process;
+mod rivals;
 mod size;
 
 use std::path::PathBuf;
@@ -58,10 +59,12 @@ enum Part {
     Aws,
     /// Speakers: memory, ARP, failover.
     Speaker,
+    /// Failover beside keepalived.
+    Rivals,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Allocation, Self::Controller, Self::Aws, Self::Speaker];
+    const ALL: [Self; 5] = [Self::Allocation, Self::Controller, Self::Aws, Self::Speaker, Self::Rivals];
 }
 
 fn main() -> anyhow::Result<()> {
@@ -82,6 +85,9 @@ fn main() -> anyhow::Result<()> {
     }
     if only.contains(&Part::Speaker) {
         failover::measure(&mut figures, kills).context("the speaker's figures")?;
+    }
+    if only.contains(&Part::Rivals) {
+        rivals::measure(&mut figures, kills).context("failover beside keepalived")?;
     }
     println!("{}", figures.table());
     println!("{}", figures.json()?);

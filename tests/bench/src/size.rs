@@ -10,11 +10,19 @@ use crate::{figures::Figures, process::landfall};
 /// A million bytes.
 const MB: f64 = 1e6;
 
-/// The image is the one that `make image` has made beside the binary; without it, there are no rows of it.
+/// The image is the one that `make image` has made beside the binary, and the binary without AWS the one of `make bench`; without
+/// them, there are no rows of them.
 pub(crate) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     let program = landfall()?;
-    let size = program.metadata().with_context(|| format!("{} is missing", program.display()))?.len();
-    figures.add("binary, stripped", size as f64 / MB, "MB", Some(25.0));
+    let size = |program: &Path| {
+        let size = program.metadata().with_context(|| format!("{} is missing", program.display()))?.len();
+        anyhow::Ok(size as f64 / MB)
+    };
+    figures.add("binary, stripped", size(&program)?, "MB", Some(25.0));
+    let without = program.with_file_name("landfall-without-aws");
+    if without.exists() {
+        figures.add("the same, without the feature aws", size(&without)?, "MB", None);
+    }
     let target = program.parent().and_then(Path::parent).context("the binary lies in no folder")?;
     let layout = target.join("image/oci");
     if layout.exists() {

@@ -3,6 +3,8 @@
 //! ```text
 //!   Cluster      the bed, with Landfall installed by `kubectl apply -k deploy/` and what a test asks of both
 //!   Sections     one bed, many scenarios: each runs, each is reported, also after one has failed
+//!   Machines     machines without a cluster, with Landfall or keepalived on them
+//!   Stream       a client that asks a thousand times a second
 //!   requests     a client on the LAN: HTTP and UDP, once or without pause, and the gaps that it saw
 //!   Asker        another machine on the LAN that asks by ARP and neighbour solicitation, and writes every answer down
 //!   History      every address that any Service ever had, from a watch
@@ -17,12 +19,16 @@ pub mod audit;
 pub mod cluster;
 pub mod frames;
 pub mod history;
+pub mod machines;
 pub mod manifests;
 pub mod processes;
 pub mod requests;
 pub mod sections;
+pub mod stream;
 pub mod wait;
 
 pub use asker::Asker;
 pub use cluster::Cluster;
+pub use machines::{Contender, Machines};
 pub use sections::Sections;
+pub use stream::Stream;

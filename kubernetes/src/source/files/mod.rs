@@ -15,25 +15,29 @@ mod snapshot;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use futures::StreamExt as _;
-use inotify::{EventMask, EventStream, Inotify, WatchMask};
+use inotify::{Event, EventMask, EventStream, Inotify, WatchDescriptor, WatchMask};
 use tokio::task::JoinSet;
 
 pub use self::{library::is_manifest, manifest::parse as documents, snapshot::Snapshot};
 
 use self::library::{Library, Shelf};
 use super::{Outlet, Source};
-use crate::convert;
+use crate::{convert, overlay::Overlay};
 
 /// What says that a file is complete: it was closed, moved here or away, or deleted.
 const CHANGES: WatchMask =
     WatchMask::CLOSE_WRITE.union(WatchMask::MOVED_TO).union(WatchMask::MOVED_FROM).union(WatchMask::DELETE);
+
+/// So many of them are taken in together.
+const CHANGES_AT_ONCE: usize = 1024;
 
 /// A directory of manifests, and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +75,7 @@ pub fn files(directory: Directory) -> Result<Source, FilesError> {
     fs::create_dir_all(statuses).map_err(|source| FilesError { directory: statuses.clone(), source })?;
     let inotify = Inotify::init().map_err(unreadable)?;
     // Watching comes before reading: a change in between is then seen twice, never missed.
-    inotify.watches().add(manifests, CHANGES).map_err(unreadable)?;
+    let of_manifests = inotify.watches().add(manifests, CHANGES).map_err(unreadable)?;
     inotify.watches().add(statuses, CHANGES).map_err(unreadable)?;
     let changes = inotify.into_event_stream(vec![0; 16 * 1024]).map_err(unreadable)?;
     let mut library = Library::new(manifests);
@@ -79,7 +83,7 @@ pub fn files(directory: Directory) -> Result<Source, FilesError> {
     let (outlet, observations) = Outlet::new(&["File"]);
     let health = outlet.health.clone();
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow(library, Shelf::new(directory), changes, outlet));
+    tasks.spawn(follow(library, of_manifests, Shelf::new(directory), changes, outlet));
     Ok(Source { observations, health, _tasks: tasks })
 }
 
@@ -100,29 +104,61 @@ pub fn node_addresses(manifests: &Path, node: &str) -> Vec<IpAddr> {
     view.map(|view| view.addresses).unwrap_or_default()
 }
 
-async fn follow(mut library: Library, mut shelf: Shelf, mut changes: EventStream<Vec<u8>>, outlet: Outlet) {
+async fn follow(
+    mut library: Library,
+    of_manifests: WatchDescriptor,
+    mut shelf: Shelf,
+    changes: EventStream<Vec<u8>>,
+    outlet: Outlet,
+) {
     if !outlet.send(shelf.compare(&library)).await || !outlet.listed().await {
         return;
     }
-    while let Some(change) = changes.next().await {
-        let read = match change {
-            Ok(event) if event.mask.contains(EventMask::Q_OVERFLOW) => library.read_all(),
-            Ok(event) => match event.name.as_ref().and_then(|name| name.to_str()) {
-                Some(name) => library.read(name),
-                None => Ok(()),
-            },
-            Err(error) => Err(error),
-        };
-        if let Err(error) = read {
+    // A comparison costs the same for one change and for all that came meanwhile.
+    let mut changes = changes.ready_chunks(CHANGES_AT_ONCE);
+    while let Some(changes) = changes.next().await {
+        let (changed, read) = take_in(&mut library, &of_manifests, changes);
+        if let Err(error) = &read {
             tracing::warn!(%error, "the directory of manifests cannot be read; what is known stays in force");
-            outlet.health.set_failing("File", true);
-            continue;
         }
-        outlet.health.set_failing("File", false);
-        if !outlet.send(shelf.compare(&library)).await {
+        if changed || read.is_err() {
+            outlet.health.set_failing("File", read.is_err());
+        }
+        if changed && !outlet.send(shelf.compare(&library)).await {
             return;
         }
     }
+}
+
+/// Reads the manifests that changed; says whether anything did that is looked at, statuses included, and the last error.
+fn take_in(
+    library: &mut Library,
+    of_manifests: &WatchDescriptor,
+    changes: Vec<io::Result<Event<OsString>>>,
+) -> (bool, io::Result<()>) {
+    let (mut names, mut all, mut changed, mut read) = (BTreeSet::new(), false, false, Ok(()));
+    for change in changes {
+        match change {
+            Ok(change) if change.mask.contains(EventMask::Q_OVERFLOW) => all = true,
+            Ok(change) => {
+                let Some(name) = change.name.and_then(|name| name.into_string().ok()) else { continue };
+                if change.wd != *of_manifests {
+                    changed |= Overlay::is_name(&name);
+                } else if is_manifest(&name) {
+                    names.insert(name);
+                }
+            }
+            Err(error) => read = Err(error),
+        }
+    }
+    changed |= all || !names.is_empty();
+    if all {
+        read = read.and(library.read_all());
+    }
+    for name in names {
+        read = library.read(&name).and(read);
+    }
+    (changed, read)
 }
 
 /// The directory of manifests cannot be used. A retry helps only after it has been mended.

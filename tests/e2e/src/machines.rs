@@ -1,0 +1,333 @@
+//! Machines without a cluster that share addresses: by `landfall standalone`, or by keepalived for comparison.
+//!
+//! ```text
+//!   n1 … n5 ──┐                       10.77.0.200 and on: UDP port 7 is forwarded to the echo, whoever owns the address
+//!   echo    ──┼── switch ── client (a Stream), watcher (an Asker)
+//! ```
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use ipnet::Ipv4Net;
+use landfall_lan::{Host, HostSpec, Lan, Process, Subnets};
+use landfall_testbed::programs::Programs;
+
+use crate::Asker;
+use crate::stream::Stream;
+use crate::wait::{throughout, until};
+
+const PORT: u16 = 7;
+/// From a healed cut until one owner is heard, and no longer the other.
+const HEALED: Duration = Duration::from_millis(1_500);
+/// How long it is watched then.
+const SETTLED: Duration = Duration::from_millis(500);
+/// How long anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What gives an address to one of the machines.
+#[derive(Clone, Debug)]
+pub enum Contender {
+    /// `landfall standalone` with these flags more.
+    Landfall(Vec<String>),
+    /// keepalived, VRRP version 3, with this much time between two advertisements.
+    Keepalived(Duration),
+}
+
+/// A machine, and the program that runs on it.
+#[derive(Debug)]
+struct Machine {
+    host: Host,
+    process: Option<Process>,
+}
+
+/// The machines, their client and the one who watches.
+#[derive(Debug)]
+pub struct Machines {
+    lan: Lan,
+    machines: Vec<Machine>,
+    client: Host,
+    /// Hears and asks who has which address.
+    pub asker: Asker,
+    contender: Contender,
+    addresses: u8,
+    programs: Programs,
+}
+
+impl Machines {
+    /// So many machines with so many addresses to share, all of them started and serving.
+    ///
+    /// # Errors
+    /// When something does not come up; with the last words of each machine.
+    pub fn start(count: u16, addresses: u8, contender: Contender) -> Result<Self> {
+        let programs = Programs::find()?;
+        let subnets =
+            Subnets { v4: Some(Ipv4Net::new_assert(Ipv4Addr::new(10, 77, 0, 0), 22)), ..Subnets::default() };
+        let lan = Lan::create(&Lan::unique_name("lf-mach"), subnets)?;
+        let machine = |number| {
+            let host = lan.add_host(HostSpec::new(format!("n{number}"), 10 + number).forwarding())?;
+            anyhow::Ok(Machine { host, process: None })
+        };
+        let machines = (1..=count).map(machine).collect::<Result<Vec<_>>>()?;
+        let echo = lan.add_host(HostSpec::new("echo", 90))?;
+        let client = lan.add_host(HostSpec::new("client", 100))?;
+        let watcher = lan.add_host(HostSpec::new("watcher", 101))?;
+        let mut command = echo.command(&programs.testbed);
+        command.args(["backend", "--as-name", "echo", "--udp", &PORT.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        echo.spawn(command)?;
+        let asker = Asker::start(&watcher)?;
+        let mut all = Self { lan, machines, client, asker, contender, addresses, programs };
+        let started = all.start_all(&echo);
+        started.map_err(|error| anyhow!("{error:#}\n{}", all.diagnosis()))?;
+        Ok(all)
+    }
+
+    fn start_all(&mut self, echo: &Host) -> Result<()> {
+        let echo = echo.ipv4().context("the LAN has IPv4")?;
+        for index in 0..self.machines.len() {
+            match &self.contender {
+                Contender::Landfall(_) => self.lay_out_manifests(index, echo)?,
+                Contender::Keepalived(advert) => self.lay_out_keepalived(index, echo, *advert)?,
+            }
+            self.run(index)?;
+        }
+        for number in 0..self.addresses {
+            self.asker.ask_for(self.address(number));
+        }
+        until("an owner of each address", PATIENCE, || {
+            (0..self.addresses).try_for_each(|number| self.owner(number).map(drop))
+        })?;
+        // An answer by any path, before somebody counts.
+        let stream = self.stream(0)?;
+        stream.answered_after(Instant::now(), PATIENCE)
+    }
+
+    /// The address with this number, from 0.
+    #[must_use]
+    pub fn address(&self, number: u8) -> IpAddr {
+        Ipv4Addr::new(10, 77, 1, number).into()
+    }
+
+    /// Asks the address a thousand times a second.
+    ///
+    /// # Errors
+    /// When the client has no socket.
+    pub fn stream(&self, number: u8) -> Result<Stream> {
+        Stream::start(&self.client, SocketAddr::new(self.address(number), PORT))
+    }
+
+    /// The machine that answers for the address, by its index.
+    ///
+    /// # Errors
+    /// When none or more than one does.
+    pub fn owner(&self, number: u8) -> Result<usize> {
+        let mac = self.asker.owner(self.address(number))?;
+        let owner = self.machines.iter().position(|machine| machine.host.mac() == Some(mac));
+        owner.with_context(|| format!("{mac} is no machine's"))
+    }
+
+    /// Waits until another machine than `before` is the only one that answers.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub fn successor(&self, number: u8, before: usize) -> Result<usize> {
+        until("another owner", PATIENCE, || {
+            let owner = self.owner(number)?;
+            ensure!(owner != before, "it is still {}", self.host(before).name());
+            Ok(owner)
+        })
+    }
+
+    /// Cuts the owner's port without telling anybody, waits for another owner, and heals the port; answers how long the stream
+    /// of that address was silent.
+    ///
+    /// # Errors
+    /// When nobody takes over, or the successor does not keep the address.
+    pub fn cut_owner(&self, number: u8, stream: &Stream) -> Result<Duration> {
+        let owner = self.owner(number)?;
+        let cut = Instant::now();
+        self.host(owner).cut()?;
+        let after = self.successor(number, owner)?;
+        stream.answered_after(Instant::now(), PATIENCE)?;
+        let gap = stream.longest_gap_since(cut);
+        self.host(owner).heal()?;
+        let healed = Instant::now();
+        throughout("the successor keeps the address", HEALED + SETTLED, || {
+            // Both were owners, each on its side, and both may be heard for a moment.
+            ensure!(healed.elapsed() < HEALED || self.owner(number)? == after, "it has moved");
+            Ok(())
+        })?;
+        Ok(gap)
+    }
+
+    /// A machine's host.
+    #[must_use]
+    pub fn host(&self, index: usize) -> &Host {
+        &self.machines[index].host
+    }
+
+    /// The LAN, to break it.
+    #[must_use]
+    pub fn lan(&self) -> &Lan {
+        &self.lan
+    }
+
+    /// The program on a machine.
+    ///
+    /// # Errors
+    /// When it was taken.
+    pub fn process(&self, index: usize) -> Result<&Process> {
+        self.machines[index].process.as_ref().context("it does not run")
+    }
+
+    /// Starts the program on a machine, where it does not run.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&mut self, index: usize) -> Result<()> {
+        let host = &self.machines[index].host;
+        let folder = self.folder(index);
+        let mut command = match &self.contender {
+            Contender::Landfall(flags) => {
+                let landfall = self.programs.landfall.as_ref();
+                let mut command =
+                    host.command(landfall.context("landfall is not built: run `cargo build -p landfall`")?);
+                command.arg("standalone").arg("-f").arg(folder.join("manifests"));
+                command.args(["--node-name", host.name(), "--check-interval", "0.2"]).args(flags);
+                command.arg("--state-dir").arg(folder.join("state"));
+                command.arg("--key-file").arg(self.lan.state_directory().join("key"));
+                for machine in &self.machines {
+                    let address = machine.host.ipv4().context("the LAN has IPv4")?;
+                    command.arg(format!("--peer={}={address}", machine.host.name()));
+                }
+                command
+            }
+            Contender::Keepalived(_) => {
+                let mut command = host.command("keepalived");
+                command.args(["-n", "-l", "-D", "-P"]);
+                for (flag, file) in [("-f", "keepalived.conf"), ("-p", "pid"), ("-r", "vrrp.pid")] {
+                    command.arg(flag).arg(folder.join(file));
+                }
+                command
+            }
+        };
+        let log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let process = host.spawn(command)?;
+        self.machines[index].process = Some(process);
+        Ok(())
+    }
+
+    /// The last words of every machine.
+    #[must_use]
+    pub fn diagnosis(&self) -> String {
+        let words = (0..self.machines.len()).map(|index| {
+            let text = fs::read_to_string(self.folder(index).join("log")).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines[lines.len().saturating_sub(30)..].join("\n");
+            format!("{}:\n{last}", self.host(index).name())
+        });
+        words.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Ends everything.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn teardown(self) -> Result<()> {
+        Ok(self.lan.teardown()?)
+    }
+
+    fn folder(&self, index: usize) -> PathBuf {
+        self.lan.state_directory().join(self.host(index).name())
+    }
+
+    fn lay_out_manifests(&self, index: usize, echo: Ipv4Addr) -> Result<()> {
+        let key = self.lan.state_directory().join("key");
+        if !key.exists() {
+            fs::write(key, "a key of this test that nobody else has\n")?;
+        }
+        let folder = self.folder(index).join("manifests");
+        fs::create_dir_all(&folder)?;
+        let last = self.address(self.addresses - 1);
+        let mut text = format!(
+            "apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {{ name: lan }}
+spec: {{ addresses: [{}-{last}] }}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {{ name: lan }}
+",
+            self.address(0)
+        );
+        for number in 0..self.addresses {
+            text.push_str(&format!(
+                "---
+apiVersion: v1
+kind: Service
+metadata: {{ name: s{number}, annotations: {{ metallb.io/loadBalancerIPs: {} }} }}
+spec: {{ type: LoadBalancer, ports: [{{ port: {PORT}, protocol: UDP }}] }}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{ name: s{number}-1, labels: {{ kubernetes.io/service-name: s{number} }} }}
+addressType: IPv4
+ports: [{{ port: {PORT}, protocol: UDP }}]
+endpoints: [{{ addresses: [{echo}], conditions: {{ ready: true }} }}]
+",
+                self.address(number)
+            ));
+        }
+        Ok(fs::write(folder.join("all.yaml"), text)?)
+    }
+
+    /// keepalived has no forwarding of its own without IPVS, so the rules beside it do what Landfall's do.
+    fn lay_out_keepalived(&self, index: usize, echo: Ipv4Addr, advert: Duration) -> Result<()> {
+        let folder = self.folder(index);
+        fs::create_dir_all(&folder)?;
+        let addresses = (0..self.addresses).map(|number| format!("    {}/32", self.address(number)));
+        let configuration = format!(
+            "global_defs {{
+  router_id {}
+  vrrp_version 3
+}}
+vrrp_instance lan {{
+  state BACKUP
+  interface {}
+  virtual_router_id 51
+  priority {}
+  advert_int {}
+  nopreempt
+  virtual_ipaddress {{
+{}
+  }}
+}}
+",
+            self.host(index).name(),
+            Host::INTERFACE,
+            200 - index,
+            advert.as_secs_f64(),
+            addresses.collect::<Vec<_>>().join("\n")
+        );
+        fs::write(folder.join("keepalived.conf"), configuration)?;
+        let rules = format!(
+            "table ip forwarding {{
+  chain in {{ type nat hook prerouting priority dstnat; ip daddr 10.77.1.0/24 udp dport {PORT} dnat to {echo} }}
+  chain out {{ type nat hook postrouting priority srcnat; ip daddr {echo} masquerade }}
+}}
+"
+        );
+        let file = folder.join("rules.nft");
+        fs::write(&file, rules)?;
+        let output = self.host(index).command("nft").arg("-f").arg(&file).output()?;
+        ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+}

@@ -13,6 +13,7 @@ mod log_level;
 mod logging;
 mod metallb;
 mod metrics_access;
+mod minority;
 mod output;
 mod plan;
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::{
     logging::{self, LogLevel},
     metallb,
     metrics_access::MetricsArgs,
+    minority::Minority,
     run,
 };
 
@@ -89,6 +90,10 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_IGNORE_EXCLUDE_LB")]
     ignore_exclude_lb: bool,
 
+    /// What becomes of addresses on a side of a split network that has no majority of the speakers
+    #[arg(long, env = "LANDFALL_MINORITY", value_name = "WHAT", default_value = "serve")]
+    minority: Minority,
+
     /// The nftables table with the forwarding rules; two installs on one node need two
     #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
     nft_table: TableName,
@@ -137,6 +142,7 @@ impl SpeakerArgs {
             state_dir,
             bgp_type,
             ignore_exclude_lb,
+            minority,
             nft_table,
             health_address,
             health_probe_port,
@@ -186,6 +192,7 @@ impl SpeakerArgs {
                 exclude: NamePattern::defaults(),
                 nftables: Nftables::new("nft", nft_table),
                 standalone: None,
+                minority: minority.into(),
                 addresses: Addresses {
                     health: socket(health_address, health_probe_port),
                     metrics: socket(metrics_address.unwrap_or(address), port),

@@ -23,6 +23,7 @@ use crate::{
     classes::ClassArgs,
     controller::socket,
     logging::{self, LogLevel},
+    minority::Minority,
     run,
     speaker::open_memory,
 };
@@ -68,6 +69,10 @@ pub(crate) struct StandaloneArgs {
     /// UDP port for heartbeats, the same on all machines
     #[arg(long, env = "LANDFALL_BIND_PORT", value_name = "PORT", default_value_t = 7946)]
     bind_port: u16,
+
+    /// What becomes of addresses on a side of a split network that has no majority of the machines
+    #[arg(long, env = "LANDFALL_MINORITY", value_name = "WHAT", default_value = "serve")]
+    minority: Minority,
 
     /// The nftables table with the forwarding rules; two installs on one machine need two
     #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
@@ -143,6 +148,7 @@ impl StandaloneArgs {
             classes,
             bind_address,
             bind_port,
+            minority,
             nft_table,
             check_interval,
             check_timeout,
@@ -223,6 +229,7 @@ impl StandaloneArgs {
                 access: Access::default(),
             },
             standalone: Some(appointment),
+            minority: minority.into(),
         };
         let checks = health::Timing {
             interval: check_interval,

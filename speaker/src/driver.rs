@@ -280,6 +280,15 @@ impl Driver {
                     self.tidy.insert(from, self.now() + TIDY_OTHER_AFTER);
                 }
             }
+            Command::CutOff(true) => {
+                self.metrics.cut_off.set(1);
+                tracing::warn!(op = "own", node = %self.node, "this node hears no other and no gateway, or too few others: it \
+                    is cut off, and answers for no address until that changes");
+            }
+            Command::CutOff(false) => {
+                self.metrics.cut_off.set(0);
+                tracing::info!(op = "own", node = %self.node, "this node is no longer cut off");
+            }
             Command::Adopt(assigned) => self.outbox.adopt(assigned),
             Command::Lead(leads) => {
                 tracing::info!(op = "lead", node = %self.node, leads, "whether this machine decides about addresses");

@@ -20,7 +20,7 @@ use landfall_engine::{
     IfIndex, Link, cluster,
     links::NamePattern,
     membership::{BootId, Timing},
-    speaker::{self, Speaker},
+    speaker::{self, Minority, Speaker},
 };
 use landfall_kubernetes::{
     lease::Appointment,
@@ -80,6 +80,8 @@ pub struct Settings {
     pub addresses: Addresses,
     /// Without an API server: whether this machine decides about addresses is said here.
     pub standalone: Option<Appointment>,
+    /// What becomes of addresses on a side of a split network without a majority.
+    pub minority: Minority,
 }
 
 /// Why a speaker cannot run.
@@ -138,6 +140,7 @@ pub async fn run(
         nftables,
         addresses,
         standalone,
+        minority,
     } = settings;
     let probes = Probes::bind(addresses).await?;
     let peers = PeerSocket::open(membership)?;
@@ -173,6 +176,7 @@ pub async fn run(
         node_port,
         version: env!("CARGO_PKG_VERSION").into(),
         standalone: standalone.is_some(),
+        minority,
     }));
     let sockets = [(FrameKind::Arp, Arc::clone(&arp)), (FrameKind::Neighbor, Arc::clone(&neighbors))];
     let mut meter = Meter::default();

@@ -13,7 +13,7 @@ use landfall_engine::{
 use landfall_model::{Reason, ServiceKey};
 use landfall_probes::{ClientMetrics, Description, Meter, WatchAge};
 use prometheus::{
-    IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) client: ClientMetrics,
     pub(crate) events_dropped: IntCounter,
     pub(crate) datagrams_unsent: IntCounter,
+    pub(crate) cut_off: IntGauge,
     frames_unsent: IntCounterVec,
     owner_changes: IntCounterVec,
     writes: IntCounterVec,
@@ -81,6 +82,10 @@ impl Metrics {
             datagrams_unsent: meter.counter(
                 "landfall_speaker_datagrams_unsent_total",
                 "Heartbeats that the kernel refused to send",
+            )?,
+            cut_off: meter.gauge(
+                "landfall_speaker_cut_off",
+                "1 while this node is cut off from the others and answers for nothing",
             )?,
             frames_unsent: meter.counters(
                 "landfall_speaker_frames_unsent_total",

@@ -49,6 +49,8 @@ pub struct Link {
     pub default_v4: bool,
     /// A default route of IPv6 leaves through it.
     pub default_v6: bool,
+    /// The next hops of its default routes, as far as these have one.
+    pub gateways: Vec<IpAddr>,
 }
 
 /// Everything that can happen to a speaker.
@@ -137,6 +139,8 @@ pub enum Command {
         /// Text for people.
         message: String,
     },
+    /// This node is cut off from the others and answers for nothing, or no longer; for logs and metrics.
+    CutOff(bool),
     /// The owner of an address changed, as this node sees it; for logs and metrics.
     Ownership {
         /// The address.

@@ -14,8 +14,11 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
-    route::{RouteAttribute, RouteHeader, RouteMessage, RouteType},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteType, RouteVia},
 };
+
+/// The interfaces of default routes, with their next hops.
+type DefaultRoutes = BTreeMap<IfIndex, BTreeSet<IpAddr>>;
 
 /// What netlink has said so far, put together to whole [`Link`] values. No IO.
 #[derive(Debug, Default)]
@@ -23,8 +26,8 @@ pub(super) struct LinkTable {
     /// Without addresses and routes.
     links: BTreeMap<IfIndex, Link>,
     addresses: BTreeMap<IfIndex, BTreeSet<IpNet>>,
-    default_v4: BTreeSet<IfIndex>,
-    default_v6: BTreeSet<IfIndex>,
+    default_v4: DefaultRoutes,
+    default_v6: DefaultRoutes,
     stale_routes: bool,
     /// Interfaces that may differ from what was reported.
     touched: BTreeSet<IfIndex>,
@@ -71,13 +74,19 @@ impl LinkTable {
         self.stale_routes = false;
         let through = |family| {
             let routes = routes.iter().filter(move |route| route.header.address_family == family);
-            routes.filter(|route| is_default(route)).flat_map(interfaces).collect::<BTreeSet<_>>()
+            let mut through = DefaultRoutes::new();
+            for (interface, gateway) in routes.filter(|route| is_default(route)).flat_map(next_hops) {
+                through.entry(interface).or_default().extend(gateway);
+            }
+            through
         };
         for (family, known) in
             [(AddressFamily::Inet, &mut self.default_v4), (AddressFamily::Inet6, &mut self.default_v6)]
         {
             let now = through(family);
-            self.touched.extend(now.symmetric_difference(known));
+            let changed = |(interface, _): &(&IfIndex, _)| now.get(interface) != known.get(interface);
+            let touched = now.iter().chain(known.iter()).filter(changed);
+            self.touched.extend(touched.map(|(interface, _)| interface));
             *known = now;
         }
     }
@@ -101,10 +110,12 @@ impl LinkTable {
 
     fn whole(&self, index: IfIndex) -> Option<Link> {
         let link = self.links.get(&index)?;
+        let routes = [self.default_v4.get(&index), self.default_v6.get(&index)];
         Some(Link {
             addresses: self.addresses.get(&index).into_iter().flatten().copied().collect(),
-            default_v4: self.default_v4.contains(&index),
-            default_v6: self.default_v6.contains(&index),
+            default_v4: routes[0].is_some(),
+            default_v6: routes[1].is_some(),
+            gateways: routes.into_iter().flatten().flatten().copied().collect(),
             ..link.clone()
         })
     }
@@ -154,16 +165,33 @@ pub(super) fn is_default(route: &RouteMessage) -> bool {
         && main.unwrap_or(route.header.table == RouteHeader::RT_TABLE_MAIN)
 }
 
-fn interfaces(route: &RouteMessage) -> Vec<IfIndex> {
-    route
-        .attributes
-        .iter()
-        .flat_map(|attribute| match attribute {
-            RouteAttribute::Oif(index) => vec![IfIndex(*index)],
-            RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| IfIndex(hop.interface_index)).collect(),
-            _ => Vec::new(),
-        })
-        .collect()
+/// Where it sends packets: an interface, and the router there if there is one.
+fn next_hops(route: &RouteMessage) -> Vec<(IfIndex, Option<IpAddr>)> {
+    let mut through = None;
+    let mut hops = Vec::new();
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => through = Some(IfIndex(*index)),
+            RouteAttribute::MultiPath(paths) => {
+                let hop = |hop: &RouteNextHop| (IfIndex(hop.interface_index), gateway(&hop.attributes));
+                hops.extend(paths.iter().map(hop));
+            }
+            _ => {}
+        }
+    }
+    hops.extend(through.map(|interface| (interface, gateway(&route.attributes))));
+    hops
+}
+
+/// Also a router of the other family (RFC 5549).
+fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    })
 }
 
 fn base(message: &LinkMessage) -> Link {
@@ -181,6 +209,7 @@ fn base(message: &LinkMessage) -> Link {
         addresses: Vec::new(),
         default_v4: false,
         default_v6: false,
+        gateways: Vec::new(),
     };
     for attribute in &message.attributes {
         match attribute {

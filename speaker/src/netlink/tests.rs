@@ -74,6 +74,7 @@ fn puts_a_whole_link_together() {
         addresses: vec!["192.0.2.5/24".parse().unwrap()],
         default_v4: true,
         default_v6: false,
+        gateways: Vec::new(),
     };
     let mut table = started();
     assert_eq!(only(&mut table), Some(expected));

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use landfall_engine::Link;
 use landfall_lan::Host;
 use landfall_speaker::netlink::Links;
@@ -41,7 +43,9 @@ fn every_change_of_an_interface_is_reported_whole() {
         node.add_route("0.0.0.0/0".parse().unwrap(), router.ipv4().unwrap().into()).unwrap();
         until(&mut links, |link| link.is_some_and(|link| link.default_v4 && !link.default_v6)).await;
         node.add_route("::/0".parse().unwrap(), router.ipv6().unwrap().into()).unwrap();
-        until(&mut links, |link| link.is_some_and(|link| link.default_v4 && link.default_v6)).await;
+        let gateways: [IpAddr; 2] = [router.ipv4().unwrap().into(), router.ipv6().unwrap().into()];
+        let known = |link: &Link| link.default_v4 && link.default_v6 && link.gateways == gateways;
+        until(&mut links, |link| link.is_some_and(known)).await;
 
         node.add_address("192.0.2.7/25".parse().unwrap()).unwrap();
         let added = "192.0.2.7/25".parse().unwrap();

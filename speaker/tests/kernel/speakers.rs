@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use landfall_engine::{cluster, links::NamePattern, membership::Timing};
+use landfall_engine::{cluster, links::NamePattern, membership::Timing, speaker::Minority};
 use landfall_kubernetes::{
     source::{self, Directory},
     write::{FileWriter, Store},
@@ -160,6 +160,7 @@ pub(super) async fn speak(
             access: Access::default(),
         },
         standalone: None,
+        minority: Minority::Serve,
     };
     let directory = Directory::new(manifests);
     let store = Store::Files(FileWriter::new(&directory.statuses));

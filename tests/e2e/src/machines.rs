@@ -3,6 +3,7 @@
 //! ```text
 //!   n1 … n5 ──┐                       10.77.0.200 and on: UDP port 7 is forwarded to the echo, whoever owns the address
 //!   echo    ──┼── switch ── client (a Stream), watcher (an Asker)
+//!             the default gateway of n1 … n5
 //! ```
 
 use std::fs;
@@ -21,10 +22,10 @@ use crate::stream::Stream;
 use crate::wait::{throughout, until};
 
 const PORT: u16 = 7;
-/// From a healed cut until one owner is heard, and no longer the other.
+/// From a healed cut until one owner is heard, and no longer the other, which nothing has told that it was cut off.
 const HEALED: Duration = Duration::from_millis(1_500);
 /// How long it is watched then.
-const SETTLED: Duration = Duration::from_millis(500);
+const SETTLED: Duration = Duration::from_secs(1);
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -67,12 +68,14 @@ impl Machines {
         let subnets =
             Subnets { v4: Some(Ipv4Net::new_assert(Ipv4Addr::new(10, 77, 0, 0), 22)), ..Subnets::default() };
         let lan = Lan::create(&Lan::unique_name("lf-mach"), subnets)?;
+        let echo = lan.add_host(HostSpec::new("echo", 90))?;
+        let gateway = echo.ipv4().context("the LAN has IPv4")?.into();
         let machine = |number| {
             let host = lan.add_host(HostSpec::new(format!("n{number}"), 10 + number).forwarding())?;
+            host.add_route("0.0.0.0/0".parse()?, gateway)?;
             anyhow::Ok(Machine { host, process: None })
         };
         let machines = (1..=count).map(machine).collect::<Result<Vec<_>>>()?;
-        let echo = lan.add_host(HostSpec::new("echo", 90))?;
         let client = lan.add_host(HostSpec::new("client", 100))?;
         let watcher = lan.add_host(HostSpec::new("watcher", 101))?;
         let mut command = echo.command(&programs.testbed);
@@ -156,12 +159,23 @@ impl Machines {
         let gap = stream.longest_gap_since(cut);
         self.host(owner).heal()?;
         let healed = Instant::now();
-        throughout("the successor keeps the address", HEALED + SETTLED, || {
-            // Both were owners, each on its side, and both may be heard for a moment.
-            ensure!(healed.elapsed() < HEALED || self.owner(number)? == after, "it has moved");
+        let grace = match self.contender {
+            // It finds out that it is cut off, some heartbeats after the others.
+            Contender::Landfall(_) => HEALED / 5,
+            // Both are masters, each on its side, and both are heard for a moment.
+            Contender::Keepalived(_) => HEALED,
+        };
+        let successor = self.host(after).mac();
+        throughout("the successor keeps the address", grace + SETTLED, || {
+            let heard = self.asker.heard_since(self.address(number), healed + grace);
+            let stranger = heard.iter().find(|heard| Some(heard.mac) != successor);
+            ensure!(stranger.is_none(), "{stranger:?} has claimed it, not {}", self.host(after).name());
             Ok(())
         })?;
-        Ok(gap)
+        until("the successor to answer", PATIENCE, || {
+            ensure!(self.owner(number)? == after, "it is another one");
+            Ok(gap)
+        })
     }
 
     /// A machine's host.
@@ -223,11 +237,19 @@ impl Machines {
         Ok(())
     }
 
+    /// What the program on a machine has said so far.
+    ///
+    /// # Errors
+    /// When it has said nothing.
+    pub fn log(&self, index: usize) -> Result<String> {
+        Ok(fs::read_to_string(self.folder(index).join("log"))?)
+    }
+
     /// The last words of every machine.
     #[must_use]
     pub fn diagnosis(&self) -> String {
         let words = (0..self.machines.len()).map(|index| {
-            let text = fs::read_to_string(self.folder(index).join("log")).unwrap_or_default();
+            let text = self.log(index).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             let last = lines[lines.len().saturating_sub(30)..].join("\n");
             format!("{}:\n{last}", self.host(index).name())

@@ -60,6 +60,41 @@ fn an_owner_of_two_hundred_addresses_fails() {
     on_machines(3, 200, &[("all of its addresses move at once", many_addresses)]);
 }
 
+#[test]
+#[ignore = "needs root and nft; make test runs it"]
+fn one_of_two_machines_is_cut_off() {
+    on_machines(2, 1, &[("the gateway tells which one", cut_off_alone)]);
+}
+
+/// Both hear nobody, and only one of them hears the gateway: that one serves, and the other one knows better.
+fn cut_off_alone(machines: &mut Machines) -> Result<()> {
+    let stream = machines.stream(0)?;
+    let owner = machines.owner(0)?;
+    let cut = Instant::now();
+    machines.host(owner).cut()?;
+    let other = machines.successor(0, owner)?;
+    until("the owner to know that it is cut off", PATIENCE, || {
+        ensure!(machines.log(owner)?.contains("it is cut off"), "it does not say so");
+        Ok(())
+    })?;
+    stream.answered_after(Instant::now(), PATIENCE)?;
+    eprintln!("   longest gap {:.0?}", stream.longest_gap_since(cut));
+    let healed = Instant::now();
+    machines.host(owner).heal()?;
+    until("the owner to be back", PATIENCE, || {
+        ensure!(machines.log(owner)?.contains("no longer cut off"), "it does not say so");
+        Ok(())
+    })?;
+    throughout("the other one serves", BLINK, || {
+        let heard = machines.asker.heard_since(machines.address(0), healed);
+        let mac = machines.host(other).mac();
+        ensure!(heard.iter().all(|heard| Some(heard.mac) == mac), "the one that was cut off answers");
+        Ok(())
+    })?;
+    ensure!(!machines.log(other)?.contains("it is cut off"), "the wrong one thinks that it is cut off");
+    Ok(())
+}
+
 fn silent_cuts(machines: &mut Machines) -> Result<()> {
     let stream = machines.stream(0)?;
     let mut gaps = Vec::new();

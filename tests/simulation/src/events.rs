@@ -4,7 +4,7 @@ use landfall_engine::{
     Input,
     links::NamePattern,
     membership::{BootId, Key, Timing},
-    speaker::{Settings, Speaker},
+    speaker::{Minority, Settings, Speaker},
 };
 use landfall_model::Observation;
 
@@ -115,6 +115,7 @@ impl World {
             node_port: true,
             version: "0".into(),
             standalone: false,
+            minority: Minority::Serve,
         }));
         let link = host.link();
         let boot = host.boots;

@@ -111,6 +111,7 @@ impl Host {
             addresses: vec![ipnet(self.address())],
             default_v4: true,
             default_v6: false,
+            gateways: Vec::new(),
         }
     }
 

@@ -242,6 +242,7 @@ impl World {
                 | Command::Status { .. }
                 | Command::Event { .. }
                 | Command::Adopt(_)
+                | Command::CutOff(_)
                 | Command::Lead(_) => {}
             }
         }

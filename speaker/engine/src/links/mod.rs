@@ -158,12 +158,18 @@ impl Links {
     /// Costs all interfaces.
     #[must_use]
     pub fn way_to(&self, address: IpAddr) -> Option<Way> {
-        self.links.values().filter(|known| known.summary.is_ok()).find_map(|Known { link, .. }| {
-            let near = |own: &&IpNet| own.addr() != address && own.contains(&address);
-            let source = link.addresses.iter().find(near)?.addr();
-            let mac = link.mac.filter(|_| link.broadcast || source.is_ipv6())?;
-            Some(Way { interface: link.index, mac, source })
+        self.announcing().find_map(|link| way(link, address))
+    }
+
+    /// The routers that default routes lead to, with the way to each. Costs all interfaces.
+    pub fn gateways(&self) -> impl Iterator<Item = (IpAddr, Way)> {
+        self.announcing().flat_map(|link| {
+            link.gateways.iter().filter_map(|gateway| Some((*gateway, way(link, *gateway)?)))
         })
+    }
+
+    fn announcing(&self) -> impl Iterator<Item = &Link> {
+        self.links.values().filter(|known| known.summary.is_ok()).map(|known| &known.link)
     }
 
     /// The kernel's numbers of the interfaces with these names; names that do not exist are left out.
@@ -213,6 +219,14 @@ impl Links {
         let ability = Ability { arp: link.broadcast, ndp: link.addresses.iter().any(is_link_local_v6) };
         if ability.arp || ability.ndp { Ok(ability) } else { Err(Skipped::NoFamily) }
     }
+}
+
+/// How to ask that neighbour, if it is on a subnet of this link.
+fn way(link: &Link, address: IpAddr) -> Option<Way> {
+    let near = |own: &&IpNet| own.addr() != address && own.contains(&address);
+    let source = link.addresses.iter().find(near)?.addr();
+    let mac = link.mac.filter(|_| link.broadcast || source.is_ipv6())?;
+    Some(Way { interface: link.index, mac, source })
 }
 
 #[derive(Clone, Copy)]

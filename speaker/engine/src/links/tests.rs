@@ -14,6 +14,7 @@ fn link(index: u32, name: &str, addresses: &[&str]) -> Link {
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         default_v4: false,
         default_v6: false,
+        gateways: Vec::new(),
     }
 }
 

@@ -222,6 +222,18 @@ impl Membership {
         self.heard > 0
     }
 
+    /// How many other members are heard, and how many there are.
+    #[must_use]
+    pub fn reach(&self) -> (usize, usize) {
+        (self.heard, self.peers.len())
+    }
+
+    /// Whether the profiles and claims of all members that are heard are known. Costs the members.
+    #[must_use]
+    pub fn has_read_everyone(&self) -> bool {
+        self.peers.values().all(|peer| !peer.state.is_heard() || peer.in_sync())
+    }
+
     /// A member by its node's name.
     #[must_use]
     pub fn member(&self, node: &str) -> Option<Member<'_>> {
@@ -375,8 +387,7 @@ impl Membership {
         let late = since + self.timing.settle * 3;
         let heard_all = !self.peers.is_empty()
             && self.peers.values().all(|peer| peer.state != MemberState::Unknown && peer.in_sync());
-        let read_all = || self.peers.values().all(|peer| !peer.state.is_heard() || peer.in_sync());
-        if heard_all || now >= late || (now >= early && read_all()) {
+        if heard_all || now >= late || (now >= early && self.has_read_everyone()) {
             self.settled = true;
             self.timers.disarm(Timer::OwnSettle);
             self.events.push_back(Event::Settled);

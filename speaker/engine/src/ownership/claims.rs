@@ -137,6 +137,10 @@ impl Claims {
         had
     }
 
+    pub(super) fn release_all(&mut self) {
+        self.changes.extend(std::mem::take(&mut self.mine).into_keys().map(|address| (address, None)));
+    }
+
     /// Forgets the highest epoch of an address that nobody uses or claims any more.
     pub(super) fn forget_address(&mut self, address: IpAddr) {
         if !self.theirs.contains_key(&address) && !self.mine.contains_key(&address) {

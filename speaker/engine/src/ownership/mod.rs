@@ -174,6 +174,11 @@ impl Ownership {
         unindex(&mut self.held_by, &state.holder, id);
     }
 
+    /// Gives every claim up: others have taken over. All groups must be evaluated before this node decides again.
+    pub fn relinquish(&mut self) {
+        self.claims.release_all();
+    }
+
     /// Gives an address up that no Service uses any more.
     pub fn abandon(&mut self, address: IpAddr) {
         self.claims.release(address);

@@ -89,6 +89,7 @@ impl Model {
             | Command::Event { .. }
             | Command::Ownership { .. }
             | Command::Adopt(_)
+            | Command::CutOff(_)
             | Command::Lead(_)
             | Command::Finished => return Err(TestCaseError::fail("not a command of the responder")),
         };

@@ -40,6 +40,7 @@ pub(super) fn link(index: IfIndex, mac: Mac) -> Link {
         addresses: Vec::new(),
         default_v4: false,
         default_v6: false,
+        gateways: Vec::new(),
     }
 }
 

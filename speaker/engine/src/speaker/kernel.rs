@@ -32,17 +32,34 @@ impl Speaker {
         }
     }
 
+    /// Asks the gateways, when it is time to.
+    pub(super) fn ask_gateways(&mut self, now: Instant) {
+        for (address, card) in self.isolation.questions(now) {
+            let ways = self.links.gateways().filter(|(gateway, _)| *gateway == address);
+            let frames = ways.filter_map(|(_, way)| Some((way.interface, question(address, way, card)?)));
+            let send = |(interface, frame): (_, Frame)| Command::SendFrame { interface, bytes: frame.emit() };
+            self.commands.extend(frames.map(send));
+        }
+    }
+
     /// Says whether the frame answers such a question; then it is nothing for the responder.
     pub(super) fn take_answer(&mut self, interface: IfIndex, bytes: &[u8], now: Instant) -> bool {
         if !self.membership.is_asking() {
             self.cards.clear();
-            return false;
+            if !self.isolation.is_asking() {
+                return false;
+            }
         }
         let Some((frame, address)) = Frame::parse(bytes).ok().and_then(|frame| Some((frame, told(&frame)?)))
         else {
             return false;
         };
-        let way = self.links.way_to(address);
+        let gateway = |(gateway, way): &(IpAddr, Way)| *gateway == address && way.interface == interface;
+        let gateway = self.links.gateways().find(gateway);
+        if gateway.is_some_and(|(_, way)| is_answer(&frame, way)) {
+            self.isolation.answer(address, sender(&frame), now);
+        }
+        let way = gateway.map(|(_, way)| way).or_else(|| self.links.way_to(address));
         let answers = way.is_some_and(|way| way.interface == interface && is_answer(&frame, way));
         if answers && self.membership.handle_answer(address, now) {
             self.cards.insert(address, sender(&frame));

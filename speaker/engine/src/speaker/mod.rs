@@ -13,6 +13,7 @@
 
 mod agreement;
 mod forwarder;
+mod isolation;
 mod kernel;
 mod report;
 mod snapshot;
@@ -28,9 +29,10 @@ use std::{
 
 use landfall_model::{Instant, Observation, SpeakerView};
 
+pub use isolation::Minority;
 pub use snapshot::{MemberView, OwnerView, Snapshot};
 
-use self::{agreement::Agreement, forwarder::Forwarder, report::Reports};
+use self::{agreement::Agreement, forwarder::Forwarder, isolation::Isolation, report::Reports};
 use crate::{
     Command, Input, Mac,
     cluster::{self, Cluster, GroupId, Member},
@@ -66,6 +68,8 @@ pub struct Settings {
     pub version: Box<str>,
     /// There is no API server: the machines agree on addresses among themselves.
     pub standalone: bool,
+    /// What becomes of addresses on a side without a majority.
+    pub minority: Minority,
 }
 
 /// The machine.
@@ -91,6 +95,7 @@ pub struct Speaker {
     reports: Reports,
     /// The cards that answered questions to kernels, while any are asked.
     cards: BTreeMap<IpAddr, Mac>,
+    isolation: Isolation,
     /// Standalone only.
     agreement: Option<Agreement>,
     /// By the name of their Pod.
@@ -121,8 +126,19 @@ impl Speaker {
     /// A machine that has seen nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings { node, cluster, boot, seed, timing, port, exclude, node_port, version, standalone } =
-            settings;
+        let Settings {
+            node,
+            cluster,
+            boot,
+            seed,
+            timing,
+            port,
+            exclude,
+            node_port,
+            version,
+            standalone,
+            minority,
+        } = settings;
         let membership = membership::Settings { node: node.clone(), boot, timing, seed };
         Self {
             port,
@@ -137,6 +153,7 @@ impl Speaker {
             forwarder: Forwarder::new(&node, node_port),
             reports: Reports::new(&node),
             cards: BTreeMap::new(),
+            isolation: Isolation::new(minority, timing),
             agreement: standalone.then(Agreement::default),
             speakers: BTreeMap::new(),
             speakers_changed: false,
@@ -165,21 +182,30 @@ impl Speaker {
             Input::Observed(observation) => self.observe(observation),
             Input::Link(index, link) => {
                 self.responder.handle_link(index, link.as_ref(), now);
+                let links = [self.links.get(index), link.as_ref()];
+                let gateways = links.into_iter().flatten().any(|link| !link.gateways.is_empty());
                 // Most links are those of pods, and tell nothing about what we announce.
                 if self.links.handle(index, link) {
                     self.unapplied.extend(self.wanted.keys());
                     self.present(now);
+                }
+                if gateways {
+                    self.isolation.set_gateways(self.links.gateways().map(|(gateway, _)| gateway), now);
                 }
             }
             Input::Frame { interface, bytes } => {
                 if self.overslept(now) {
                     self.handle_timeout(now);
                 }
-                if !self.take_answer(interface, &bytes, now) {
+                let answer = self.take_answer(interface, &bytes, now);
+                if !answer {
                     self.responder.handle_frame(interface, &bytes, now);
                 }
-                self.drain_responder();
-                return;
+                // A gateway's answer may be what a decision waits for; other frames change nothing here.
+                if !answer || self.isolation.decides() {
+                    self.drain_responder();
+                    return;
+                }
             }
             Input::Datagram { from, bytes } => self.membership.handle_datagram(from, &bytes, now),
             Input::Keys(keys) => self.membership.set_keys(keys, now),
@@ -212,10 +238,12 @@ impl Speaker {
         if self.finished {
             return None;
         }
-        let more = (self.ready && !self.dirty.is_empty()).then_some(self.last);
+        let decides = self.ready && self.isolation.decides();
+        let more = (decides && !self.dirty.is_empty()).then_some(self.last);
         [
             self.membership.poll_timeout(),
-            self.ownership.poll_timeout().filter(|_| self.ready),
+            self.isolation.poll_timeout(),
+            self.ownership.poll_timeout().filter(|_| decides),
             self.responder.poll_timeout(),
             self.forwarder.poll_timeout(),
             self.mute_until,

@@ -2,7 +2,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use landfall_model::{Ingress, Instant, IpMode, ServiceKey};
 
-use super::Speaker;
+use super::{
+    Speaker,
+    isolation::{Reach, Standing},
+};
 use crate::{
     Command,
     cluster::{Appraisal, GroupId, Member},
@@ -21,9 +24,10 @@ impl Speaker {
         self.update_peers(now);
         self.drain_membership(now);
         self.start_when_ready(now);
+        self.find_standing(now);
         self.agree(now);
         self.take_touched(now);
-        if self.ready {
+        if self.ready && self.isolation.decides() {
             self.evaluate(now);
         }
         let claims = self.ownership.take_changes();
@@ -142,7 +146,8 @@ impl Speaker {
         let Some(agreement) = &mut self.agreement else { return };
         let news = agreement.take_news();
         let before_us = |(name, member): (&str, &Member)| name < &*self.node && member.state.is_eligible();
-        let first = self.ready && self.leaving.is_none() && !self.cluster.members().any(before_us);
+        let may = self.ready && self.leaving.is_none() && self.isolation.decides();
+        let first = may && !self.cluster.members().any(before_us);
         // Who is behind stops deciding before it takes over what it missed.
         self.commands.extend(agreement.take_lead(first).map(Command::Lead));
         if let Some(newer) = news {
@@ -259,6 +264,27 @@ impl Speaker {
         }
     }
 
+    /// Finds out whether this node is cut off, and asks its gateways where that helps.
+    fn find_standing(&mut self, now: Instant) {
+        let before = (self.isolation.decides(), self.isolation.is_cut_off());
+        let read = self.isolation.is_returning() && self.membership.has_read_everyone();
+        let (heard, members) = self.membership.reach();
+        if let Some(standing) = self.isolation.judge(Reach { heard, members, read }, now) {
+            let (decides, cut_off) = (self.isolation.decides(), self.isolation.is_cut_off());
+            if decides != before.0 {
+                self.unapplied.extend(self.wanted.keys());
+            }
+            if cut_off != before.1 {
+                self.commands.push_back(Command::CutOff(cut_off));
+            }
+            if let Standing::CutOff(_) = standing {
+                self.ownership.relinquish();
+                self.dirty.extend(self.cluster.groups().iter().map(|(id, _)| id));
+            }
+        }
+        self.ask_gateways(now);
+    }
+
     fn unmute(&mut self, now: Instant) {
         if self.mute_until.is_some_and(|until| until <= now) {
             self.mute_until = None;
@@ -269,7 +295,8 @@ impl Speaker {
     /// Brings the responder in line with what is wanted and can be forwarded.
     fn apply(&mut self, now: Instant) {
         for address in std::mem::take(&mut self.unapplied) {
-            let ready = self.mute_until.is_none() && self.forwarder.is_ready(address);
+            let mute = self.mute_until.is_some() || !self.isolation.decides();
+            let ready = !mute && self.forwarder.is_ready(address);
             match self.wanted.get(&address).filter(|_| ready) {
                 Some(usable) => {
                     self.responder.announce(address, self.links.resolve(&usable.interfaces), now);

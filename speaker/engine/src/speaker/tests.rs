@@ -22,6 +22,7 @@ fn settings() -> Settings {
         node_port: true,
         version: "0".into(),
         standalone: false,
+        minority: Minority::Serve,
     }
 }
 
@@ -38,6 +39,7 @@ fn link() -> Link {
         addresses: vec!["10.0.0.1/8".parse().unwrap()],
         default_v4: true,
         default_v6: false,
+        gateways: Vec::new(),
     }
 }
 

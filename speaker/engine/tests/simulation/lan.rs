@@ -13,7 +13,7 @@ use landfall_engine::{
     forwarding::ForwardingTable,
     links::NamePattern,
     membership::{BootId, Key, Timing},
-    speaker::{Settings, Speaker},
+    speaker::{Minority, Settings, Speaker},
 };
 use landfall_model::{
     Assigned, Ingress, Instant, IpMode, NodeView, Observation, Reason, ServiceKey, ServiceView, SpeakerView,
@@ -22,6 +22,8 @@ use landfall_model::{
 use crate::objects::{advertisement, node, pool, see_advertisement, see_node, see_pool, see_service};
 
 const PORT: u16 = 7946;
+/// The hosts' default gateway.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 pub(crate) const ETH0: IfIndex = IfIndex(2);
 
 /// A random sequence (SplitMix64).
@@ -91,6 +93,8 @@ pub(crate) struct Host {
     /// Standalone: the Services of its own files, and whether it decides about their addresses.
     pub(crate) files: BTreeMap<ServiceKey, ServiceView>,
     pub(crate) leads: bool,
+    /// It says that it is cut off.
+    pub(crate) cut_off: bool,
 }
 
 #[derive(Debug)]
@@ -108,21 +112,29 @@ pub(crate) struct Lan {
     /// What the next step sends is answers to a client.
     asking: bool,
     standalone: bool,
+    minority: Minority,
+    /// The side that the default gateway is on, if there is one that answers.
+    pub(crate) gateway: Option<u32>,
 }
 
 impl Lan {
     /// Speakers on hosts of these names, started at the same time, with a pool `192.0.2.0/24` that is advertised
     /// everywhere. The addresses of the hosts are in it too, from .201 on.
     pub(crate) fn new(names: &[&'static str], seed: u64) -> Self {
-        Self::build(names, seed, false)
+        Self::build(names, seed, false, Minority::Serve)
+    }
+
+    /// The same, and a side without a majority is silent.
+    pub(crate) fn strict(names: &[&'static str], seed: u64) -> Self {
+        Self::build(names, seed, false, Minority::Silent)
     }
 
     /// The same without an API server: every host has its own files with Services.
     pub(crate) fn standalone(names: &[&'static str], seed: u64) -> Self {
-        Self::build(names, seed, true)
+        Self::build(names, seed, true, Minority::Serve)
     }
 
-    fn build(names: &[&'static str], seed: u64, standalone: bool) -> Self {
+    fn build(names: &[&'static str], seed: u64, standalone: bool, minority: Minority) -> Self {
         let mut lan = Self {
             now: Instant::from_micros(1_000_000),
             hosts: Vec::new(),
@@ -134,6 +146,8 @@ impl Lan {
             announcements: Vec::new(),
             asking: false,
             standalone,
+            minority,
+            gateway: None,
         };
         for name in names {
             lan.hosts.push(Host {
@@ -156,6 +170,7 @@ impl Lan {
                 replies: Vec::new(),
                 files: BTreeMap::new(),
                 leads: false,
+                cut_off: false,
             });
         }
         lan.see(see_pool(pool("lan", &["192.0.2.0/24", "2001:db8::/64"])));
@@ -188,6 +203,7 @@ impl Lan {
         host.believes.clear();
         host.missed.clear();
         host.leads = false;
+        host.cut_off = false;
         let boot = BootId { seconds: self.now.as_micros() / 1_000_000, random: host.boots };
         host.speaker = Some(Speaker::new(Settings {
             node: host.name.into(),
@@ -200,6 +216,7 @@ impl Lan {
             node_port: true,
             version: "0".into(),
             standalone: self.standalone,
+            minority: self.minority,
         }));
         let link = Link {
             index: ETH0,
@@ -216,6 +233,7 @@ impl Lan {
             ],
             default_v4: true,
             default_v6: true,
+            gateways: vec![IpAddr::V4(GATEWAY)],
         };
         self.input(index, Input::Link(ETH0, Some(link)));
         let key = Key::derive(b"a secret of this cluster", "cluster-uid").unwrap();
@@ -462,6 +480,10 @@ impl Lan {
                     assert_eq!(known, from, "{} tells a change from what it did not tell", host.name);
                     host.moves.push((address, from, to, reason));
                 }
+                Command::CutOff(cut_off) => {
+                    assert_ne!(self.hosts[index].cut_off, cut_off, "only changes are told");
+                    self.hosts[index].cut_off = cut_off;
+                }
                 Command::Group { .. } => {}
                 Command::Adopt(assigned) => self.adopt(index, &assigned),
                 Command::Lead(leads) => {
@@ -509,8 +531,13 @@ impl Lan {
 
     /// Only who believes to own an address may speak for it.
     fn frame(&mut self, from: usize, bytes: Vec<u8>) {
-        // Its hosts die as a whole, with their kernels: nobody answers.
+        // Its hosts die as a whole, with their kernels: nobody answers, except for a router.
         if asks_a_kernel(&bytes) {
+            if let Some(bytes) =
+                gateway_answer(&bytes).filter(|_| self.gateway == Some(self.hosts[from].side))
+            {
+                self.schedule(100, Delivery::Frame { to: from, bytes });
+            }
             return;
         }
         let Some(address) = claimed_address(&bytes) else { panic!("an unexpected frame: {bytes:02x?}") };
@@ -528,6 +555,15 @@ impl Lan {
             }
         }
     }
+}
+
+/// What the gateway's kernel says when it is asked for its address.
+fn gateway_answer(question: &[u8]) -> Option<Vec<u8>> {
+    let (asker, address) = (question.get(22..28)?, question.get(28..32)?);
+    (question.get(38..42)? == GATEWAY.octets()).then_some(())?;
+    let mac = [2, 0xfe, 0, 0, 0, 1];
+    let head = [8, 6, 0, 1, 8, 0, 6, 4, 0, 2];
+    Some([asker, &mac, &head, &mac, &GATEWAY.octets(), asker, address].concat())
 }
 
 pub(crate) fn host_address(index: usize) -> IpAddr {

@@ -6,6 +6,7 @@
 mod disturbed;
 mod failover;
 mod forwarding;
+mod isolation;
 mod lan;
 #[path = "../objects/mod.rs"]
 mod objects;

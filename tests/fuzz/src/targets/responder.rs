@@ -148,6 +148,7 @@ impl Bed {
             addresses: Vec::new(),
             default_v4: false,
             default_v6: false,
+            gateways: Vec::new(),
         };
         let link = match state {
             State::Gone => {

@@ -15,7 +15,7 @@ use landfall_engine::{
     forwarding::{Ruleset, TableName},
     links::NamePattern,
     membership::{BootId, Key, Timing},
-    speaker::{Settings, Speaker},
+    speaker::{Minority, Settings, Speaker},
     wire::{ArpOperation, Frame, NeighborRepr},
 };
 use landfall_model::{Instant, Observation};
@@ -91,6 +91,7 @@ struct Bed {
     rules_under_way: bool,
     finished: bool,
     leads: bool,
+    cut_off: bool,
 }
 
 /// The speaker of the node `me`.
@@ -122,6 +123,7 @@ impl Bed {
             node_port: true,
             version: "0".into(),
             standalone: true,
+            minority: Minority::Serve,
         };
         let mut bed = Self {
             speaker: Speaker::new(settings),
@@ -134,6 +136,7 @@ impl Bed {
             rules_under_way: false,
             finished: false,
             leads: false,
+            cut_off: false,
         };
         bed.apply(Operation::Link { index: 0, name: 0, flags: 0 });
         bed.apply(Operation::Keys { number: 1 });
@@ -225,6 +228,7 @@ impl Bed {
             ],
             default_v4: flags & 2048 == 0,
             default_v6: flags & 4096 == 0,
+            gateways: Vec::new(),
         };
         match link.mac.filter(|_| link.running) {
             Some(mac) => self.macs.insert(index, mac),
@@ -315,6 +319,10 @@ impl Bed {
                 Command::Lead(leads) => {
                     assert_ne!(self.leads, leads, "only changes are told");
                     self.leads = leads;
+                }
+                Command::CutOff(cut_off) => {
+                    assert_ne!(self.cut_off, cut_off, "only changes are told");
+                    self.cut_off = cut_off;
                 }
                 Command::Adopt(assigned) => {
                     assert!(!self.leads, "it decides although it is behind: {assigned:?}");

@@ -31,6 +31,8 @@ pub(crate) struct Moto {
     /// moto is not safe under parallel calls (it answers 500 when two of them change one list), so each service has one
     /// call at a time.
     turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+    /// Answers by region and question.
+    recalled: Mutex<BTreeMap<(String, String), Element>>,
 }
 
 impl Drop for Moto {
@@ -80,7 +82,7 @@ impl Moto {
         };
         // It logs each request; an unread pipe would stop it.
         thread::spawn(move || std::io::copy(&mut lines.by_ref(), &mut std::io::sink()));
-        Ok(Self { child: Mutex::new(child), address, turns: Mutex::default() })
+        Ok(Self { child: Mutex::new(child), address, turns: Mutex::default(), recalled: Mutex::default() })
     }
 
     /// Hands a request over as it is.
@@ -98,6 +100,29 @@ impl Moto {
             }
             .answer(service)
         })
+    }
+
+    /// As [`Self::ask`], for what only changes when [`Self::forget`] is called: moto is asked once.
+    pub(crate) fn recall(
+        &self,
+        service: &str,
+        region: &str,
+        parameters: &Parameters,
+    ) -> Result<Element, Refusal> {
+        // Held while moto is asked, so that nothing old is kept after it was to be forgotten.
+        let mut recalled = self.recalled.lock().unwrap_or_else(PoisonError::into_inner);
+        let question = (region.to_owned(), parameters.encode());
+        if let Some(answer) = recalled.get(&question) {
+            return Ok(answer.clone());
+        }
+        let answer = self.ask(service, region, parameters)?;
+        recalled.insert(question, answer.clone());
+        Ok(answer)
+    }
+
+    /// Something has changed that was recalled.
+    pub(crate) fn forget(&self) {
+        self.recalled.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Makes a Query call and reads its answer.

@@ -16,8 +16,6 @@ const FORGIVEN: f64 = 60.0;
 const PAUSE: f64 = 5.0;
 /// After a refusal nothing is sent for so many seconds, so that AWS's bucket has something in it again.
 const QUIET: f64 = 1.0;
-/// Refusals in this time are one: calls were under way when the first of them came.
-const SAME: Duration = Duration::from_millis(500);
 
 /// A token bucket whose rate finds out what AWS allows: nobody says how much that is for an account, and others draw from the
 /// same bucket. It begins low, doubles while calls wait, and falls to half of what AWS refused.
@@ -70,11 +68,12 @@ impl Pace {
         Err(Duration::from_secs_f64(seconds.min(60.0)) + Duration::from_micros(1))
     }
 
-    /// Notes that AWS refused a call as one too many: the bucket is empty, for us at least.
-    pub fn refused(&mut self, now: Instant) {
+    /// Notes that AWS refused a call that was sent then as one too many: the bucket is empty, for us at least. Calls that were
+    /// under way when another one was refused say nothing new.
+    pub fn refused(&mut self, sent: Instant, now: Instant) {
         self.fill(now);
         self.tokens = self.tokens.min(0.0);
-        if self.refused.is_none_or(|before| now.since(before) >= SAME) {
+        if self.refused.is_none_or(|before| sent > before) {
             self.limit = (self.factor / 2.0).max(SLOWEST);
             self.factor = self.limit;
             self.refused = Some(now);
@@ -134,14 +133,14 @@ mod tests {
         let mut pace = Pace::new(2.0, 5.0);
         passed(&mut pace, 0, 2000);
         let fast = pace.factor;
-        pace.refused(at(2000));
-        pace.refused(at(2100));
+        pace.refused(at(1900), at(2000));
+        pace.refused(at(1950), at(2600));
         assert!((pace.factor - fast / 2.0).abs() < fast / 10.0, "one event, not two: {} {fast}", pace.factor);
-        let count = passed(&mut pace, 2100, 4100);
+        let count = passed(&mut pace, 2600, 4600);
         let allowed = fast / 2.0 * 2.0 * 2.0 * 1.1;
         assert!(f64::from(u32::try_from(count).unwrap()) < allowed, "{count} of {allowed}");
         for refusal in 0..20 {
-            pace.refused(at(5000 + refusal * 600));
+            pace.refused(at(5000 + refusal * 600 - 1), at(5000 + refusal * 600));
         }
         assert!(pace.factor <= SLOWEST * 1.2);
         assert!(passed(&mut pace, 20_000, 30_000) <= 4);

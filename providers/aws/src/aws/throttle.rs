@@ -1,12 +1,15 @@
 //! The pace of calls, and their count.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use landfall_aws_plan::{Failure, FailureKind, Pace};
 use landfall_kubernetes::{clock::Clock, lease::Leadership};
 use landfall_probes::Meter;
 use prometheus::{Histogram, IntCounterVec};
-use tokio::sync::Mutex;
+use tokio::sync::{AcquireError, Mutex, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 /// AWS counts the calls of an account and region in separate buckets, and so do we, a little below what each allows
@@ -30,6 +33,9 @@ pub(crate) enum Bucket {
 /// Calls a second and at once, by [`Bucket`].
 const LIMITS: [(f64, f64); 6] =
     [(8.0, 35.0), (4.0, 20.0), (2.0, 10.0), (3.0, 20.0), (15.0, 60.0), (4.0, 40.0)];
+
+/// So many calls are under way at a time. At the tenth of a second that AWS takes for one, that is more than it allows in a second.
+const UNDER_WAY: usize = 16;
 
 /// Counts calls and waits.
 #[derive(Clone)]
@@ -55,11 +61,19 @@ impl Calls {
     }
 }
 
+/// The calls of one bucket.
+struct Lane {
+    /// Held by the call that goes next, so that they go in the order in which they came.
+    first: Mutex<()>,
+    pace: std::sync::Mutex<Pace>,
+}
+
 /// Lets calls pass one after the other. Clones share the buckets.
 #[derive(Clone)]
 pub(crate) struct Throttle {
-    /// The lock of a bucket is held while its next call waits, so that calls go in the order in which they came.
-    buckets: Arc<[Mutex<Pace>; 6]>,
+    lanes: Arc<[Lane; 6]>,
+    /// So that none waits so long for an answer that it counts as lost.
+    under_way: Arc<Semaphore>,
     calls: Calls,
     clock: Clock,
     leadership: Leadership,
@@ -69,16 +83,22 @@ pub(crate) struct Throttle {
 impl Throttle {
     /// Nothing passes any more once `ended`, nor when this replica does not lead.
     pub(crate) fn new(calls: Calls, leadership: Leadership, ended: CancellationToken) -> Self {
-        let buckets = LIMITS.map(|(rate, burst)| Mutex::new(Pace::new(rate, burst)));
-        Self { buckets: Arc::new(buckets), calls, clock: Clock::start(), leadership, ended }
+        let lane = |(rate, burst)| Lane { first: Mutex::default(), pace: Pace::new(rate, burst).into() };
+        let (lanes, under_way) = (Arc::new(LIMITS.map(lane)), Arc::new(Semaphore::new(UNDER_WAY)));
+        Self { lanes, under_way, calls, clock: Clock::start(), leadership, ended }
     }
 
-    /// Waits for the turn of a call.
-    async fn turn(&self, bucket: Bucket) {
-        let mut pace = self.buckets[bucket as usize].lock().await;
-        while let Err(wait) = pace.take(self.clock.now()) {
+    /// Waits for the turn of a call, which lasts until what it gives is dropped.
+    async fn turn(&self, bucket: Bucket) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let Lane { first, pace } = &self.lanes[bucket as usize];
+        let waits_first = first.lock().await;
+        loop {
+            let taken = lock(pace).take(self.clock.now());
+            let Err(wait) = taken else { break };
             tokio::time::sleep(wait).await;
         }
+        drop(waits_first);
+        self.under_way.acquire().await
     }
 
     /// Sends a request in its turn.
@@ -89,14 +109,15 @@ impl Throttle {
         request: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let begun = Instant::now();
-        let passed = self.ended.run_until_cancelled(self.turn(bucket)).await;
+        let turn = self.ended.run_until_cancelled(self.turn(bucket)).await;
         // Another replica may have begun to lead while this call waited.
-        if passed.is_none() || !self.leadership.is_current() {
+        let Some(_turn) = turn.filter(|_| self.leadership.is_current()) else {
             let message = "this replica no longer leads".to_owned();
             return Err(Failure { kind: FailureKind::Unavailable, code: "NotSent".to_owned(), message });
-        }
+        };
         let waited = begun.elapsed();
         self.calls.waits.observe(waited.as_secs_f64());
+        let sent = self.clock.now();
         let result = request.await;
         let took = begun.elapsed().saturating_sub(waited);
         let word = result.as_ref().map_or_else(|failure| failure.kind.as_str(), |_| "ok");
@@ -104,11 +125,16 @@ impl Throttle {
         if let Err(failure) = &result {
             tracing::debug!(op = "aws", action, code = failure.code, ?took, "{}", failure.message);
             if failure.kind == FailureKind::Throttled {
-                self.buckets[bucket as usize].lock().await.refused(self.clock.now());
+                lock(&self.lanes[bucket as usize].pace).refused(sent, self.clock.now());
             }
         } else {
             tracing::debug!(op = "aws", action, ?took, "called");
         }
         result
     }
+}
+
+/// Held for a moment only, and by nothing that panics.
+fn lock(pace: &std::sync::Mutex<Pace>) -> MutexGuard<'_, Pace> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -146,6 +146,7 @@ struct Families {
     unread: IntCounterVec,
     dropped: IntCounterVec,
     stalls: IntCounter,
+    suspicions: IntCounterVec,
     verdicts: IntCounterVec,
     questions: IntCounterVec,
 }
@@ -188,6 +189,13 @@ impl Families {
                 "landfall_speaker_stalls_total",
                 "Times that this process was late and began to listen anew",
             )?,
+            suspicions: IntCounterVec::new(
+                Opts::new(
+                    "landfall_speaker_suspicions_total",
+                    "Speakers that this one alone did not hear, by what became of it",
+                ),
+                &["result"],
+            )?,
             verdicts: IntCounterVec::new(
                 Opts::new("landfall_speaker_verdicts_total", "Speakers that counted as dead, by cause"),
                 &["cause"],
@@ -211,12 +219,13 @@ impl Families {
             unread,
             dropped,
             stalls,
+            suspicions,
             verdicts,
             questions,
         } = self;
         vec![
-            announced, received, responses, gratuitous, members, ignored, unread, dropped, stalls, verdicts,
-            questions,
+            announced, received, responses, gratuitous, members, ignored, unread, dropped, stalls,
+            suspicions, verdicts, questions,
         ]
     }
 }
@@ -249,13 +258,17 @@ impl Now {
             families.ignored.with_label_values(&[reason]).inc_by(count);
         }
         for member in speaker.membership().members() {
-            families.members.with_label_values(&[state_name(member.state)]).inc();
+            let state = if member.suspected { "suspected" } else { state_name(member.state) };
+            families.members.with_label_values(&[state]).inc();
         }
         let counters = speaker.membership().counters();
         for reason in DropReason::ALL {
             families.dropped.with_label_values(&[reason.as_str()]).inc_by(counters.dropped(reason));
         }
         families.stalls.inc_by(counters.stalls);
+        for (result, count) in [("told", counters.suspicions), ("taken_back", counters.taken_back)] {
+            families.suspicions.with_label_values(&[result]).inc_by(count);
+        }
         for cause in Cause::ALL {
             families.verdicts.with_label_values(&[cause.as_str()]).inc_by(counters.verdicts(cause));
         }

@@ -42,6 +42,8 @@ pub enum Rule {
     LosersAreSilent,
     /// Nothing is taken from a node whose kernel answers because its process is away for a moment.
     KernelsCount,
+    /// Nothing is taken from a node because a single one does not hear it.
+    OneIsNotEnough,
 }
 
 impl Rule {
@@ -206,6 +208,10 @@ impl Judge {
     ) {
         let now = world.now;
         let Some(from) = from.filter(|_| reason == Reason::SpeakerNotAlive) else { return };
+        if Self::heard_by_others(world, node, from) {
+            let what = format!("n{node} takes {address} from n{from}, which others hear");
+            world.judge().blame(Rule::OneIsNotEnough, what, now);
+        }
         let answers = world.hosts[from].has_kernel() && world.wires.joined(node, from);
         let judge = world.judge();
         let away = judge.away[from];
@@ -216,6 +222,20 @@ impl Judge {
             let what = format!("n{node} takes {address} from n{from}, whose kernel answers");
             world.judge().blame(Rule::KernelsCount, what, now);
         }
+    }
+
+    /// In a world that was calm before the last trouble, nobody but `node` fails to hear `from`, and somebody else, whom
+    /// `node` hears, does hear it.
+    fn heard_by_others(world: &World, node: usize, from: usize) -> bool {
+        let judge = &world.judge;
+        let calm = judge.alone() && world.wires.loss == 0;
+        let runs = |host: usize| world.hosts[host].runs() && judge.here[host] < Some(judge.disturbed);
+        let others = |host: &usize| ![node, from].contains(host) && runs(*host);
+        let mut others = (0..world.hosts.len()).filter(others).peekable();
+        let some = others.peek().is_some();
+        calm && runs(from)
+            && some
+            && others.all(|host| world.wires.joined(host, from) && world.wires.joined(host, node))
     }
 
     /// A node sends a frame in the name of an address.
@@ -366,6 +386,14 @@ mod tests {
             Judge::takes(world, (owner + 1) % 3, address, Some(owner), Reason::SpeakerNotAlive);
         });
         assert_eq!(taken, [Rule::KernelsCount]);
+        let alone = after(|world| {
+            let (owner, now) = (owner(world), world.now);
+            world.judge().disturbed(now);
+            world.wires.deaf.insert((owner, (owner + 1) % 3));
+            Judge::takes(world, (owner + 1) % 3, address, Some(owner), Reason::SpeakerNotAlive);
+            world.wires.deaf.clear();
+        });
+        assert_eq!(alone, [Rule::OneIsNotEnough]);
         let dead = after(|world| {
             let owner = owner(world);
             world.hosts[owner].machine = crate::host::Machine::Off;

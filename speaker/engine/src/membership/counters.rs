@@ -110,6 +110,10 @@ pub struct Counters {
     pub questions: u64,
     /// Their answers.
     pub answers: u64,
+    /// Times that a member was suspected, and the others told so.
+    pub suspicions: u64,
+    /// Suspicions that were taken back.
+    pub taken_back: u64,
     dropped: [u64; DropReason::ALL.len()],
     verdicts: [u64; Cause::ALL.len()],
 }

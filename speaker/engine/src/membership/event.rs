@@ -81,6 +81,8 @@ pub struct Member<'a> {
     pub boot: Option<BootId>,
     /// Our copies of its profile and claims were complete at its last packet.
     pub in_sync: bool,
+    /// We hear neither its process nor its kernel, and no other juror has said the same yet.
+    pub suspected: bool,
     /// It sees the same members alive as we do.
     pub same_view: bool,
     /// Its profile, once known.

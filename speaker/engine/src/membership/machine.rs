@@ -41,13 +41,19 @@ pub struct Membership {
     leaving: bool,
     pub(super) settled: bool,
     /// The set of members has been given once.
-    have_peers: bool,
-    settling_since: Option<Instant>,
+    pub(super) have_peers: bool,
+    pub(super) settling_since: Option<Instant>,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     pub(super) names: BTreeMap<Box<str>, PeerId>,
     pub(super) sources: BTreeSet<IpAddr>,
     /// Peers whose kernels are being asked.
     pub(super) asked: BTreeSet<PeerId>,
+    /// Peers that are silent, as far as we can tell, and that no other juror has called so.
+    pub(super) suspects: BTreeSet<PeerId>,
+    /// Peers that are not heard.
+    pub(super) silent: BTreeSet<PeerId>,
+    /// We stood still: until then we cannot tell who is silent.
+    pub(super) unfit_until: Instant,
     departed: BTreeMap<Box<str>, Stamp>,
     next_id: u32,
     /// How many members are heard.
@@ -87,6 +93,9 @@ impl Membership {
             names: BTreeMap::new(),
             sources: BTreeSet::new(),
             asked: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            unfit_until: Instant::ZERO,
             departed: BTreeMap::new(),
             next_id: 0,
             heard: 0,
@@ -133,6 +142,7 @@ impl Membership {
             }
         }
         self.have_peers = true;
+        self.reconsider(now);
         self.start_settling(now);
         self.try_settle(now);
     }
@@ -270,6 +280,10 @@ impl Membership {
         &self.counters
     }
 
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
     fn view_of<'a>(&self, peer: &'a Peer) -> Member<'a> {
         Member {
             node: &peer.node,
@@ -277,6 +291,7 @@ impl Membership {
             phase: peer.phase,
             boot: peer.stamp.map(|stamp| stamp.boot),
             in_sync: peer.in_sync(),
+            suspected: peer.suspected.is_some(),
             same_view: peer.theirs.is_some_and(|theirs| theirs.view == self.view),
             profile: peer.profile.as_ref(),
             claims: peer.claims.claims(),
@@ -289,6 +304,7 @@ impl Membership {
         let mut peer = Peer::new(node.clone(), addresses);
         peer.stamp = self.departed.remove(&node);
         self.peers.insert(id, peer);
+        self.silent.insert(id);
         self.names.insert(node.clone(), id);
         self.timers.arm(Timer::Send(id), now);
         self.events.push_back(Event::State { node, state: MemberState::Unknown });
@@ -297,6 +313,8 @@ impl Membership {
     fn remove(&mut self, id: PeerId, now: Instant) {
         self.transition(id, Signal::Removed, now);
         self.timers.disarm_peer(id);
+        self.suspects.remove(&id);
+        self.silent.remove(&id);
         let Some(peer) = self.peers.remove(&id) else { return };
         if let Some(stamp) = peer.stamp {
             if self.departed.len() >= MAX_DEPARTED {
@@ -319,10 +337,12 @@ impl Membership {
         match (before.is_heard(), state.is_heard()) {
             (false, true) => {
                 self.heard += 1;
+                self.silent.remove(&id);
                 self.timers.arm(Timer::Window(id), peer.deadline);
             }
             (true, false) => {
                 self.heard -= 1;
+                self.silent.insert(id);
                 self.timers.disarm(Timer::Window(id));
                 self.timers.disarm(Timer::Sync(id));
             }
@@ -357,47 +377,8 @@ impl Membership {
         }
     }
 
-    /// A cold start that slept starts again.
-    pub(super) fn restart_settling(&mut self, now: Instant) {
-        if self.settling_since.is_some() && !self.settled {
-            self.settling_since = Some(now);
-            self.timers.arm(Timer::OwnSettle, now + self.timing.settle);
-        }
-    }
-
-    /// Starts the clock of our own cold start, once we could hear others.
-    fn start_settling(&mut self, now: Instant) {
-        let able = self.have_peers && (self.peers.is_empty() || !self.keys.is_empty());
-        if able && self.settling_since.is_none() {
-            self.settling_since = Some(now);
-            self.timers.arm(Timer::OwnSettle, now + self.timing.settle);
-        }
-    }
-
-    /// See [`Membership::settled`]. O(members) until it is true, and called only when a member's state or copy changed.
-    pub(super) fn try_settle(&mut self, now: Instant) {
-        let Some(since) = self.settling_since.filter(|_| !self.settled) else { return };
-        if !self.peers.is_empty() && self.keys.is_empty() {
-            // The keys went away, or members came before the first key: wait for them.
-            self.settling_since = None;
-            self.timers.disarm(Timer::OwnSettle);
-            return;
-        }
-        let early = since + self.timing.settle;
-        let late = since + self.timing.settle * 3;
-        let heard_all = !self.peers.is_empty()
-            && self.peers.values().all(|peer| peer.state != MemberState::Unknown && peer.in_sync());
-        if heard_all || now >= late || (now >= early && self.has_read_everyone()) {
-            self.settled = true;
-            self.timers.disarm(Timer::OwnSettle);
-            self.events.push_back(Event::Settled);
-        } else {
-            self.timers.arm(Timer::OwnSettle, if now < early { early } else { late });
-        }
-    }
-
     /// A heartbeat to everyone who is heard, now.
-    fn beat_all(&mut self, now: Instant) {
+    pub(super) fn beat_all(&mut self, now: Instant) {
         for id in self.heard_peers() {
             self.beat(id, now);
         }
@@ -415,6 +396,7 @@ impl Membership {
 
     pub(super) fn send(&mut self, id: PeerId, content: &Content<'_>, now: Instant) {
         let phase = self.phase();
+        let unheard = self.unheard(now);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(to) = peer.next_path() else { return };
         let Some(key) = self.keys.first() else {
@@ -436,6 +418,7 @@ impl Membership {
                 claims: self.claims.digest(),
                 claims_len: self.claims.len(),
             },
+            unheard,
         };
         let bytes = seal(key, |out| write(out, &heartbeat, content));
         self.counters.sent += 1;

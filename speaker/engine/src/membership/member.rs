@@ -31,7 +31,8 @@ pub enum MemberState {
         /// Whether it could take addresses over when it was last heard, and can again once it is.
         settled: bool,
     },
-    /// It was heard once, and then not for the whole detection time, nor was its node's kernel.
+    /// It was heard once, and then not for the whole detection time, nor was its node's kernel, neither by us nor by
+    /// another juror, if there is one.
     Dead,
     /// It is shutting down and still serves.
     Leaving,
@@ -51,7 +52,7 @@ impl MemberState {
         }
     }
 
-    /// Its packets, or those of its node's kernel, reach us, so its claims count.
+    /// Its packets, or those of its node's kernel, reach us or others, so its claims count.
     #[must_use]
     pub const fn is_heard(self) -> bool {
         match self {
@@ -75,7 +76,7 @@ pub(super) enum Signal {
     Unproven,
     /// The silence window ended, and its node's kernel answers.
     Held,
-    /// The silence window ended, and so did what its node's kernel is good for.
+    /// The silence window ended, and so did what its node's kernel is good for, and another juror says so too.
     Silent,
     /// It was heard for the whole settling time.
     Stable,

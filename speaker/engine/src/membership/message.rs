@@ -63,7 +63,7 @@ pub(super) struct Digests {
 }
 
 /// The part of every packet that makes it a heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heartbeat<'a> {
     pub(super) sender: &'a str,
     /// Digest of the receiver's name, so that nobody can use a packet elsewhere.
@@ -73,6 +73,8 @@ pub(super) struct Heartbeat<'a> {
     pub(super) interval: Duration,
     pub(super) echo: Option<Echo>,
     pub(super) digests: Digests,
+    /// The members that the sender does not hear, by the digests of their names; `None`: it cannot tell.
+    pub(super) unheard: Option<Vec<u64>>,
 }
 
 /// What a packet carries besides.
@@ -121,9 +123,13 @@ const PROFILE_PART: u8 = 8;
 const CLAIMS_REQUEST: u8 = 9;
 const CLAIMS_RANGE: u8 = 10;
 const CHANGES: u8 = 11;
+const UNHEARD: u8 = 12;
+
+/// How many members a packet says are not heard. More are not judged by others.
+pub(super) const MAX_UNHEARD: usize = 16;
 
 /// Bytes of a [`Heartbeat`] apart from the sender's name.
-const HEARTBEAT_LEN: usize = 3 + (3 + 8) + (3 + 24) + (3 + 5) + (3 + 17) + (3 + 28);
+const HEARTBEAT_LEN: usize = 3 + (3 + 8) + (3 + 24) + (3 + 5) + (3 + 17) + (3 + 28) + (3 + 8 * MAX_UNHEARD);
 
 /// Bytes that are left for [`Content`] beside the heartbeat of a sender with this name.
 pub(super) const fn room(sender: &str) -> usize {
@@ -215,6 +221,11 @@ fn write_heartbeat(out: &mut Vec<u8>, heartbeat: &Heartbeat<'_>) {
         }
         out.extend_from_slice(&digests.claims_len.to_be_bytes());
     });
+    if let Some(unheard) = &heartbeat.unheard {
+        put_field(out, UNHEARD, |out| {
+            unheard.iter().take(MAX_UNHEARD).for_each(|name| out.extend_from_slice(&name.to_be_bytes()));
+        });
+    }
 }
 
 fn put_boot(out: &mut Vec<u8>, boot: BootId) {
@@ -224,8 +235,8 @@ fn put_boot(out: &mut Vec<u8>, boot: BootId) {
 
 /// Reads all fields. `None` when a field is broken, missing or there twice. Unknown fields are skipped.
 pub(super) fn read(mut fields: Reader<'_>) -> Option<(Heartbeat<'_>, Content<'_>)> {
-    let (mut sender, mut receiver, mut stamp, mut status, mut echo, mut digests) =
-        (None, None, None, None, None, None);
+    let (mut sender, mut receiver, mut stamp, mut status, mut echo, mut digests, mut unheard) =
+        (None, None, None, None, None, None, None);
     let mut content = Content::default();
     let mut changes = None;
     while !fields.is_empty() {
@@ -244,6 +255,7 @@ pub(super) fn read(mut fields: Reader<'_>) -> Option<(Heartbeat<'_>, Content<'_>
             }
             CLAIMS_RANGE => once(&mut content.claims_range, whole(value, read_range)?)?,
             CHANGES => once(&mut changes, whole(value, read_changes)?)?,
+            UNHEARD => once(&mut unheard, whole(value, read_unheard)?)?,
             _ => {}
         }
     }
@@ -257,6 +269,7 @@ pub(super) fn read(mut fields: Reader<'_>) -> Option<(Heartbeat<'_>, Content<'_>
         interval,
         echo,
         digests: digests?,
+        unheard,
     };
     Some((heartbeat, content))
 }
@@ -317,6 +330,14 @@ fn read_digests(value: &mut Reader<'_>) -> Option<Digests> {
         claims: value.u64()?,
         claims_len: value.u32()?,
     })
+}
+
+fn read_unheard(value: &mut Reader<'_>) -> Option<Vec<u64>> {
+    let mut unheard = Vec::new();
+    while !value.is_empty() {
+        unheard.push(value.u64()?);
+    }
+    (unheard.len() <= MAX_UNHEARD).then_some(unheard)
 }
 
 fn read_profile_request(value: &mut Reader<'_>) -> Option<ProfileRequest> {

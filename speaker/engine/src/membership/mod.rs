@@ -12,15 +12,16 @@
 //!
 //! # Whose word counts
 //! Members come from the API server, never from packets, and stay in force while it is away. A node asserts only its
-//! own claims. A silent peer's kernel is asked before it counts as dead, see `planes.rs`. Agreement between watchers and the
-//! watch graph are not in here yet: [`Event::State`] with [`MemberState::Dead`] is the verdict of this node alone, which is
-//! where they will stand.
+//! own claims, and whom it does not hear. A silent peer's kernel is asked before it is suspected, see `planes.rs`, and a
+//! suspected one is dead when a second node says the same, see `jury.rs`. The watch graph is not in here yet: everybody
+//! watches everybody.
 
 mod assigned;
 mod claims;
 mod counters;
 mod event;
 mod field;
+mod jury;
 mod key;
 mod machine;
 mod member;
@@ -32,6 +33,7 @@ mod profile;
 mod random;
 mod receive;
 mod settings;
+mod settling;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use landfall_model::Instant;
 
 use super::{
     claims::{Ledger, digest64},
+    counters::Cause,
     member::MemberState,
     message::{Digests, Phase, Stamp},
     profile::Profile,
@@ -40,6 +41,12 @@ pub(super) struct Peer {
     pub(super) asked: Option<Instant>,
     /// When its node's kernel last answered a question.
     pub(super) answered: Option<Instant>,
+    /// Why it would be dead, if another juror said the same.
+    pub(super) suspected: Option<Cause>,
+    /// When it was last suspected or counted as dead.
+    pub(super) lost_at: Instant,
+    /// Whom it does not hear itself, by the digest of the name; `None` while it takes no part in juries.
+    pub(super) unheard: Option<Vec<u64>>,
     /// Since when it answers to a later run of this node than the present one.
     pub(super) denied_since: Option<Instant>,
     /// What it last said that it has.
@@ -77,6 +84,9 @@ impl Peer {
             asked: None,
             answered: None,
             deadline: Instant::ZERO,
+            suspected: None,
+            lost_at: Instant::ZERO,
+            unheard: None,
             denied_since: None,
             theirs: None,
             profile: None,
@@ -94,7 +104,7 @@ impl Peer {
 
     /// Where the next packet goes; `None` while the peer has no address.
     pub(super) fn next_path(&mut self) -> Option<SocketAddr> {
-        let confirmed = matches!(self.state, MemberState::Alive { .. });
+        let confirmed = matches!(self.state, MemberState::Alive { .. }) && self.suspected.is_none();
         if !confirmed {
             self.path = self.path.wrapping_add(1);
         }

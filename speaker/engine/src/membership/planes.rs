@@ -1,13 +1,13 @@
 //! The second plane: a peer whose heartbeats are missing may still have a kernel that forwards. So its kernel is asked
 //! for the peer's own address, which it answers without any process, and only a node that is silent on both planes
-//! counts as gone. Nothing is asked while heartbeats come.
+//! is suspected, see `jury.rs`. Nothing is asked while heartbeats come.
 //!
 //! ```text
 //! last heartbeat          1¼ intervals: ask, and again every ¼        missed × interval
 //! ─────┼──────────────────────────┼──────────────────────────────────────────┼────▶
-//!                                                   no answer lately: Dead ──┤
+//!                                                   no answer lately: silent ┤
 //!                                                   else: Held, and asked on ┘
-//! Held ─ a heartbeat ─▶ as before      ─ no answer for 2 intervals ─▶ Dead      ─ the hold is over ─▶ Dead
+//! Held ─ a heartbeat ─▶ as before      ─ no answer for 2 intervals ─▶ silent    ─ the hold is over ─▶ silent
 //! ```
 //!
 //! A question or an answer that is forged or lost makes no one dead sooner than without this plane: it only ever
@@ -49,8 +49,8 @@ pub(super) enum Verdict {
     Speaks(Instant),
     /// Only its kernel is. To be judged again then.
     Held(Instant),
-    /// It counts as dead.
-    Dead(Cause),
+    /// It is silent: dead, if others say so too.
+    Silent(Cause),
 }
 
 impl Planes {
@@ -61,8 +61,8 @@ impl Planes {
             return Verdict::Speaks(heartbeat);
         }
         match kernel.filter(|until| *until > now) {
-            None => Verdict::Dead(Cause::NodeSilent),
-            Some(_) if hold <= now => Verdict::Dead(Cause::ProcessSilent),
+            None => Verdict::Silent(Cause::NodeSilent),
+            Some(_) if hold <= now => Verdict::Silent(Cause::ProcessSilent),
             Some(until) => Verdict::Held(until.min(hold)),
         }
     }
@@ -95,9 +95,14 @@ impl Membership {
     pub fn handle_answer(&mut self, address: IpAddr, now: Instant) -> bool {
         let asked = self.asked.iter().copied();
         let mut asked = asked.filter(|id| self.peers.get(id).is_some_and(|peer| peer.has_address(address)));
-        let Some(peer) = asked.next().and_then(|id| self.peers.get_mut(&id)) else { return false };
+        let Some(id) = asked.next() else { return false };
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
         peer.answered = Some(now);
+        let suspected = peer.suspected.is_some();
         self.counters.answers += 1;
+        if suspected {
+            self.judge(id, now);
+        }
         true
     }
 
@@ -142,14 +147,12 @@ impl Membership {
         match self.planes(peer).verdict(now) {
             Verdict::Speaks(until) => self.timers.arm(Timer::Window(id), until),
             Verdict::Held(until) => {
-                self.timers.arm(Timer::Window(id), until);
                 self.transition(id, Signal::Held, now);
+                self.absolve(id, now);
+                self.timers.arm(Timer::Window(id), until);
+                self.reconsider(now);
             }
-            Verdict::Dead(cause) => {
-                self.counters.count_verdict(cause);
-                self.transition(id, Signal::Silent, now);
-                self.try_settle(now);
-            }
+            Verdict::Silent(cause) => self.suspect(id, cause, now),
         }
     }
 
@@ -160,13 +163,21 @@ impl Membership {
         Planes {
             heartbeat: peer.deadline,
             kernel: peer.answered.filter(|_| !leaving).map(|at| at + window),
-            hold: peer.heard_at + peer.interval * 11 / 10 + self.timing.hold,
+            hold: self.hold(peer),
         }
     }
 
+    /// Its process may be away until then.
+    fn hold(&self, peer: &Peer) -> Instant {
+        peer.heard_at + peer.interval * 11 / 10 + self.timing.hold
+    }
+
+    /// Its kernel is to be asked. One that others hear is not asked for ever.
     fn is_overdue(&self, peer: &Peer, now: Instant) -> bool {
         let leaving = peer.state == MemberState::Leaving;
-        peer.state.is_heard() && !leaving && now.since(peer.heard_at) >= self.timing.overdue(peer.interval)
+        let over = peer.suspected.is_some() && now >= self.hold(peer);
+        let overdue = now.since(peer.heard_at) >= self.timing.overdue(peer.interval);
+        peer.state.is_heard() && !leaving && !over && overdue
     }
 
     /// Nobody is dead because we slept: as if everyone who was heard when we should have woken had just been heard.
@@ -176,11 +187,15 @@ impl Membership {
             if peer.state.is_heard() {
                 peer.deadline = peer.deadline.max(until);
                 peer.heard_at = now;
+                self.unfit_until = self.unfit_until.max(peer.deadline);
             }
             peer.heard_until = peer.heard_until.map(|at| if at > due { at.max(until) } else { at });
             if peer.state == (MemberState::Alive { settled: false }) {
                 self.timers.arm(Timer::Settle(*id), now + self.timing.settle);
             }
+        }
+        for id in self.suspects.clone() {
+            self.drop_suspicion(id);
         }
         self.restart_settling(now);
     }

@@ -76,6 +76,7 @@ impl Membership {
         peer.interval = heartbeat.interval;
         peer.heard_until = Some(until);
         if new_run {
+            peer.unheard = None;
             peer.cursor = None;
             peer.unanswered = 0;
         }
@@ -87,8 +88,16 @@ impl Membership {
             peer.heard_at = now;
             peer.theirs = Some(heartbeat.digests);
         }
-        let was_heard = peer.state.is_heard();
+        let (was, was_heard) = (peer.state, peer.state.is_heard());
         self.transition(id, signal(proof, heartbeat.phase), now);
+        if proof != Proof::Nothing {
+            self.absolve(id, now);
+        }
+        let moved = self.peers.get(&id).is_some_and(|peer| peer.state != was) || new_run;
+        let told = proof != Proof::Nothing && self.hear_jury(id, heartbeat.unheard.as_ref());
+        if moved || told {
+            self.reconsider(now);
+        }
         let came_back = !was_heard && self.peers.get(&id).is_some_and(|peer| peer.state.is_heard());
         if proof != Proof::Nothing {
             self.take(id, content, now);

@@ -10,7 +10,8 @@ use crate::membership::{
     BootId, DropReason, Key, KeyError, Phase, Profile,
     field::{Reader, put_field},
     message::{
-        ClaimsRange, Content, Digests, Echo, Heartbeat, ProfilePart, ProfileRequest, Stamp, read, write,
+        ClaimsRange, Content, Digests, Echo, Heartbeat, MAX_UNHEARD, ProfilePart, ProfileRequest, Stamp,
+        read, write,
     },
     packet::{HEADER_LEN, Packet, VERSION, seal},
     profile::MAX_PROFILE,
@@ -29,6 +30,7 @@ fn sample() -> Heartbeat<'static> {
         interval: Duration::from_millis(100),
         echo: Some(Echo { boot: BootId { seconds: 4, random: 5 }, now: true }),
         digests: Digests { view: 6, profile: 7, claims: 8, claims_len: 9 },
+        unheard: None,
     }
 }
 
@@ -57,6 +59,23 @@ fn the_bytes_on_the_wire_stay_as_they_are() {
     );
     let hex: String = sample_packet().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, expected);
+}
+
+#[test]
+fn who_is_not_heard_is_a_list_that_may_be_empty_and_not_too_long() {
+    for many in [0, 1, MAX_UNHEARD] {
+        let heartbeat = Heartbeat { unheard: Some((0..many as u64).collect()), ..sample() };
+        let packet = seal(&key("secret"), |out| write(out, &heartbeat, &Content::default()));
+        assert_eq!(receive(&packet, &[key("secret")]), Ok((heartbeat, Content::default())));
+        let field = &packet[sample_packet().len() - 16..packet.len() - 16];
+        assert_eq!(field[..3], [12, 0, u8::try_from(many * 8).unwrap()]);
+    }
+    for len in [7, 9, 8 * (MAX_UNHEARD + 1)] {
+        let mut packet = sample_packet();
+        packet.truncate(packet.len() - 16);
+        put_field(&mut packet, 12, |out| out.resize(out.len() + len, 1));
+        assert_eq!(receive(&signed(packet), &[key("secret")]).unwrap_err(), DropReason::BadField, "{len}");
+    }
 }
 
 #[test]
@@ -132,7 +151,7 @@ fn unknown_fields_are_skipped_and_known_ones_come_once_and_whole() {
         put_field(&mut bytes, kind, |out| out.extend_from_slice(value));
         signed(bytes)
     };
-    for kind in 12..=255 {
+    for kind in 13..=255 {
         let packet = with(kind, b"from the future");
         assert_eq!(receive(&packet, &[key("secret")]), Ok((sample(), Content::default())), "type {kind}");
     }
@@ -226,14 +245,14 @@ proptest! {
     fn what_was_written_is_read(
         (sender, receiver, boot, sequence) in ("[a-z0-9.-]{1,253}", any::<u64>(), boot(), any::<u64>()),
         (phase, millis) in (phase(), 0_u64..=60_000),
-        (echo, digests) in (option::of(echo()), digests()),
+        (echo, digests, unheard) in (option::of(echo()), digests(), option::of(vec(any::<u64>(), 0..=MAX_UNHEARD))),
         (request, after) in (option::of(any::<(u64, u32)>()), option::of(option::of(address()))),
         (part, bytes) in (option::of(any::<(u64, u32, u32)>()), vec(any::<u8>(), 0..200)),
         (claims_range, changes) in (option::of(range()), vec((address(), option::of(claim())), 0..20)),
     ) {
         let heartbeat = Heartbeat {
             sender: &sender, receiver, stamp: Stamp { boot, sequence }, phase,
-            interval: Duration::from_millis(millis), echo, digests,
+            interval: Duration::from_millis(millis), echo, digests, unheard,
         };
         let content = Content {
             profile_request: request.map(|(digest, offset)| ProfileRequest { digest, offset }),

@@ -123,22 +123,6 @@ fn the_sides_of_a_cut_meet_in_a_round_trip_once_one_hears_the_other() {
 }
 
 #[test]
-fn one_way_loss_breaks_the_pair_for_both_ends() {
-    let mut network = Network::settled(3, 4);
-    network.cut.insert((0, 1));
-    let start = network.now;
-    let dead = network.run_until(SECOND, |network| network.state(0, 1) == Dead);
-    let told = network.run_until(SECOND, |network| network.state(1, 0) == Degraded);
-    assert!(dead.since(start) <= DETECTION + LATENCY);
-    assert!(told.since(dead) <= LONGEST + LATENCY, "the next heartbeat says so");
-    network.run(2 * SECOND);
-    assert_eq!((network.state(0, 1), network.state(1, 0)), (Dead, Degraded), "and it stays so");
-    assert_eq!((network.state(0, 2), network.state(1, 2)), (LIVE, LIVE));
-    network.cut.clear();
-    network.run_until(3 * SECOND, Network::agrees);
-}
-
-#[test]
 fn nobody_is_dead_because_we_slept() {
     for millis in [760, 1_000, 5_000, 60_000] {
         let mut network = Network::settled(3, millis);

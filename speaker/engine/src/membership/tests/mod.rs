@@ -3,6 +3,7 @@
 mod admission;
 mod claims;
 mod codec;
+mod jury;
 mod liveness;
 mod network;
 mod planes;

@@ -29,15 +29,15 @@ fn both_planes_together_say_what_the_table_says() {
         (soon, None, past, Verdict::Speaks(soon)),
         (soon, Some(past), past, Verdict::Speaks(soon)),
         (soon, Some(later), past, Verdict::Speaks(soon)),
-        (present, None, later, Verdict::Dead(Cause::NodeSilent)),
-        (present, Some(past), later, Verdict::Dead(Cause::NodeSilent)),
-        (present, Some(present), later, Verdict::Dead(Cause::NodeSilent)),
+        (present, None, later, Verdict::Silent(Cause::NodeSilent)),
+        (present, Some(past), later, Verdict::Silent(Cause::NodeSilent)),
+        (present, Some(present), later, Verdict::Silent(Cause::NodeSilent)),
         (present, Some(soon), later, Verdict::Held(soon)),
         (present, Some(later), soon, Verdict::Held(soon)),
         (past, Some(later), later, Verdict::Held(later)),
-        (past, Some(later), present, Verdict::Dead(Cause::ProcessSilent)),
-        (past, Some(later), past, Verdict::Dead(Cause::ProcessSilent)),
-        (past, None, past, Verdict::Dead(Cause::NodeSilent)),
+        (past, Some(later), present, Verdict::Silent(Cause::ProcessSilent)),
+        (past, Some(later), past, Verdict::Silent(Cause::ProcessSilent)),
+        (past, None, past, Verdict::Silent(Cause::NodeSilent)),
     ];
     for (heartbeat, kernel, hold, verdict) in table {
         let planes = Planes { heartbeat, kernel, hold };

@@ -162,6 +162,7 @@ fn parts_that_do_not_fit_make_no_profile() {
             interval: 100 * MS,
             echo: Some(Echo { boot: own, now: true }),
             digests: Digests { profile, ..Digests::default() },
+            unheard: None,
         };
         let content = Content { profile_part, ..Content::default() };
         let bytes = seal(&key("secret"), |out| write(out, &heartbeat, &content));

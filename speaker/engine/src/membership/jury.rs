@@ -1,0 +1,161 @@
+//! One watcher is not enough. What this node alone does not hear may be its own fault, or that of one cable. So a member
+//! whom it judges to be silent (see `planes.rs`) is only suspected, and dead when another juror says the same. A
+//! suspected member stays in the state in which it was.
+//!
+//! ```text
+//! silent on both planes ─▶ suspected, told to all at once ─┬─ another juror does not hear it either ─▶ Dead
+//!                                ▲          │              └─ there is no other juror ───────────────▶ Dead
+//!                                │          └─ heard again, or its kernel answers: taken back, told at once
+//! ```
+//!
+//! # What is told
+//! Every packet of a juror lists the members that it does not hear. The list is the present, and replaced by the next
+//! packet: one that was lost does no harm for longer than an interval, nothing has to be taken back by name, and the word
+//! of a teller ends with it. So it need not name runs: who has not heard the newest run of a member does not hear it.
+//!
+//! # Who is a juror
+//! Who is heard, whom we do not suspect ourselves, and whose last packet had a list. Who leaves, is not settled, or stood
+//! still a moment ago sends none: it cannot tell, and nobody waits for it.
+//!
+//! # Why nothing is dead too early, and nothing waits for ever
+//! Two nodes must have heard nothing of a member for a whole window each, or its kernel must have outlasted the hold,
+//! unless one of them is alone. No list can be forged without the key, and each counts only for its sender. A juror that does
+//! not list a silent member hears it or will list it, at the latest when its own window or the hold ends; one that dies
+//! meanwhile is suspected in its turn.
+
+use std::cmp::Reverse;
+
+use landfall_model::Instant;
+
+use super::{
+    counters::Cause,
+    machine::Membership,
+    member::{MemberState, Signal},
+    message::MAX_UNHEARD,
+    peer::{Peer, PeerId},
+    timers::Timer,
+};
+
+/// The other jurors of a suspected member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Jury {
+    /// How many there are.
+    pub(super) jurors: usize,
+    /// How many of them do not hear it either.
+    pub(super) agree: usize,
+}
+
+impl Jury {
+    /// The whole rule.
+    pub(super) const fn agrees(self) -> bool {
+        match self {
+            // Of two nodes, or alone on one side of a cut. A witness beside the speakers, such as the gateway, belongs here.
+            Self { jurors: 0, .. } => true,
+            Self { agree, .. } => agree > 0,
+        }
+    }
+}
+
+impl Peer {
+    /// Its packets tell whom it hears.
+    fn is_juror(&self) -> bool {
+        let heard = matches!(self.state, MemberState::Alive { .. } | MemberState::Degraded);
+        heard && self.unheard.is_some() && self.suspected.is_none()
+    }
+}
+
+impl Membership {
+    /// A member is silent, as far as we can tell.
+    pub(super) fn suspect(&mut self, id: PeerId, cause: Cause, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.state == MemberState::Leaving {
+            // It said so itself.
+            self.convict(id, cause, now);
+            return;
+        }
+        let first = peer.suspected.replace(cause).is_none();
+        peer.lost_at = now;
+        self.suspects.insert(id);
+        self.reconsider(now);
+        if first {
+            self.counters.suspicions += 1;
+            self.beat_all(now);
+        }
+    }
+
+    /// It is heard again, or its kernel is.
+    pub(super) fn absolve(&mut self, id: PeerId, now: Instant) {
+        if self.drop_suspicion(id) {
+            self.beat_all(now);
+            self.reconsider(now);
+        }
+    }
+
+    /// The same without a word: the next heartbeats will do.
+    pub(super) fn drop_suspicion(&mut self, id: PeerId) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
+        self.suspects.remove(&id);
+        if peer.suspected.take().is_none() {
+            return false;
+        }
+        self.timers.arm(Timer::Window(id), peer.deadline);
+        self.counters.taken_back += 1;
+        true
+    }
+
+    /// Who is suspected by us may be dead now: a juror said something, or is one no more.
+    pub(super) fn reconsider(&mut self, now: Instant) {
+        while let Some((id, cause)) = self.suspects.iter().find_map(|id| self.agreed(*id)) {
+            self.convict(id, cause, now);
+        }
+    }
+
+    fn agreed(&self, id: PeerId) -> Option<(PeerId, Cause)> {
+        let suspect = self.peers.get(&id)?;
+        self.jury(id, suspect).agrees().then_some((id, suspect.suspected?))
+    }
+
+    fn jury(&self, id: PeerId, suspect: &Peer) -> Jury {
+        let others = self.peers.iter().filter(|(other, peer)| **other != id && peer.is_juror());
+        others.fold(Jury::default(), |jury, (_, other)| {
+            let agrees = other.unheard.as_ref().is_some_and(|list| list.contains(&suspect.name_digest));
+            Jury { jurors: jury.jurors + 1, agree: jury.agree + usize::from(agrees) }
+        })
+    }
+
+    fn convict(&mut self, id: PeerId, cause: Cause, now: Instant) {
+        self.suspects.remove(&id);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.suspected = None;
+        peer.lost_at = now;
+        self.counters.count_verdict(cause);
+        self.transition(id, Signal::Silent, now);
+        self.try_settle(now);
+    }
+
+    /// For our packets: whom we do not hear, the last ones first, if more are silent than fit; `None` while we are no juror.
+    pub(super) fn unheard(&mut self, now: Instant) -> Option<Vec<u64>> {
+        if !self.settled || self.is_leaving() || now < self.unfit_until {
+            return None;
+        }
+        let mut silent: Vec<(Reverse<Instant>, u64)> = self
+            .silent
+            .iter()
+            .chain(&self.suspects)
+            .filter_map(|id| self.peers.get(id))
+            .map(|peer| (Reverse(peer.lost_at), peer.name_digest))
+            .collect();
+        silent.sort_unstable();
+        silent.dedup();
+        Some(silent.into_iter().take(MAX_UNHEARD).map(|(_, digest)| digest).collect())
+    }
+
+    /// A peer told whom it does not hear. Says whether that is anything new.
+    pub(super) fn hear_jury(&mut self, id: PeerId, unheard: Option<&Vec<u64>>) -> bool {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.unheard.as_ref() != unheard) else {
+            return false;
+        };
+        peer.unheard = unheard.cloned();
+        true
+    }
+}

@@ -9,6 +9,7 @@ mod connection;
 mod controller;
 mod crds;
 mod demo;
+mod detection;
 mod log_level;
 mod logging;
 mod metallb;

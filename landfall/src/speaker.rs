@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use landfall_engine::{cluster, forwarding::TableName, links::NamePattern, membership::Timing};
+use landfall_engine::{cluster, forwarding::TableName, links::NamePattern};
 use landfall_kubernetes::write::describe;
 use landfall_probes::Addresses;
 use landfall_speaker::{Settings, memory::Memory, nftables::Nftables};
@@ -20,6 +20,7 @@ use crate::{
     classes::ClassArgs,
     connection::ConnectionArgs,
     controller::{own_namespace, socket},
+    detection::Detection,
     logging::{self, LogLevel},
     metallb,
     metrics_access::MetricsArgs,
@@ -59,6 +60,10 @@ pub(crate) struct SpeakerArgs {
     /// UDP port for heartbeats, the same on all nodes [env: METALLB_ML_BIND_PORT]
     #[arg(long, env = "LANDFALL_ML_BINDPORT", value_name = "PORT", default_value_t = 7946)]
     ml_bindport: u16,
+
+    /// How soon a silent node counts as dead; when nodes differ, the slower of two counts between them
+    #[arg(long, env = "LANDFALL_DETECTION", value_name = "PROFILE", default_value = "default")]
+    detection: Detection,
 
     /// Label selector of the speakers' pods [env: METALLB_ML_LABELS]
     #[arg(
@@ -137,6 +142,7 @@ impl SpeakerArgs {
             classes,
             ml_bindaddr,
             ml_bindport,
+            detection,
             ml_labels,
             ml_secret_key_path,
             state_dir,
@@ -185,7 +191,7 @@ impl SpeakerArgs {
                 bgp: bgp_type.into(),
                 cluster: cluster::Settings { classes, ignore_exclude_lb },
                 membership: SocketAddr::new(address, ml_bindport),
-                timing: Timing::default(),
+                timing: detection.into(),
                 secret: ml_secret_key_path,
                 boot,
                 cluster_id: place.cluster_id,

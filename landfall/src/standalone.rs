@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use landfall_controller::Cluster;
-use landfall_engine::{cluster, forwarding::TableName, health, links::NamePattern, membership::Timing};
+use landfall_engine::{cluster, forwarding::TableName, health, links::NamePattern};
 use landfall_kubernetes::{
     lease::Appointment,
     source::{self, Directory},
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     classes::ClassArgs,
     controller::socket,
+    detection::Detection,
     logging::{self, LogLevel},
     minority::Minority,
     run,
@@ -69,6 +70,10 @@ pub(crate) struct StandaloneArgs {
     /// UDP port for heartbeats, the same on all machines
     #[arg(long, env = "LANDFALL_BIND_PORT", value_name = "PORT", default_value_t = 7946)]
     bind_port: u16,
+
+    /// How soon a silent machine counts as dead; when machines differ, the slower of two counts between them
+    #[arg(long, env = "LANDFALL_DETECTION", value_name = "PROFILE", default_value = "default")]
+    detection: Detection,
 
     /// What becomes of addresses on a side of a split network that has no majority of the machines
     #[arg(long, env = "LANDFALL_MINORITY", value_name = "WHAT", default_value = "serve")]
@@ -148,6 +153,7 @@ impl StandaloneArgs {
             classes,
             bind_address,
             bind_port,
+            detection,
             minority,
             nft_table,
             check_interval,
@@ -217,7 +223,7 @@ impl StandaloneArgs {
             bgp: Mode::default(),
             cluster: cluster::Settings { classes, ignore_exclude_lb: false },
             membership: SocketAddr::new(bind_address, bind_port),
-            timing: Timing::default(),
+            timing: detection.into(),
             secret: key_file,
             boot: landfall_speaker::boot(memory.as_ref()),
             cluster_id: installation,

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use landfall_engine::membership::Timing;
 use landfall_lan::{Host, Lan, Process};
 use nix::sys::signal::Signal;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,8 @@ const MANIFESTS: &str = "LANDFALL_TEST_MANIFESTS";
 
 /// A process may be away for so long.
 const HOLD: Duration = Duration::from_secs(2);
-/// Silence of a node is noticed within half a second; the rest is for a busy machine.
-const DETECTION: Duration = Duration::from_millis(500);
+/// Silence of a node is noticed within this time; the rest is for a busy machine.
+const DETECTION: Duration = Timing::DEFAULT.detection();
 const SLACK: Duration = Duration::from_millis(400);
 
 #[test]

@@ -10,14 +10,14 @@ use landfall_model::{Instant, Reason};
 use crate::{wires::service_address, world::World};
 
 /// Two nodes that reach each other both answer at most this long. They learn of each other with the next heartbeat.
-const DOUBLE: Duration = Duration::from_millis(130);
+const DOUBLE: Duration = Duration::from_millis(70);
 /// The same while packets are lost.
 const DOUBLE_WITH_LOSS: Duration = Duration::from_secs(2);
-/// After one trouble in a calm, an address that a node could answer for is without an answer at most this long: five
-/// missed heartbeats, and the turn of the next candidate.
-const GAP: Duration = Duration::from_millis(800);
+/// After one trouble in a calm, an address that a node could answer for is without an answer at most this long: three
+/// missed heartbeats, a second juror, and the turn of the next candidate.
+const GAP: Duration = Duration::from_millis(250);
 /// The same when only a process went away: its kernel answers, so its peers wait for it before they take over.
-const GAP_OF_PROCESS: Duration = Duration::from_millis(2_400);
+const GAP_OF_PROCESS: Duration = Duration::from_millis(2_250);
 /// So long after the last trouble everything is settled: detection, the return of a member, a handover that nobody takes.
 const CALM: Duration = Duration::from_secs(6);
 /// While it is calm, the world is looked at this often.

@@ -98,7 +98,7 @@ impl Membership {
         if peer.suspected.take().is_none() {
             return false;
         }
-        self.timers.arm(Timer::Window(id), peer.deadline);
+        self.timers.arm(Timer::Window(id), self.timing.look(peer));
         self.counters.taken_back += 1;
         true
     }

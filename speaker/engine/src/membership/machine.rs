@@ -338,7 +338,7 @@ impl Membership {
             (false, true) => {
                 self.heard += 1;
                 self.silent.remove(&id);
-                self.timers.arm(Timer::Window(id), peer.deadline);
+                self.timers.arm(Timer::Window(id), self.timing.look(peer));
             }
             (true, false) => {
                 self.heard -= 1;
@@ -368,7 +368,6 @@ impl Membership {
             Timer::Send(id) => {
                 self.beat(id, now);
                 self.timers.arm(timer, now + self.random.jittered(self.timing.interval));
-                self.watch(id, now);
             }
             Timer::Window(id) => self.judge(id, now),
             Timer::Ask(id) => self.ask_kernel(id, now),

@@ -83,6 +83,13 @@ impl Timing {
         self.longer(interval) / 4
     }
 
+    /// When a peer is looked at: when its heartbeat is missing, at one of few moments, so that a wake-up serves many peers.
+    pub(super) fn look(&self, peer: &Peer) -> Instant {
+        let missing = (peer.heard_at + self.overdue(peer.interval)).as_micros();
+        let step = u64::try_from((self.interval / 8).as_micros()).unwrap_or(u64::MAX).max(1);
+        Instant::from_micros(missing.div_ceil(step).saturating_mul(step)).min(peer.deadline)
+    }
+
     /// For so long an answer of a kernel counts: eight questions.
     fn kernel_window(&self, interval: Duration) -> Duration {
         self.longer(interval) * 2
@@ -112,9 +119,8 @@ impl Membership {
         !self.asked.is_empty()
     }
 
-    /// Begins to ask the kernel of a peer whose heartbeat is missing. It is looked for whenever our own is sent, so
-    /// that nothing is armed and nobody woken for it while heartbeats come.
-    pub(super) fn watch(&mut self, id: PeerId, now: Instant) {
+    /// Begins to ask the kernel of a peer whose heartbeat is missing.
+    fn watch(&mut self, id: PeerId, now: Instant) {
         let overdue = self.peers.get(&id).is_some_and(|peer| self.is_overdue(peer, now));
         if overdue && self.asked.len() < MAX_ASKED && self.asked.insert(id) {
             self.timers.arm(Timer::Ask(id), now);
@@ -141,11 +147,18 @@ impl Membership {
         }
     }
 
-    /// The silence window of a peer ended, or what its kernel said is no longer fresh.
+    /// A heartbeat of a peer may be missing, its silence window may have ended, or what its kernel said is no longer
+    /// fresh.
     pub(super) fn judge(&mut self, id: PeerId, now: Instant) {
         let Some(peer) = self.peers.get(&id) else { return };
         match self.planes(peer).verdict(now) {
-            Verdict::Speaks(until) => self.timers.arm(Timer::Window(id), until),
+            Verdict::Speaks(until) => {
+                let look = self.timing.look(peer);
+                self.timers.arm(Timer::Window(id), if look > now { look } else { until });
+                if look <= now {
+                    self.watch(id, now);
+                }
+            }
             Verdict::Held(until) => {
                 self.transition(id, Signal::Held, now);
                 self.absolve(id, now);

@@ -11,8 +11,8 @@ pub(super) enum Timer {
     OwnSettle,
     /// The next heartbeat to a peer is due.
     Send(PeerId),
-    /// A peer's silence window may have ended. It is armed once per window and looks at the peer when it fires,
-    /// so that a packet costs no timer operation.
+    /// A peer's heartbeat may be missing, or its silence window may have ended. It looks at the peer when it fires, about
+    /// once per interval, so that a packet costs no timer operation.
     Window(PeerId),
     /// A peer has been heard long enough to count again.
     Settle(PeerId),

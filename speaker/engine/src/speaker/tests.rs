@@ -44,7 +44,7 @@ fn link() -> Link {
 }
 
 /// When a speaker without peers has settled.
-const START: Instant = Instant::from_micros(1_100_000);
+const START: Instant = Instant::from_micros(1_050_000);
 
 /// The only speaker of a cluster of some nodes, which sees what `observations` give and then all there is, at [`START`].
 fn alone(nodes: usize, observations: impl IntoIterator<Item = Observation>) -> Speaker {

@@ -12,7 +12,7 @@ use crate::{
 
 const ADDRESS: &str = "192.0.2.1";
 /// The detection time of the default timing, one interval of slack for the last heartbeat, and the frames' way.
-const BOUND: Duration = Duration::from_millis(620);
+const BOUND: Duration = Duration::from_millis(210);
 
 fn settled(seed: u64) -> (Lan, usize) {
     let mut lan = lan_with(&[ADDRESS, "192.0.2.2", "192.0.2.3"], seed);
@@ -116,7 +116,7 @@ fn an_owner_that_nobody_took_over_from_announces_again_after_a_cut() {
     // The cut is shorter than the detection time: nothing happened.
     let (mut lan, owner) = settled(70);
     lan.cut(&[owner]);
-    lan.run_ms(200);
+    lan.run_ms(60);
     lan.heal();
     let seen = lan.watch(ADDRESS, Duration::from_secs(3));
     assert_eq!(seen.len(), 1, "{seen:?}");

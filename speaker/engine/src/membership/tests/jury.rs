@@ -11,14 +11,9 @@ use crate::membership::{
     jury::Jury,
 };
 
+const DETECTION: Duration = Timing::DEFAULT.detection();
 /// The longest gap between two heartbeats.
-fn longest() -> Duration {
-    Timing::default().interval * 11 / 10
-}
-
-fn detection() -> Duration {
-    Timing::default().detection()
-}
+const LONGEST: Duration = Duration::from_millis(55);
 
 fn suspected(network: &Network, of: usize, by: usize) -> bool {
     network.nodes[by].machine.member(&name(of)).is_some_and(|member| member.suspected)
@@ -47,7 +42,7 @@ fn whom_one_alone_does_not_hear_is_suspected_by_it_and_dead_for_nobody() {
         deafen(&mut network, 0, 1);
         let start = network.now;
         let noticed = network.run_until(SECOND, |network| suspected(network, 0, 1)).since(start);
-        assert!(noticed <= detection() + LATENCY);
+        assert!(noticed <= DETECTION + LATENCY);
         let told = network.run_until(SECOND, |network| network.state(1, 0) == Degraded).since(start);
         assert!(told <= noticed + LATENCY, "whom we do not hear learns of it at once");
         network.run(60 * SECOND);
@@ -73,7 +68,7 @@ fn whom_two_do_not_hear_is_dead_for_them_and_for_them_alone() {
     }
     let start = network.now;
     let both = |network: &Network| network.state(0, 1) == Dead && network.state(0, 2) == Dead;
-    assert!(network.run_until(SECOND, both).since(start) <= detection() + LATENCY * 2);
+    assert!(network.run_until(SECOND, both).since(start) <= DETECTION + LATENCY * 2);
     network.run(5 * SECOND);
     for watcher in [3, 4] {
         assert_eq!(network.states_seen(0, watcher), [Unknown, LIVE], "nobody believes that of whom it hears");
@@ -94,10 +89,9 @@ fn agreement_costs_one_way_of_one_packet() {
             alone.push(dead.since(death));
         }
         let took = alone.iter().max().unwrap();
-        assert!(*took <= detection() + LATENCY * 2, "seed {seed}: {alone:?}");
+        assert!(*took <= DETECTION + LATENCY * 2, "seed {seed}: {alone:?}");
         // Each watcher tells each member once, and they go on as ever.
-        let beats =
-            took.as_micros() as usize / (Timing::default().interval * 9 / 10).as_micros() as usize + 1;
+        let beats = took.as_micros() as usize / (Timing::DEFAULT.interval * 9 / 10).as_micros() as usize + 1;
         let most = last * last + last * last * beats;
         assert!(network.sent - sent <= most as u64, "{} of {most}", network.sent - sent);
     }
@@ -112,7 +106,7 @@ fn two_who_die_together_are_dead_together() {
             dying.clone().for_each(|node| network.kill(node));
             let all = |network: &Network| dying.clone().all(|node| network.state(node, 0) == Dead);
             let took = network.run_until(2 * SECOND, all).since(death);
-            assert!(took <= detection() + LATENCY * 2, "{nodes} nodes, seed {seed}: {took:?}");
+            assert!(took <= DETECTION + LATENCY * 2, "{nodes} nodes, seed {seed}: {took:?}");
         }
     }
 }
@@ -127,7 +121,7 @@ fn a_juror_who_stands_still_or_starts_or_leaves_holds_nobody_up() {
         network.kill(2);
         network.stall(1, 10 * SECOND);
         let dead = network.run_until(SECOND, |network| network.state(2, 0) == Dead).since(death);
-        assert!(dead <= detection() + LATENCY * 2, "seed {seed}: {dead:?}");
+        assert!(dead <= DETECTION + LATENCY * 2, "seed {seed}: {dead:?}");
         assert_eq!(network.state(1, 0), Held { settled: true });
 
         // It is started again and never heard the third one.
@@ -137,14 +131,14 @@ fn a_juror_who_stands_still_or_starts_or_leaves_holds_nobody_up() {
         network.kill(1);
         network.start(1, 1_001);
         let dead = network.run_until(SECOND, |network| network.state(2, 0) == Dead).since(death);
-        assert!(dead <= detection() + LATENCY * 2, "seed {seed}: {dead:?}");
+        assert!(dead <= DETECTION + LATENCY * 2, "seed {seed}: {dead:?}");
 
         let mut network = Network::settled(3, seed);
         let death = network.now;
         network.kill(2);
         network.act(1, Membership::leave);
         let dead = network.run_until(SECOND, |network| network.state(2, 0) == Dead).since(death);
-        assert!(dead <= detection() + LATENCY * 2, "seed {seed}: {dead:?}");
+        assert!(dead <= DETECTION + LATENCY * 2, "seed {seed}: {dead:?}");
     }
 }
 
@@ -153,17 +147,17 @@ fn a_juror_who_keeps_standing_still_abstains() {
     let mut network = Network::settled(3, 6);
     network.nodes[1].kernel = true;
     let sick = |network: &mut Network| {
-        network.stall(1, detection() * 2 / 3);
-        network.run(detection() * 3 / 4);
+        network.stall(1, DETECTION * 4 / 5);
+        network.run(DETECTION * 9 / 10);
     };
     (0..4).for_each(|_| sick(&mut network));
     let death = network.now;
     network.kill(2);
     while network.state(2, 0) != Dead {
         sick(&mut network);
-        assert!(network.now.since(death) < detection() * 3, "it waits for a juror who cannot tell");
+        assert!(network.now.since(death) < DETECTION * 3, "it waits for a juror who cannot tell");
     }
-    assert!(network.nodes[1].machine.counters().stalls > 4);
+    assert!(network.nodes[1].machine.counters().stalls >= 4);
 }
 
 #[test]
@@ -177,7 +171,7 @@ fn a_juror_who_was_started_again_and_never_heard_a_member_counts_once_it_is_sett
     let death = network.now;
     network.kill(2);
     let dead = network.run_until(SECOND, |network| network.state(2, 0) == Dead).since(death);
-    assert!(dead <= detection() + LATENCY);
+    assert!(dead <= DETECTION + LATENCY);
 }
 
 #[test]
@@ -200,7 +194,7 @@ fn whom_others_hear_is_not_asked_for_ever() {
     deafen(&mut network, 2, 0);
     network.run(4 * SECOND);
     let asked = network.asks.len();
-    let most = Duration::from_secs(2).as_millis() / (Timing::default().interval / 4).as_millis() + 10;
+    let most = Duration::from_secs(2).as_millis() / (Timing::DEFAULT.interval / 4).as_millis() + 10;
     assert!(asked > 10 && asked as u128 <= most, "{asked} of {most}");
     network.run(60 * SECOND);
     assert_eq!(network.asks.len(), asked);
@@ -211,12 +205,12 @@ fn who_stood_still_takes_back_what_it_thought() {
     let mut network = Network::settled(3, 10);
     deafen(&mut network, 2, 0);
     network.run_until(SECOND, |network| suspected(network, 2, 0));
-    network.stall(0, detection());
+    network.stall(0, DETECTION);
     network.cut.clear();
     network.cut.insert((2, 0));
-    network.run(detection() + MS);
+    network.run(DETECTION + MS);
     assert!(!suspected(&network, 2, 0), "its windows start again");
-    network.run(detection());
+    network.run(DETECTION);
     assert!(suspected(&network, 2, 0));
 }
 
@@ -235,7 +229,7 @@ fn sides_of_a_cut_are_dead_to_each_other_within_the_detection_time() {
                 (0..away).all(|one| (away..nodes).all(|other| dead(one, other)))
             };
             let took = network.run_until(SECOND, apart).since(start);
-            assert!(took <= detection() + LATENCY * 2, "{away} of {nodes}: {took:?}");
+            assert!(took <= DETECTION + LATENCY * 2, "{away} of {nodes}: {took:?}");
         }
     }
 }
@@ -250,7 +244,7 @@ fn a_list_that_is_too_long_names_who_was_lost_last() {
     let death = network.now;
     network.kill(23);
     let dead = network.run_until(SECOND, |network| network.state(23, 0) == Dead).since(death);
-    assert!(dead <= detection() + LATENCY * 2, "{dead:?}");
+    assert!(dead <= DETECTION + LATENCY * 2, "{dead:?}");
 }
 
 proptest! {
@@ -300,7 +294,7 @@ proptest! {
             network.run(Duration::from_millis(after));
         }
         let end = network.now;
-        network.run(detection() * 3 + SECOND);
+        network.run(DETECTION * 3 + SECOND);
         let alive: Vec<usize> = (0..nodes).filter(|node| !dead[*node]).collect();
         for seen_by in &alive {
             for of in (0..nodes).filter(|of| dead[*of]) {
@@ -308,7 +302,7 @@ proptest! {
                 let log = &network.nodes[*seen_by].log;
                 let known = log.iter().rev().find(|(_, event)| *event == Event::State { node: name(of), state: Dead });
                 let known = known.map_or(Instant::ZERO, |(at, _)| *at);
-                prop_assert!(known <= end + Duration::from_millis(300) + detection() * 2 + longest(), "{:?}", known.since(end));
+                prop_assert!(known <= end + Duration::from_millis(300) + DETECTION * 2 + LONGEST, "{:?}", known.since(end));
             }
         }
     }

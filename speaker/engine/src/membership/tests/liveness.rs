@@ -10,9 +10,9 @@ use crate::membership::{
     Membership, Phase, Settings, Timing,
 };
 
-const DETECTION: Duration = Duration::from_millis(500);
+const DETECTION: Duration = Timing::DEFAULT.detection();
 /// The longest gap between two heartbeats.
-const LONGEST: Duration = Duration::from_millis(110);
+const LONGEST: Duration = Duration::from_millis(55);
 
 fn lone() -> Membership {
     let boot = BootId { seconds: 1, random: 2 };
@@ -85,7 +85,8 @@ fn a_silent_node_is_dead_after_the_detection_time() {
             let mut at = network.run_until(SECOND, |network| network.state(2, watcher) == Dead);
             at = at.max(death);
             let took = at.since(death);
-            assert!(took + LONGEST >= DETECTION && took <= DETECTION + LATENCY, "seed {seed}: {took:?}");
+            let late = DETECTION + LATENCY * 2;
+            assert!(took + LONGEST >= DETECTION && took <= late, "seed {seed}: {took:?}");
         }
         assert_eq!(network.state(1, 0), LIVE);
         assert!(network.nodes[0].machine.hears_anyone());
@@ -124,7 +125,7 @@ fn the_sides_of_a_cut_meet_in_a_round_trip_once_one_hears_the_other() {
 
 #[test]
 fn nobody_is_dead_because_we_slept() {
-    for millis in [760, 1_000, 5_000, 60_000] {
+    for millis in [260, 1_000, 5_000, 60_000] {
         let mut network = Network::settled(3, millis);
         network.stall(0, Duration::from_millis(millis));
         network.run(Duration::from_millis(millis) + 3 * SECOND);
@@ -160,10 +161,10 @@ fn time_that_we_slept_does_not_count_as_stable() {
     network.run_until(SECOND, |network| network.state(1, 0) == Dead && network.state(0, 1) == Dead);
     network.cut.clear();
     network.run_until(SECOND, |network| network.state(1, 0) == BACK);
-    network.run(200 * MS);
+    network.run(205 * MS);
     // Long enough for us, too short for the other to miss us.
-    network.stall(0, 370 * MS);
-    network.run(370 * MS);
+    network.stall(0, 93 * MS);
+    network.run(93 * MS);
     let whole = network.run_until(3 * SECOND, |network| network.state(1, 0) == LIVE);
     let log = &network.nodes[0].log;
     let woke = log.iter().find(|(_, event)| matches!(event, Event::Stalled { .. })).map(|(at, _)| *at);
@@ -213,7 +214,7 @@ fn nodes_with_other_intervals_stand_side_by_side() {
 fn a_short_stall_is_noticed_by_nobody() {
     let mut network = Network::settled(3, 6);
     for _ in 0..10 {
-        network.stall(0, Duration::from_millis(380));
+        network.stall(0, Duration::from_millis(70));
         network.run(SECOND);
     }
     for me in 0..3 {
@@ -229,7 +230,7 @@ fn a_quick_restart_moves_no_state_and_is_told() {
     network.act(2, |machine, now| machine.set_claims(&[(service(1), claim(1))].into(), now));
     network.run(100 * MS);
     network.kill(2);
-    network.run(200 * MS);
+    network.run(60 * MS);
     network.start(2, 1_001);
     network.run(200 * MS);
     for watcher in [0, 1] {
@@ -360,8 +361,8 @@ fn a_thousand_peers_cost_one_packet_each_and_few_wakeups() {
         while machine.next_event().is_some() {}
     }
     let sent = machine.counters().sent;
-    assert!((19_000..=24_000).contains(&sent), "{sent}");
-    assert!(wakeups <= 20 * 25, "{wakeups}");
+    assert!((38_000..=48_000).contains(&sent), "{sent}");
+    assert!(wakeups <= 40 * 25, "{wakeups}");
 }
 
 #[test]

@@ -12,12 +12,14 @@ use crate::membership::{
 };
 
 const HELD: MemberState = Held { settled: true };
-const DETECTION: Duration = Duration::from_millis(500);
+const DETECTION: Duration = Timing::DEFAULT.detection();
 const HOLD: Duration = Duration::from_secs(2);
 /// For so long an answer of a kernel counts.
-const FRESH: Duration = Duration::from_millis(200);
+const FRESH: Duration = Duration::from_millis(100);
+/// Between two questions.
+const AGAIN: Duration = Duration::from_micros(12_500);
 /// The longest gap between two heartbeats.
-const LONGEST: Duration = Duration::from_millis(110);
+const LONGEST: Duration = Duration::from_millis(55);
 
 #[test]
 fn both_planes_together_say_what_the_table_says() {
@@ -66,7 +68,7 @@ fn a_process_whose_kernel_answers_is_held_for_two_seconds_and_no_longer() {
         for watcher in [0, 1] {
             let dead = network.run_until(3 * SECOND, |network| network.state(2, watcher) == Dead);
             let dead = dead.since(death);
-            assert!(dead >= HOLD && dead <= HOLD + LONGEST + LATENCY, "seed {seed}: {dead:?}");
+            assert!(dead >= HOLD && dead <= HOLD + LONGEST + LATENCY * 2, "seed {seed}: {dead:?}");
             assert_eq!(network.states_seen(2, watcher), [Unknown, LIVE, HELD, Dead]);
             let counters = network.nodes[watcher].machine.counters();
             assert_eq!(counters.verdicts(Cause::ProcessSilent), 1);
@@ -151,6 +153,57 @@ fn without_an_answer_the_verdict_comes_when_it_always_came() {
     }
 }
 
+/// Three settled nodes with these profiles, one after the other.
+fn with_profiles(profiles: [Timing; 3], seed: u64) -> Network {
+    let mut network = Network::new(3, seed);
+    for (node, timing) in profiles.into_iter().enumerate() {
+        network.timing = timing;
+        network.start(node, 1_001);
+    }
+    network.run(6 * SECOND);
+    assert!(network.agrees());
+    network
+}
+
+#[test]
+fn in_every_profile_there_is_room_for_several_questions() {
+    for timing in [Timing::FAST, Timing::DEFAULT, Timing::CALM, Timing::SLOW] {
+        for seed in 0..8_u32 {
+            let mut network = with_profiles([timing; 3], seed.into());
+            network.run(timing.interval * seed / 8);
+            let death = network.now;
+            network.kill(2);
+            let dead = network.run_until(10 * SECOND, |network| network.state(2, 0) == Dead).since(death);
+            let longest = timing.interval * 11 / 10;
+            assert!(
+                dead + longest >= timing.detection() && dead <= timing.detection() + LATENCY * 2,
+                "{dead:?}"
+            );
+            let asks = network.asks.iter().filter(|(_, from, to)| (*from, *to) == (0, 2)).count();
+            assert!((6..=16).contains(&asks), "{asks} in {timing:?}");
+        }
+    }
+}
+
+#[test]
+fn between_two_profiles_the_longer_interval_counts() {
+    let mut network = with_profiles([Timing::FAST, Timing::DEFAULT, Timing::SLOW], 3);
+    network.run(20 * SECOND);
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        assert!(
+            !network.states_seen(one, other).contains(&Dead)
+                && !network.states_seen(other, one).contains(&Dead)
+        );
+    }
+    // The slow one is the second juror, and takes its time.
+    let death = network.now;
+    network.kill(1);
+    network.run(4 * Timing::DEFAULT.interval);
+    assert!(network.nodes[0].machine.member("n1").is_some_and(|member| member.suspected));
+    let dead = network.run_until(10 * SECOND, |network| network.state(1, 0) == Dead).since(death);
+    assert!(dead >= 3 * SECOND && dead <= Timing::SLOW.detection() + LATENCY * 2, "{dead:?}");
+}
+
 #[test]
 fn nothing_is_asked_while_heartbeats_come_or_when_one_says_goodbye() {
     let mut network = Network::settled(5, 1);
@@ -172,10 +225,10 @@ fn a_held_peer_is_asked_at_a_bounded_rate() {
     let (mut network, _) = process_dies(3);
     network.run(5 * SECOND);
     let mine: Vec<Instant> = network.asks.iter().filter(|(_, from, _)| *from == 0).map(|ask| ask.0).collect();
-    assert!(mine.len() <= 85, "{}", mine.len());
+    assert!(mine.len() <= 165, "{}", mine.len());
     let known: Vec<bool> = network.known.iter().filter(|(from, _)| *from == 0).map(|ask| ask.1).collect();
     assert!(!known[0] && known[1..].iter().all(|known| *known), "only the first one goes to everybody");
-    assert!(mine.windows(2).all(|pair| pair[1].since(pair[0]) >= 25 * MS), "{mine:?}");
+    assert!(mine.windows(2).all(|pair| pair[1].since(pair[0]) >= AGAIN), "{mine:?}");
 }
 
 #[test]
@@ -186,11 +239,11 @@ fn whoever_is_itself_cut_off_asks_no_more_than_some() {
     network.run(600 * MS);
     assert!((1..80).all(|other| network.state(other, 0) == Dead));
     let mine: Vec<Instant> = network.asks.iter().filter(|(_, from, _)| *from == 0).map(|ask| ask.0).collect();
-    // Between two questions to one peer pass 25 ms. As the first ones are dead, the turn of others comes.
+    // As the first ones are dead, the turn of others comes.
     let busiest =
-        mine.iter().map(|start| mine.iter().filter(|at| at.since(*start) < 25 * MS && *at >= start).count());
+        mine.iter().map(|start| mine.iter().filter(|at| at.since(*start) < AGAIN && *at >= start).count());
     let busiest = busiest.max().unwrap_or_default();
-    assert!((64..=79).contains(&busiest), "{busiest} questions in 25 ms");
+    assert!((64..=79).contains(&busiest), "{busiest} questions in {AGAIN:?}");
     assert!(mine.len() <= 64 * 16, "{} questions", mine.len());
 }
 
@@ -216,7 +269,7 @@ fn an_answer_that_nobody_waits_for_does_nothing() {
     network.act(0, |machine, now| assert!(!machine.handle_answer(address, now)));
     assert_eq!(network.nodes[0].machine.counters().answers, 0);
     network.kill(1);
-    network.run(DETECTION - MS * 100);
+    network.run(DETECTION - MS * 50);
     assert!(network.nodes[0].machine.is_asking());
     network.act(0, |machine, now| assert!(!machine.handle_answer(socket(7).ip(), now)));
     assert_eq!(network.nodes[0].machine.counters().answers, 0, "another address");

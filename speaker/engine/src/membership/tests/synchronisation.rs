@@ -140,7 +140,7 @@ fn a_peer_whose_claims_cannot_be_read_delays_the_start_but_not_for_ever() {
     let before = pulls(&network);
     network.run(10 * SECOND);
     let asked = pulls(&network) - before;
-    assert!((20..=30).contains(&asked), "it goes on asking, but not fast: {asked}");
+    assert!((40..=60).contains(&asked), "it goes on asking, but not fast: {asked}");
     network.longest = 1_200;
     network.run_until(SECOND, Network::agrees);
 }
@@ -176,7 +176,7 @@ fn parts_that_do_not_fit_make_no_profile() {
     let total = u32::try_from(right.len()).unwrap();
     let part = |offset: u32, bytes| Some(ProfilePart { digest, total, offset, bytes });
     tell(&mut network, None, digest);
-    network.run(20 * MS);
+    network.run(10 * MS);
     assert_eq!(pulls(&network), 1);
     // A hole, another profile's part, and then what was asked for.
     tell(&mut network, part(1, &right[1..]), digest);
@@ -267,7 +267,7 @@ fn a_quiet_cluster_asks_nothing() {
     network.run(10 * SECOND);
     assert_eq!(pulls(&network), before);
     let beats = network.sent - sent;
-    assert!((1_150..=1_300).contains(&beats), "12 directions, 10 a second: {beats}");
+    assert!((2_300..=2_600).contains(&beats), "12 directions, 20 a second: {beats}");
 }
 
 #[test]

@@ -74,8 +74,8 @@ impl Membership {
             return;
         }
         let first = peer.suspected.replace(cause).is_none();
-        peer.lost_at = now;
         self.suspects.insert(id);
+        self.lose(id, now);
         self.reconsider(now);
         if first {
             self.counters.suspicions += 1;
@@ -99,6 +99,7 @@ impl Membership {
             return false;
         }
         self.timers.arm(Timer::Window(id), self.timing.look(peer));
+        self.find(id);
         self.counters.taken_back += 1;
         true
     }
@@ -127,7 +128,6 @@ impl Membership {
         self.suspects.remove(&id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.suspected = None;
-        peer.lost_at = now;
         self.counters.count_verdict(cause);
         self.transition(id, Signal::Silent, now);
         self.try_settle(now);
@@ -138,16 +138,23 @@ impl Membership {
         if !self.settled || self.is_leaving() || now < self.unfit_until {
             return None;
         }
-        let mut silent: Vec<(Reverse<Instant>, u64)> = self
-            .silent
-            .iter()
-            .chain(&self.suspects)
-            .filter_map(|id| self.peers.get(id))
-            .map(|peer| (Reverse(peer.lost_at), peer.name_digest))
-            .collect();
-        silent.sort_unstable();
-        silent.dedup();
-        Some(silent.into_iter().take(MAX_UNHEARD).map(|(_, digest)| digest).collect())
+        let lost = self.lost.iter().take(MAX_UNHEARD);
+        Some(lost.filter_map(|(_, id)| self.peers.get(id)).map(|peer| peer.name_digest).collect())
+    }
+
+    /// A peer is suspected, or is not heard. It keeps its place if it was so before.
+    pub(super) fn lose(&mut self, id: PeerId, at: Instant) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.lost.is_none()) {
+            peer.lost = Some(at);
+            self.lost.insert((Reverse(at), id));
+        }
+    }
+
+    /// It is heard, or no peer any more.
+    pub(super) fn find(&mut self, id: PeerId) {
+        if let Some(at) = self.peers.get_mut(&id).and_then(|peer| peer.lost.take()) {
+            self.lost.remove(&(Reverse(at), id));
+        }
     }
 
     /// A peer told whom it does not hear. Says whether that is anything new.

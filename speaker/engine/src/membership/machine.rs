@@ -1,4 +1,5 @@
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
 };
@@ -50,8 +51,8 @@ pub struct Membership {
     pub(super) asked: BTreeSet<PeerId>,
     /// Peers that are silent, as far as we can tell, and that no other juror has called so.
     pub(super) suspects: BTreeSet<PeerId>,
-    /// Peers that are not heard.
-    pub(super) silent: BTreeSet<PeerId>,
+    /// Peers that are suspected or not heard, the last ones first.
+    pub(super) lost: BTreeSet<(Reverse<Instant>, PeerId)>,
     /// We stood still: until then we cannot tell who is silent.
     pub(super) unfit_until: Instant,
     departed: BTreeMap<Box<str>, Stamp>,
@@ -94,7 +95,7 @@ impl Membership {
             sources: BTreeSet::new(),
             asked: BTreeSet::new(),
             suspects: BTreeSet::new(),
-            silent: BTreeSet::new(),
+            lost: BTreeSet::new(),
             unfit_until: Instant::ZERO,
             departed: BTreeMap::new(),
             next_id: 0,
@@ -304,7 +305,7 @@ impl Membership {
         let mut peer = Peer::new(node.clone(), addresses);
         peer.stamp = self.departed.remove(&node);
         self.peers.insert(id, peer);
-        self.silent.insert(id);
+        self.lose(id, Instant::ZERO);
         self.names.insert(node.clone(), id);
         self.timers.arm(Timer::Send(id), now);
         self.events.push_back(Event::State { node, state: MemberState::Unknown });
@@ -314,7 +315,7 @@ impl Membership {
         self.transition(id, Signal::Removed, now);
         self.timers.disarm_peer(id);
         self.suspects.remove(&id);
-        self.silent.remove(&id);
+        self.find(id);
         let Some(peer) = self.peers.remove(&id) else { return };
         if let Some(stamp) = peer.stamp {
             if self.departed.len() >= MAX_DEPARTED {
@@ -337,12 +338,10 @@ impl Membership {
         match (before.is_heard(), state.is_heard()) {
             (false, true) => {
                 self.heard += 1;
-                self.silent.remove(&id);
                 self.timers.arm(Timer::Window(id), self.timing.look(peer));
             }
             (true, false) => {
                 self.heard -= 1;
-                self.silent.insert(id);
                 self.timers.disarm(Timer::Window(id));
                 self.timers.disarm(Timer::Sync(id));
             }
@@ -357,7 +356,13 @@ impl Membership {
             self.timers.disarm(Timer::Settle(id));
         }
         self.events.push_back(Event::State { node: peer.node.clone(), state });
-        if !state.is_heard() {
+        if state.is_heard() {
+            // One that is suspected stays so until it is absolved.
+            if !before.is_heard() {
+                self.find(id);
+            }
+        } else {
+            self.lose(id, now);
             self.stop_asking(id);
         }
     }

@@ -43,8 +43,8 @@ pub(super) struct Peer {
     pub(super) answered: Option<Instant>,
     /// Why it would be dead, if another juror said the same.
     pub(super) suspected: Option<Cause>,
-    /// When it was last suspected or counted as dead.
-    pub(super) lost_at: Instant,
+    /// Since when it is suspected or not heard.
+    pub(super) lost: Option<Instant>,
     /// Whom it does not hear itself, by the digest of the name; `None` while it takes no part in juries.
     pub(super) unheard: Option<Vec<u64>>,
     /// Since when it answers to a later run of this node than the present one.
@@ -85,7 +85,7 @@ impl Peer {
             answered: None,
             deadline: Instant::ZERO,
             suspected: None,
-            lost_at: Instant::ZERO,
+            lost: None,
             unheard: None,
             denied_since: None,
             theirs: None,

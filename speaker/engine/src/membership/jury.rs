@@ -14,8 +14,8 @@
 //! of a teller ends with it. So it need not name runs: who has not heard the newest run of a member does not hear it.
 //!
 //! # Who is a juror
-//! Who is heard, whom we do not suspect ourselves, and whose last packet had a list. Who leaves, is not settled, or stood
-//! still a moment ago sends none: it cannot tell, and nobody waits for it.
+//! Who is heard and does not leave, whom we do not suspect ourselves, and whose last packet had a list. Who is not settled, or
+//! stood still a moment ago, sends none: it cannot tell, and nobody waits for it.
 //!
 //! # Why nothing is dead too early, and nothing waits for ever
 //! Two nodes must have heard nothing of a member for a whole window each, or its kernel must have outlasted the hold,
@@ -135,7 +135,7 @@ impl Membership {
 
     /// For our packets: whom we do not hear, the last ones first, if more are silent than fit; `None` while we are no juror.
     pub(super) fn unheard(&mut self, now: Instant) -> Option<Vec<u64>> {
-        if !self.settled || self.is_leaving() || now < self.unfit_until {
+        if !self.settled || now < self.unfit_until {
             return None;
         }
         let lost = self.lost.iter().take(MAX_UNHEARD);

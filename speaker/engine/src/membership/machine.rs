@@ -281,10 +281,6 @@ impl Membership {
         &self.counters
     }
 
-    pub(super) const fn is_leaving(&self) -> bool {
-        self.leaving
-    }
-
     fn view_of<'a>(&self, peer: &'a Peer) -> Member<'a> {
         Member {
             node: &peer.node,

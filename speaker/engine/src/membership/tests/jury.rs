@@ -175,6 +175,57 @@ fn a_juror_who_was_started_again_and_never_heard_a_member_counts_once_it_is_sett
 }
 
 #[test]
+fn what_is_taken_back_is_taken_back_at_once() {
+    let mut network = Network::settled(4, 14);
+    let lists = |network: &Network| -> Vec<usize> {
+        let list = |by: usize| network.nodes[by].machine.peers.values().find(|peer| *peer.node == *name(0));
+        [1, 2, 3].map(|by| list(by).and_then(|peer| peer.unheard.as_ref()).map_or(0, Vec::len)).into()
+    };
+    deafen(&mut network, 3, 0);
+    network.run_until(SECOND, |network| suspected(network, 3, 0));
+    network.run(LATENCY);
+    assert_eq!(lists(&network), [1, 1, 1]);
+    network.cut.clear();
+    network.run_until(SECOND, |network| !suspected(network, 3, 0));
+    network.run(LATENCY);
+    assert_eq!(lists(&network), [0, 0, 0]);
+}
+
+#[test]
+fn the_word_of_one_that_has_just_started_counts_nothing() {
+    for seed in 0..20 {
+        // The first one does not hear the last one, and the third one does.
+        let mut network = Network::settled(4, seed);
+        deafen(&mut network, 3, 0);
+        network.run_until(SECOND, |network| suspected(network, 3, 0));
+        network.kill(1);
+        network.run(20 * MS);
+        network.start(1, 1_001);
+        network.run(5 * SECOND);
+        assert_eq!(network.states_seen(3, 0), [Unknown, LIVE], "seed {seed}");
+        assert!(suspected(&network, 3, 0));
+    }
+}
+
+#[test]
+fn the_word_of_a_process_ends_with_it() {
+    for seed in 0..20 {
+        let mut network = Network::settled(4, seed);
+        deafen(&mut network, 3, 1);
+        network.run_until(SECOND, |network| suspected(network, 3, 1));
+        network.run(100 * MS);
+        // Now the first one does not hear it instead, and the second one, which is started again, cannot say so to it.
+        deafen(&mut network, 3, 0);
+        network.run(60 * MS);
+        network.kill(1);
+        network.cut = [(3, 0), (0, 1)].into();
+        network.start(1, 1_001);
+        network.run(SECOND);
+        assert_eq!(network.states_seen(3, 0), [Unknown, LIVE], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_kernel_that_answers_late_takes_a_suspicion_back() {
     let mut network = Network::settled(3, 8);
     // To the first one neither the process nor the kernel gets through.

@@ -35,8 +35,7 @@ impl Membership {
         let late = since + self.timing.settle * 3;
         let heard_all = !self.peers.is_empty()
             && self.peers.values().all(|peer| peer.state != MemberState::Unknown && peer.in_sync());
-        let read_all = || self.peers.values().all(|peer| !peer.state.is_heard() || peer.in_sync());
-        if heard_all || now >= late || (now >= early && read_all()) {
+        if heard_all || now >= late || (now >= early && self.has_read_everyone()) {
             self.settled = true;
             self.timers.disarm(Timer::OwnSettle);
             self.events.push_back(Event::Settled);

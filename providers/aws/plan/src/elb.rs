@@ -150,6 +150,17 @@ impl LoadBalancerState {
     }
 }
 
+impl TargetFamily {
+    /// Whether it is the family of this address.
+    #[must_use]
+    pub const fn holds(self, address: IpAddr) -> bool {
+        match self {
+            Self::Ipv4 => address.is_ipv4(),
+            Self::Ipv6 => address.is_ipv6(),
+        }
+    }
+}
+
 /// The health check of a target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {

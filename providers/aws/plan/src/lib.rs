@@ -16,6 +16,7 @@ pub mod backend;
 mod claim;
 mod elb;
 mod garbage;
+mod gates;
 pub mod iam;
 mod id;
 mod input;
@@ -44,6 +45,7 @@ pub use elb::{
     SubnetMapping, Target, TargetFamily, TargetId, TargetState, TargetType,
 };
 pub use garbage::Garbage;
+pub use gates::Gates;
 pub use id::{InstanceId, ListenerArn, LoadBalancerArn, SecurityGroupId, SubnetId, TargetGroupArn};
 pub use input::{Node, PodEndpoint, Readiness, Service, ServicePort, ServiceType, Taint, TargetPort};
 pub use inventory::{

@@ -12,6 +12,20 @@ use crate::{
     WantedLoadBalancer, names, tags,
 };
 
+/// The names of the Service's target groups. They follow from the Service alone; only a group that was made under other settings,
+/// or beside another one of its name, is called otherwise.
+pub(crate) fn target_group_names(
+    service: &Service,
+    request: &Request,
+    settings: &Settings,
+) -> Result<Vec<String>, Unresolved> {
+    let merged = ports::merge(service, request, settings)?;
+    let scheme = request.scheme.unwrap_or(settings.default_scheme);
+    let context = ports::Context { service, request, settings, address_type: request.address_type, scheme };
+    let (groups, _) = ports::resolve(&context, &merged)?;
+    Ok(groups.into_values().map(|group| group.create.name).collect())
+}
+
 /// The tag by which the AWS cloud controller manager knows a Service's load balancer.
 const IN_TREE_SERVICE: &str = "kubernetes.io/service-name";
 

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use landfall_model::ServiceKey;
-
 use crate::{
-    Claim, Inventory, LoadBalancer, LoadBalancerState, Op, Plan, PodEndpoint, Problem, Settings, Stack,
-    Target, TargetId, TargetSet, TargetState, Waiting, tags,
+    Claim, Inventory, LoadBalancer, LoadBalancerState, Op, Plan, PodEndpoint, Problem, Service, ServicePort,
+    Settings, Stack, Target, TargetGroup, TargetId, TargetSet, TargetState, Waiting, tags,
 };
 
 /// The condition of a Service: whether its load balancer serves as asked, else what is waited for or wrong.
@@ -254,19 +252,39 @@ pub struct GateCondition {
 
 /// The conditions of Pods that wait for one of the Service's target groups. A gate that names another target group is another
 /// Service's; a target group that has not been asked for its targets yields nothing.
+///
+/// A group that was made under other settings has kept its name, while the Pods of today wait for the name of today: either
+/// will do.
 #[must_use]
 pub fn readiness(
-    key: &ServiceKey,
+    stack: &Stack,
+    service: &Service,
     endpoints: &[PodEndpoint],
     settings: &Settings,
     inventory: &Inventory,
 ) -> Vec<GateCondition> {
-    let name = key.to_string();
+    let name = stack.key.to_string();
+    let live: Vec<&TargetGroup> = inventory.stack_target_groups(&settings.cluster, &name).collect();
+    let gate = |name: &str| format!("{READINESS_GATE}{name}");
+    let mut gates = BTreeMap::new();
+    for (resource, wanted) in &stack.target_groups {
+        let of_port = live.iter().filter(|group| group.tags.get(tags::RESOURCE) == Some(resource));
+        if let Some(group) = of_port.min_by_key(|group| (group.load_balancers.is_empty(), &group.arn)) {
+            gates.insert(gate(&wanted.create.name), *group);
+        }
+    }
+    gates.extend(live.iter().map(|group| (gate(&group.name), *group)));
     let mut conditions = Vec::new();
-    for group in inventory.stack_target_groups(&settings.cluster, &name) {
+    for (gate, group) in &gates {
         let Some(targets) = &group.targets else { continue };
-        let gate = format!("{READINESS_GATE}{}", group.name);
-        for pod in endpoints.iter().filter(|pod| pod.readiness_gates.iter().any(|known| **known == gate)) {
+        let Some(port) = resource_port(service, group) else { continue };
+        // A Pod has an endpoint for each port and family, and one of them is this group's target.
+        let waits = |pod: &&PodEndpoint| {
+            pod.port_name == port.name
+                && group.family.holds(pod.address)
+                && pod.readiness_gates.iter().any(|known| **known == **gate)
+        };
+        for pod in endpoints.iter().filter(waits) {
             let found =
                 |zone_all| targets.get(&Target { id: TargetId::Ip(pod.address), port: pod.port, zone_all });
             let state = found(false).or_else(|| found(true)).copied();
@@ -281,4 +299,11 @@ pub fn readiness(
     conditions.sort();
     conditions.dedup();
     conditions
+}
+
+/// The port of the Service that a target group is for.
+fn resource_port<'a>(service: &'a Service, group: &TargetGroup) -> Option<&'a ServicePort> {
+    let (_, number) = group.tags.get(tags::RESOURCE)?.rsplit_once(':')?;
+    let number: u16 = number.parse().ok()?;
+    service.ports.iter().find(|port| port.port == number)
 }

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use landfall_model::Family;
-
 use crate::{
-    Inventory, Node, PodEndpoint, Readiness, Request, Service, Settings, Stack, Target, TargetFamily,
-    TargetId, TargetType, WantedTargetGroup,
+    Inventory, Node, PodEndpoint, Readiness, Request, Service, Settings, Stack, Target, TargetId, TargetType,
+    WantedTargetGroup,
 };
 
 /// Labels that take a node out of load balancing, whatever their value.
@@ -177,11 +175,8 @@ fn pods(
     inventory: &Inventory,
 ) -> TargetSet {
     let name = service.ports.iter().find(|candidate| candidate.port == port).map(|port| &port.name);
-    let family = match group.create.family {
-        TargetFamily::Ipv4 => Family::V4,
-        TargetFamily::Ipv6 => Family::V6,
-    };
-    let of_group = |pod: &&PodEndpoint| Some(&pod.port_name) == name && Family::of(pod.address) == family;
+    let of_group =
+        |pod: &&PodEndpoint| Some(&pod.port_name) == name && group.create.family.holds(pod.address);
     let mut set = TargetSet::default();
     for pod in sources.endpoints.iter().filter(of_group) {
         let zone_all = !inventory.vpc_blocks().iter().any(|block| block.contains(&pod.address));

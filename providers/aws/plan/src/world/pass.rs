@@ -162,7 +162,7 @@ impl World {
             entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
         }
         self.advance(&entry.service.key, &plan, now, out);
-        let gated = self.gates(entry, &endpoints, out);
+        let gated = self.gates(entry, &stack, &endpoints, out);
         self.look_again(&entry.service.key, &plan, gated, now);
         self.show(entry, &stack, &plan, &targets, &request, out);
     }
@@ -365,8 +365,8 @@ impl World {
     }
 
     /// Writes conditions of Pods that changed. Whether one waits for its target.
-    fn gates(&self, entry: &mut Entry, endpoints: &[PodEndpoint], out: &mut Effects) -> bool {
-        let conditions = readiness(&entry.service.key, endpoints, &self.settings, &self.inventory);
+    fn gates(&self, entry: &mut Entry, stack: &Stack, endpoints: &[PodEndpoint], out: &mut Effects) -> bool {
+        let conditions = readiness(stack, &entry.service, endpoints, &self.settings, &self.inventory);
         let waits = conditions.iter().any(|gate| !gate.healthy);
         let key = |gate: &GateCondition| (gate.pod.clone(), gate.gate.clone());
         let current: BTreeSet<_> = conditions.iter().map(key).collect();

@@ -8,6 +8,7 @@ mod aws;
 mod backend;
 mod claim;
 mod fleet;
+mod gates;
 mod groups;
 mod life_cycle;
 mod ports;

@@ -2,7 +2,7 @@
 
 use landfall_aws_plan::{
     LeftOutReason, Node, Op, PodEndpoint, READINESS_GATE, Readiness, Taint, TargetId, TargetPort, TargetSet,
-    TargetState, Waiting, readiness,
+    TargetState, Waiting,
 };
 use landfall_model::Protocol;
 
@@ -99,7 +99,7 @@ fn a_limit_is_kept() {
     assert_eq!((ids(&set), set.left_out[0].reason), (vec!["i-01:30080".to_owned()], LeftOutReason::TooMany));
 }
 
-fn pod(name: &str, address: &str) -> PodEndpoint {
+pub(crate) fn pod(name: &str, address: &str) -> PodEndpoint {
     PodEndpoint {
         pod: name.into(),
         address: address.parse().unwrap(),
@@ -284,8 +284,40 @@ fn readiness_gates_follow_what_aws_says() {
     let targets = world.aws.target_groups.get_mut(&arn).unwrap().targets.as_mut().unwrap();
     *targets.values_mut().next().unwrap() = TargetState::Unhealthy;
     world.aws.answer(&landfall_aws_plan::Need::Targets(arn), &mut world.inventory);
-    let conditions = readiness(&world.service.key, &world.endpoints, &world.settings, &world.inventory);
+    let conditions = world.readiness();
     let told: Vec<_> =
         conditions.iter().map(|condition| (&*condition.pod, condition.healthy, condition.reason)).collect();
     assert_eq!(told, [("a", false, "unhealthy"), ("b", true, "healthy")]);
+}
+
+#[test]
+fn a_gate_is_about_the_target_of_its_own_port_and_family() {
+    let mut world = ip_world(Vec::new());
+    world.service.ports.push(port("https", Protocol::Tcp, 443, 30443));
+    let mut endpoints =
+        [pod("a", "10.0.0.1"), pod("a", "10.0.0.1"), pod("a", "fd00::1"), pod("a", "fd00::1")];
+    for (number, endpoint) in endpoints.iter_mut().enumerate() {
+        let (name, port) = [("http", 8080), ("https", 8443)][number % 2];
+        (endpoint.port_name, endpoint.port) = (name.into(), port);
+    }
+    world.endpoints = endpoints.into();
+    world.converge();
+    world.aws.settle();
+    for arn in world.aws.target_groups.keys().cloned().collect::<Vec<_>>() {
+        world.aws.answer(&landfall_aws_plan::Need::Targets(arn), &mut world.inventory);
+    }
+    let gates: Vec<Box<str>> = world
+        .aws
+        .target_groups
+        .values()
+        .map(|group| format!("{READINESS_GATE}{}", group.name).into())
+        .collect();
+    assert_eq!(gates.len(), 2);
+    for endpoint in &mut world.endpoints {
+        endpoint.readiness_gates.clone_from(&gates);
+    }
+    let told: Vec<_> = world.readiness().into_iter().map(|one| (one.gate, one.healthy)).collect();
+    let mut expected: Vec<_> = gates.into_iter().map(|gate| (gate, true)).collect();
+    expected.sort();
+    assert_eq!(told, expected);
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_aws_plan::{
-    Inventory, Locale, Map, Node, Op, PREFIX, Plan, PodEndpoint, Problem, Readiness, Request, SecurityGroup,
-    Service, ServicePort, ServiceType, Settings, Sources, Stack, Subnet, TargetPort, TargetSet, Unresolved,
-    Waiting,
+    GateCondition, Inventory, Locale, Map, Node, Op, PREFIX, Plan, PodEndpoint, Problem, Readiness, Request,
+    SecurityGroup, Service, ServicePort, ServiceType, Settings, Sources, Stack, Subnet, TargetPort,
+    TargetSet, Unresolved, Waiting,
     backend::{self, Openings},
-    plan, release, targets,
+    plan, readiness, release, targets,
 };
 use landfall_model::{Family, Instant, NodePort, Protocol, ServiceKey, TrafficPolicy};
 
@@ -137,6 +137,11 @@ impl World {
     }
 
     /// The only problem, as text.
+    pub(crate) fn readiness(&mut self) -> Vec<GateCondition> {
+        let stack = self.stack().unwrap();
+        readiness(&stack, &self.service, &self.endpoints, &self.settings, &self.inventory)
+    }
+
     pub(crate) fn problem(&mut self) -> String {
         let problems = self.stack().expect_err("a problem");
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")

@@ -7,9 +7,10 @@
 //!                                  │ Verdict, the latest
 //! owner task ──our Pod──▶ reporter task ──▶ ConfigurationState, at most one write in flight
 //! probes task: /healthz /readyz /metrics
+//! webhooks task; with AWS a task that keeps the gates of new Pods for it
 //! ```
 //!
-//! A replica watches and plans only while it leads; see `docs/decisions/0001-followers-keep-nothing.md`.
+//! A replica plans, and watches what it plans with, only while it leads; see `docs/decisions/0001-followers-keep-nothing.md`.
 
 mod driver;
 mod metrics;
@@ -173,7 +174,17 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
         }
         Cluster::Api(connection) => {
             let client = &connection.client;
-            let webhooks = webhooks.map(|webhooks| webhooks.serve(client.clone(), shutdown.clone()));
+            #[cfg(feature = "aws")]
+            let (gates, keeping) = cloud
+                .as_ref()
+                .filter(|_| webhooks.is_some())
+                .map(|cloud| aws::gates(client.clone(), cloud))
+                .unzip();
+            #[cfg(feature = "aws")]
+            let _keeping = keeping.map(|task| AbortOnDropHandle::new(tokio::spawn(task)));
+            #[cfg(not(feature = "aws"))]
+            let gates = None;
+            let webhooks = webhooks.map(|webhooks| webhooks.serve(client.clone(), gates, shutdown.clone()));
             let webhooks = webhooks.map(|serving| AbortOnDropHandle::new(tokio::spawn(serving)));
             let withdrawing =
                 withdraws.map(|name| admission::withdraw(client.clone(), name, shutdown.clone()));

@@ -10,7 +10,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
-        admissionregistration::v1::ValidatingWebhookConfiguration,
+        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
         coordination::v1::Lease,
         core::v1::{Secret, Service},
     },
@@ -66,6 +66,8 @@ pub enum Object {
     State(String),
     /// What the API server was told of the webhooks; it belongs to no namespace.
     Webhooks(String),
+    /// What it was told of the webhook for new Pods.
+    PodWebhook(String),
 }
 
 impl fmt::Display for Object {
@@ -76,6 +78,7 @@ impl fmt::Display for Object {
             Self::Report(name) => write!(f, "ServiceL2Status {name}"),
             Self::State(name) => write!(f, "ConfigurationState {name}"),
             Self::Webhooks(name) => write!(f, "ValidatingWebhookConfiguration {name}"),
+            Self::PodWebhook(name) => write!(f, "MutatingWebhookConfiguration {name}"),
         }
     }
 }
@@ -137,6 +140,15 @@ pub async fn find(client: &Client, install: &Install) -> Result<Found, CleanupEr
         }
     })
     .await?;
+    each(&Api::<MutatingWebhookConfiguration>::all(client.clone()), |configuration| {
+        let webhooks = configuration.webhooks.iter().flatten();
+        let mut services = webhooks.filter_map(|webhook| webhook.client_config.service.as_ref());
+        let made = applied_by(&configuration.metadata, manager::CONTROLLER);
+        if made && services.any(|service| service.namespace == *namespace) {
+            found.objects.push(Object::PodWebhook(configuration.name_any()));
+        }
+    })
+    .await?;
     each(&Api::<ServiceL2Status>::namespaced(client.clone(), namespace), |status| {
         if is_of(&status.metadata, manager::SPEAKER) {
             found.objects.push(Object::Report(status.name_any()));
@@ -190,6 +202,9 @@ pub async fn remove(
             Object::State(name) => delete::<ConfigurationState>(&namespaced(client, install), name).await?,
             Object::Webhooks(name) => {
                 delete::<ValidatingWebhookConfiguration>(&Api::all(client.clone()), name).await?;
+            }
+            Object::PodWebhook(name) => {
+                delete::<MutatingWebhookConfiguration>(&Api::all(client.clone()), name).await?;
             }
         }
     }

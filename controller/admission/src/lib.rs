@@ -8,7 +8,8 @@
 //!                        keeper ◀──▶ Secret: made by whichever replica comes first, shared by all
 //!                           │ authorities
 //!                           ▼
-//!                        registrar ──▶ ValidatingWebhookConfiguration, conversion of BGPPeer
+//!                        registrar ──▶ ValidatingWebhookConfiguration, conversion of BGPPeer,
+//!                                      MutatingWebhookConfiguration for readiness gates of Pods
 //! ```
 //!
 //! Every replica serves, whether it leads or not.
@@ -17,6 +18,7 @@ mod certificate;
 mod conversion;
 mod keeper;
 mod knock;
+mod pods;
 mod registrar;
 mod review;
 mod server;
@@ -35,7 +37,7 @@ use landfall_verdict::Mode;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use self::{wanted::FailurePolicy, withdrawal::withdraw};
+pub use self::{server::PodGates, wanted::FailurePolicy, withdrawal::withdraw};
 
 use self::{
     keeper::Keeper,
@@ -56,7 +58,7 @@ pub struct Settings {
     pub oldest: Version,
     /// The Service that leads to the webhooks.
     pub service: String,
-    /// The `ValidatingWebhookConfiguration` to keep.
+    /// The `ValidatingWebhookConfiguration` to keep, and the `MutatingWebhookConfiguration` where Pods wait for target groups.
     pub configuration: String,
     /// What becomes of objects while no webhook answers.
     pub failure_policy: FailurePolicy,
@@ -94,8 +96,9 @@ impl Webhooks {
         Ok(Self { settings, listener, identity, asked, gate })
     }
 
-    /// Answers until `shutdown`.
-    pub async fn serve(self, client: Client, shutdown: CancellationToken) {
+    /// Answers until `shutdown`. Pods are asked about if there are `gates`, else what an earlier controller told the API server
+    /// of them is taken back.
+    pub async fn serve(self, client: Client, gates: Option<PodGates>, shutdown: CancellationToken) {
         let Self { settings, listener, identity, asked, gate } = self;
         let (trusted, authorities) = watch::channel(None);
         let _tasks = match &settings.certificate {
@@ -112,14 +115,21 @@ impl Webhooks {
                     gate,
                     trusted,
                 };
-                let registrar = Registrar { client: client.clone(), settings: settings.clone(), authorities };
-                vec![keeper.run().boxed(), registrar.run().boxed()]
+                let gating = gates.is_some();
+                let registrar =
+                    Registrar { client: client.clone(), settings: settings.clone(), gating, authorities };
+                let mut tasks = vec![keeper.run().boxed(), registrar.run().boxed()];
+                if !gating {
+                    let (client, name) = (client.clone(), settings.configuration.clone());
+                    tasks.push(withdrawal::withdraw_gates(client, name, shutdown.clone()).boxed());
+                }
+                tasks
             }
         }
         .into_iter()
         .map(|task| AbortOnDropHandle::new(tokio::spawn(task)))
         .collect::<Vec<_>>();
-        let answers = Answers { client, namespace: settings.namespace, bgp: settings.bgp, asked };
+        let answers = Answers { client, namespace: settings.namespace, bgp: settings.bgp, gates, asked };
         let served =
             axum::serve(listener, server::routes(answers)).with_graceful_shutdown(shutdown.cancelled_owned());
         if let Err(error) = served.await {

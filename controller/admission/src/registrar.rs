@@ -5,10 +5,10 @@
 
 use std::{fmt, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use k8s_openapi::{
     api::{
-        admissionregistration::v1::ValidatingWebhookConfiguration,
+        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
         core::v1::{Namespace, Service},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -31,7 +31,7 @@ use tokio::{
 use crate::{
     Settings,
     knock::knock,
-    wanted::{METALLB, PEERS, configuration, conversion, injection, is_as_wanted, leads_here},
+    wanted::{METALLB, PEERS, configuration, conversion, for_pods, injection, is_as_wanted, leads_here},
 };
 
 /// How long to wait after something failed, or before somebody answers.
@@ -43,6 +43,8 @@ const ANSWERED: Duration = Duration::from_secs(2);
 pub(crate) struct Registrar {
     pub(crate) client: Client,
     pub(crate) settings: Settings,
+    /// Whether API servers are to ask about new Pods.
+    pub(crate) gating: bool,
     /// Whom to trust; nothing is told before that is known.
     pub(crate) authorities: watch::Receiver<Option<String>>,
 }
@@ -52,6 +54,7 @@ pub(crate) struct Registrar {
 struct Shown {
     ours: Option<Option<ValidatingWebhookConfiguration>>,
     metallb: Option<Option<ValidatingWebhookConfiguration>>,
+    pods: Option<Option<MutatingWebhookConfiguration>>,
     peers: Option<Option<CustomResourceDefinition>>,
 }
 
@@ -63,6 +66,12 @@ impl Registrar {
         let kind = "ValidatingWebhookConfiguration";
         let mut ours = follow(configurations.clone(), kind, &self.settings.configuration);
         let mut metallb = follow(configurations.clone(), kind, METALLB);
+        let for_pods: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        let mut pods = if self.gating {
+            follow(for_pods.clone(), "MutatingWebhookConfiguration", &self.settings.configuration)
+        } else {
+            stream::pending().boxed()
+        };
         let mut peers = follow(definitions.clone(), "CustomResourceDefinition", PEERS);
         let mut shown = Shown::default();
         let (mut failed, mut again) = (false, false);
@@ -70,19 +79,21 @@ impl Registrar {
             tokio::select! {
                 Some(object) = ours.next() => shown.ours = Some(object),
                 Some(object) = metallb.next() => shown.metallb = Some(object),
+                Some(object) = pods.next() => shown.pods = Some(object),
                 Some(object) = peers.next() => shown.peers = Some(object),
                 Ok(()) = self.authorities.changed() => {}
                 () = sleep(PAUSE), if again => {}
             }
             let Some(authorities) = self.authorities.borrow_and_update().clone() else { continue };
             let admission = self.admission(&configurations, &shown, &authorities).await;
+            let pods = self.pods(&for_pods, &shown, &authorities).await;
             let patch = shown.peers.as_ref().and_then(Option::as_ref);
             let patch = patch.and_then(|peers| conversion(peers, &self.settings.namespace, &authorities));
             let peers = merge(&definitions, PEERS, patch.map(Patch::Merge)).await;
             let was_failing = failed;
             failed = false;
-            again = admission == Ok(false);
-            for error in [admission.map(drop), peers].into_iter().filter_map(Result::err) {
+            again = admission == Ok(false) || pods == Ok(false);
+            for error in [admission.map(drop), pods.map(drop), peers].into_iter().filter_map(Result::err) {
                 (failed, again) = (true, true);
                 if was_failing {
                     tracing::debug!(
@@ -127,22 +138,50 @@ impl Registrar {
             }
         }
         let Some(ours) = &shown.ours else { return Ok(true) };
-        let service = &self.settings.service;
+        let Some(uid) = self.answered(ours.is_none(), authorities).await? else { return Ok(false) };
+        let wanted = configuration(&self.settings, authorities, &uid);
+        let is_so = ours.as_ref().is_some_and(|ours| {
+            is_as_wanted((&ours.metadata, &ours.webhooks), (&wanted.metadata, &wanted.webhooks))
+        });
+        if !is_so {
+            merge(api, &self.settings.configuration, Some(Patch::Apply(wanted))).await?;
+        }
+        Ok(true)
+    }
+
+    /// The same for new Pods.
+    async fn pods(
+        &self,
+        api: &Api<MutatingWebhookConfiguration>,
+        shown: &Shown,
+        authorities: &str,
+    ) -> Result<bool, String> {
+        let Some(ours) = &shown.pods else { return Ok(true) };
+        let Some(uid) = self.answered(ours.is_none(), authorities).await? else { return Ok(false) };
+        let wanted = for_pods(&self.settings, authorities, &uid);
+        let is_so = ours.as_ref().is_some_and(|ours| {
+            is_as_wanted((&ours.metadata, &ours.webhooks), (&wanted.metadata, &wanted.webhooks))
+        });
+        if !is_so {
+            merge(api, &self.settings.configuration, Some(Patch::Apply(wanted))).await?;
+        }
+        Ok(true)
+    }
+
+    /// The UID of the install's namespace, once somebody answers at the Service; `new` is what the API server does not know yet.
+    async fn answered(&self, new: bool, authorities: &str) -> Result<Option<String>, String> {
+        let Settings { namespace, service, .. } = &self.settings;
         if !self.exists(service).await? {
             return Err(format!("there is no Service {namespace}/{service} that leads to them"));
         }
         // From the moment that the API server is told it asks, so somebody must answer by then.
         let knocked = knock(&self.client, namespace, service, authorities.as_bytes());
-        if ours.is_none() && !matches!(timeout(ANSWERED, knocked).await, Ok(Ok(()))) {
-            return Ok(false);
+        if new && !matches!(timeout(ANSWERED, knocked).await, Ok(Ok(()))) {
+            return Ok(None);
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let uid = namespaces.get(namespace).await.map_err(|error| describe(&error))?.metadata.uid;
-        let wanted = configuration(&self.settings, authorities, &uid.unwrap_or_default());
-        if !is_as_wanted(ours.as_ref(), &wanted) {
-            merge(api, &self.settings.configuration, Some(Patch::Apply(wanted))).await?;
-        }
-        Ok(true)
+        Ok(Some(uid.unwrap_or_default()))
     }
 
     /// Whether there is such a Service in the install's namespace.

@@ -1,4 +1,5 @@
-//! The paths, which are MetalLB's, and what an answer costs: one round of lists, see [`configuration`].
+//! The paths, which are MetalLB's, and what an answer costs: one round of lists, see [`configuration`]. About Pods it is answered
+//! from memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,14 +17,16 @@ use kube::{
         response::Status,
     },
 };
+use landfall_aws_plan::Gates;
 use landfall_kubernetes::{source::configuration, write::describe};
 use landfall_probes::Meter;
 use landfall_verdict::Mode;
 use prometheus::IntCounterVec;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     conversion::convert,
+    pods,
     review::{Question, answer, elsewhere, question},
 };
 
@@ -38,6 +41,8 @@ pub(crate) const PATHS: &[(&str, &str)] = &[
 ];
 /// For objects in namespaces where no install reads them.
 pub(crate) const ELSEWHERE: &str = "/validate-namespace";
+/// For new Pods.
+pub(crate) const PODS: &str = "/mutate-v1-pod";
 /// For versions of `BGPPeer`.
 pub(crate) const CONVERT: &str = "/convert";
 
@@ -45,6 +50,11 @@ pub(crate) const CONVERT: &str = "/convert";
 const LARGEST: usize = 4 << 20;
 /// How long the lists may take. An API server waits ten seconds for an answer.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a Pod may wait until the Services have been listed. Less than the API server waits.
+const LISTED: Duration = Duration::from_secs(2);
+
+/// Which Pods wait for what, `None` until the Services have been listed.
+pub type PodGates = watch::Receiver<Option<Gates>>;
 
 /// Who answers.
 #[derive(Clone)]
@@ -52,6 +62,8 @@ pub(crate) struct Answers {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) bgp: Mode,
+    /// Only where Pods wait for anything.
+    pub(crate) gates: Option<PodGates>,
     pub(crate) asked: Asked,
 }
 
@@ -61,7 +73,7 @@ pub struct Asked(IntCounterVec);
 
 impl Asked {
     pub(crate) fn new(meter: &mut Meter) -> prometheus::Result<Self> {
-        let help = "Questions of the API server to the webhooks, by the answer: allowed, refused, converted or failed";
+        let help = "Questions of the API server to the webhooks, by the answer: allowed, refused, gated, converted or failed";
         meter.counters("landfall_webhook_requests_total", help, &["kind", "answer"]).map(Self)
     }
 
@@ -86,6 +98,14 @@ pub(crate) fn routes(answers: Answers) -> Router {
     let conversion = |State(answers): State<Arc<Answers>>, Json(review): Json<ConversionReview>| async move {
         Json(answers.convert(review))
     };
+    if let Some(gates) = answers.gates.clone() {
+        let pods = move |State(answers): State<Arc<Answers>>,
+                         Json(review): Json<AdmissionReview<DynamicObject>>| {
+            let gates = gates.clone();
+            async move { Json(answers.pod(review, gates).await) }
+        };
+        routes = routes.route(PODS, post(pods));
+    }
     routes
         .route(ELSEWHERE, post(namespace))
         .route(CONVERT, post(conversion))
@@ -133,6 +153,36 @@ impl Answers {
             }
             Err(error) => AdmissionResponse::invalid(error).into_review(),
         }
+    }
+
+    /// A Pod is let in, whatever happens.
+    async fn pod(
+        &self,
+        review: AdmissionReview<DynamicObject>,
+        mut gates: PodGates,
+    ) -> AdmissionReview<DynamicObject> {
+        let request: AdmissionRequest<DynamicObject> = match review.try_into() {
+            Ok(request) => request,
+            Err(error) => return AdmissionResponse::invalid(error).into_review(),
+        };
+        let (response, answer) = match timeout(LISTED, gates.wait_for(Option::is_some)).await {
+            Ok(Ok(known)) => match known.as_ref().map(|known| pods::gated(&request, known)) {
+                Some((response, true)) => (response, "gated"),
+                Some((response, false)) => (response, "allowed"),
+                None => (AdmissionResponse::from(&request), "failed"),
+            },
+            Ok(Err(_)) | Err(_) => (AdmissionResponse::from(&request), "failed"),
+        };
+        if answer == "failed" {
+            let namespace = request.namespace.as_deref().unwrap_or_default();
+            tracing::warn!(
+                op = "admit",
+                namespace,
+                "the Services are not known yet, so a Pod waits for no target group"
+            );
+        }
+        self.asked.count("Pod", answer);
+        response.into_review()
     }
 
     fn told(

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     ByteString,
     api::admissionregistration::v1::{
-        RuleWithOperations, ServiceReference, ValidatingWebhook, ValidatingWebhookConfiguration,
-        WebhookClientConfig,
+        MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference,
+        ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::{
@@ -17,9 +17,9 @@ use landfall_kubernetes::names::{GROUP, label};
 use serde_json::{Value, json};
 
 use crate::{
-    Settings,
+    Settings, pods,
     review::REMOVED,
-    server::{CONVERT, ELSEWHERE, PATHS},
+    server::{CONVERT, ELSEWHERE, PATHS, PODS},
 };
 
 /// MetalLB's configuration of its webhooks. Where one is left from it, and leads to this namespace, it is kept in use.
@@ -83,16 +83,7 @@ pub(crate) fn configuration(
     };
     let webhook = |name: &str, path: &str, rules, selector, policy: FailurePolicy| ValidatingWebhook {
         admission_review_versions: vec!["v1".to_owned()],
-        client_config: WebhookClientConfig {
-            ca_bundle: Some(ByteString(authorities.as_bytes().to_vec())),
-            service: Some(ServiceReference {
-                name: settings.service.clone(),
-                namespace: settings.namespace.clone(),
-                path: Some(path.to_owned()),
-                port: Some(443),
-            }),
-            url: None,
-        },
+        client_config: leads_to(settings, authorities, path),
         failure_policy: Some(policy.as_str().to_owned()),
         match_conditions: None,
         match_policy: Some("Equivalent".to_owned()),
@@ -119,20 +110,69 @@ pub(crate) fn configuration(
     let (peers, others): (Vec<&str>, Vec<&str>) = kinds.into_iter().partition(|kind| *kind == "BGPPeer");
     let rules = [others, peers].iter().map(|kinds| rule(kinds, &["CREATE"])).collect();
     webhooks.push(webhook("elsewhere", ELSEWHERE, rules, other, FailurePolicy::Ignore));
-    ValidatingWebhookConfiguration {
-        metadata: ObjectMeta {
-            name: Some(settings.configuration.clone()),
-            labels: Some(BTreeMap::from([("app".to_owned(), "landfall".to_owned())])),
-            owner_references: Some(vec![OwnerReference {
-                api_version: "v1".to_owned(),
-                kind: "Namespace".to_owned(),
-                name: settings.namespace.clone(),
-                uid: namespace.to_owned(),
-                ..OwnerReference::default()
-            }]),
-            ..ObjectMeta::default()
-        },
-        webhooks: Some(webhooks),
+    ValidatingWebhookConfiguration { metadata: metadata(settings, namespace), webhooks: Some(webhooks) }
+}
+
+/// The same for new Pods. Each is let in when nobody answers, after a short time.
+pub(crate) fn for_pods(
+    settings: &Settings,
+    authorities: &str,
+    namespace: &str,
+) -> MutatingWebhookConfiguration {
+    let (key, value) = pods::LABEL;
+    let owned = |text: &str| Some(vec![text.to_owned()]);
+    let webhook = MutatingWebhook {
+        admission_review_versions: vec!["v1".to_owned()],
+        client_config: leads_to(settings, authorities, PODS),
+        failure_policy: Some(FailurePolicy::Ignore.as_str().to_owned()),
+        match_conditions: None,
+        match_policy: Some("Equivalent".to_owned()),
+        name: "pods.webhook.landfall.dev".to_owned(),
+        namespace_selector: Some(LabelSelector {
+            match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+            match_expressions: None,
+        }),
+        object_selector: Some(LabelSelector::default()),
+        // Another webhook may add the labels by which a Service selects the Pod.
+        reinvocation_policy: Some("IfNeeded".to_owned()),
+        rules: Some(vec![RuleWithOperations {
+            api_groups: owned(""),
+            api_versions: owned("v1"),
+            operations: owned("CREATE"),
+            resources: owned("pods"),
+            scope: Some("Namespaced".to_owned()),
+        }]),
+        side_effects: "None".to_owned(),
+        timeout_seconds: Some(3),
+    };
+    MutatingWebhookConfiguration { metadata: metadata(settings, namespace), webhooks: Some(vec![webhook]) }
+}
+
+fn leads_to(settings: &Settings, authorities: &str, path: &str) -> WebhookClientConfig {
+    WebhookClientConfig {
+        ca_bundle: Some(ByteString(authorities.as_bytes().to_vec())),
+        service: Some(ServiceReference {
+            name: settings.service.clone(),
+            namespace: settings.namespace.clone(),
+            path: Some(path.to_owned()),
+            port: Some(443),
+        }),
+        url: None,
+    }
+}
+
+fn metadata(settings: &Settings, namespace: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(settings.configuration.clone()),
+        labels: Some(BTreeMap::from([("app".to_owned(), "landfall".to_owned())])),
+        owner_references: Some(vec![OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Namespace".to_owned(),
+            name: settings.namespace.clone(),
+            uid: namespace.to_owned(),
+            ..OwnerReference::default()
+        }]),
+        ..ObjectMeta::default()
     }
 }
 
@@ -155,14 +195,8 @@ fn plural(kind: &str) -> String {
 }
 
 /// Whether `shown` is what `wanted` says, whatever else others added to it.
-pub(crate) fn is_as_wanted(
-    shown: Option<&ValidatingWebhookConfiguration>,
-    wanted: &ValidatingWebhookConfiguration,
-) -> bool {
-    shown.is_some_and(|shown| {
-        shown.webhooks == wanted.webhooks
-            && shown.metadata.owner_references == wanted.metadata.owner_references
-    })
+pub(crate) fn is_as_wanted<W: PartialEq>(shown: (&ObjectMeta, &W), wanted: (&ObjectMeta, &W)) -> bool {
+    shown.1 == wanted.1 && shown.0.owner_references == wanted.0.owner_references
 }
 
 /// The Service of this namespace that MetalLB's configuration leads to; then it is the one to be kept in use.

@@ -1,13 +1,19 @@
 //! What a controller without webhooks does about the configuration of an earlier one.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use k8s_openapi::{ByteString, api::admissionregistration::v1::ValidatingWebhookConfiguration};
+use k8s_openapi::{
+    ByteString,
+    api::admissionregistration::v1::{
+        MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+    },
+};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::{DeleteParams, ListParams},
 };
 use landfall_kubernetes::write::WriteError;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -70,20 +76,47 @@ impl Looks {
     }
 }
 
-/// Takes the configuration `name` of an install away once nobody answers at the Service that it names: the API server
+/// Takes the configurations `name` of an install away once nobody answers at the Service that it names: the API server
 /// would wait in vain. As long as somebody does, such as replicas that serve webhooks only, it stays. Ends when there is
 /// none for a while, or without the right to see or delete one.
 pub async fn withdraw(client: Client, name: String, shutdown: CancellationToken) {
+    let validating =
+        |one: ValidatingWebhookConfiguration| Some(one.webhooks?.into_iter().next()?.client_config);
+    tokio::join!(
+        take(&client, &name, &shutdown, validating),
+        take(&client, &name, &shutdown, |one: MutatingWebhookConfiguration| first(one)),
+    );
+}
+
+/// Takes away what the API server was told of Pods, by a controller that serves webhooks and has none for them.
+pub(crate) async fn withdraw_gates(client: Client, name: String, shutdown: CancellationToken) {
+    take(&client, &name, &shutdown, |_: MutatingWebhookConfiguration| None).await;
+}
+
+fn first(configuration: MutatingWebhookConfiguration) -> Option<WebhookClientConfig> {
+    Some(configuration.webhooks?.into_iter().next()?.client_config)
+}
+
+/// `whom` says who might answer still; if that is nobody, the configuration goes at once.
+async fn take<K>(
+    client: &Client,
+    name: &str,
+    shutdown: &CancellationToken,
+    whom: impl Fn(K) -> Option<WebhookClientConfig>,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug,
+{
     let mut looks = Looks::default();
     loop {
-        let seen = look(&client, &name).await;
+        let seen = look(client, name, &whom).await;
         let done = match seen.map(|seen| looks.next(seen)) {
             Ok(Next::Wait(pause)) => Ok(pause),
-            Ok(Next::Remove) => remove(&client, &name).await.map(|removed| {
+            Ok(Next::Remove) => remove::<K>(client, name).await.map(|removed| {
                 if removed {
                     tracing::info!(
                         op = "webhooks",
-                        "nobody serves webhooks, so the API server asks none any more"
+                        kind = &*K::kind(&()),
+                        "nobody serves these webhooks, so the API server asks none any more"
                     );
                 }
                 LOOK_LATER
@@ -107,16 +140,20 @@ pub async fn withdraw(client: Client, name: String, shutdown: CancellationToken)
     }
 }
 
-async fn look(client: &Client, name: &str) -> Result<Seen, WriteError> {
-    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+async fn look<K>(
+    client: &Client,
+    name: &str,
+    whom: impl Fn(K) -> Option<WebhookClientConfig>,
+) -> Result<Seen, WriteError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug,
+{
+    let api: Api<K> = Api::all(client.clone());
     let named = ListParams::default().fields(&format!("metadata.name={name}"));
     let Some(configuration) = api.list(&named).await?.items.pop() else {
         return Ok(Seen::Absent);
     };
-    let entry = configuration.webhooks.and_then(|webhooks| webhooks.into_iter().next());
-    let Some(config) = entry.map(|entry| entry.client_config) else {
-        return Ok(Seen::Silent);
-    };
+    let Some(config) = whom(configuration) else { return Ok(Seen::Silent) };
     let answered = match config.service {
         Some(service) => {
             let ByteString(bundle) = config.ca_bundle.unwrap_or_default();
@@ -130,8 +167,11 @@ async fn look(client: &Client, name: &str) -> Result<Seen, WriteError> {
 }
 
 /// Takes the configuration away; says whether there was one.
-async fn remove(client: &Client, name: &str) -> Result<bool, WriteError> {
-    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+async fn remove<K>(client: &Client, name: &str) -> Result<bool, WriteError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + fmt::Debug,
+{
+    let api: Api<K> = Api::all(client.clone());
     match api.delete(name, &DeleteParams::default()).await.map_err(WriteError::from) {
         Ok(_) => Ok(true),
         Err(WriteError::Gone { .. }) => Ok(false),

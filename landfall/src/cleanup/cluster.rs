@@ -65,7 +65,7 @@ fn said(install: &Install, found: &Found, dry_run: bool) -> String {
         if dry_run { ("would take back", "would remove") } else { ("took back", "removed") };
     let services = services.iter().map(|service| format!("{takes} what was written to Service {service}\n"));
     let objects = objects.iter().map(|object| match object {
-        Object::Webhooks(_) => format!("{removes} {object}\n"),
+        Object::Webhooks(_) | Object::PodWebhook(_) => format!("{removes} {object}\n"),
         Object::Lease(_) | Object::Secret(_) | Object::Report(_) | Object::State(_) => {
             format!("{removes} {object} in {}\n", install.namespace)
         }
@@ -90,13 +90,17 @@ mod tests {
         assert_eq!(said(&install, &Found::default(), false), "nothing is left of it\n");
         let found = Found {
             services: vec![ServiceKey::new("shop", "web")],
-            objects: vec![Object::Secret("memberlist".to_owned()), Object::Webhooks("lb".to_owned())],
+            objects: vec![
+                Object::Secret("memberlist".to_owned()),
+                Object::Webhooks("lb".to_owned()),
+                Object::PodWebhook("lb".to_owned()),
+            ],
         };
         let done = "took back what was written to Service shop/web\nremoved Secret memberlist in lb\n\
-             removed ValidatingWebhookConfiguration lb\n";
+             removed ValidatingWebhookConfiguration lb\nremoved MutatingWebhookConfiguration lb\n";
         assert_eq!(said(&install, &found, false), done);
         let planned = "would take back what was written to Service shop/web\nwould remove Secret memberlist in lb\n\
-             would remove ValidatingWebhookConfiguration lb\n";
+             would remove ValidatingWebhookConfiguration lb\nwould remove MutatingWebhookConfiguration lb\n";
         assert_eq!(said(&install, &found, true), planned);
     }
 }

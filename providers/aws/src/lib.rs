@@ -7,15 +7,18 @@
 //! API server ◀──Write───── └────────────────┘
 //! ```
 //!
-//! Only the leader runs a term. What a leader that was killed left unfinished, the next one finds by tags and finishes.
+//! Only the leader runs a term. What a leader that was killed left unfinished, the next one finds by tags and finishes. Beside that,
+//! every replica keeps the [`gates()`] of new Pods, for its webhook.
 
 mod aws;
 mod cluster;
 mod driver;
+mod gates;
 mod metrics;
 
 pub use aws::{Endpoints, EndpointsError, Options};
 pub use driver::lead;
+pub use gates::gates;
 pub use landfall_aws_plan as plan;
 pub use metrics::Metrics;
 

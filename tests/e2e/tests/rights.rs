@@ -139,8 +139,18 @@ fn webhooks(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(ours)?;
     // Only where there are such objects are the nodes looked at.
     cluster.apply(&pool("other", &["10.77.0.220/32"], json!({})))?;
-    // Without webhooks what the API server was told of them is taken back.
+    // Without webhooks what the API server was told of them is taken back, and of Pods too where a controller with AWS was before.
+    let for_pods = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "landfall-webhook"},
+    });
+    cluster.apply(&for_pods)?;
     cluster.serve_webhooks(false)?;
+    until("the webhook for Pods to be gone", ANSWERED, || {
+        let names = cluster.kubectl(["get", "mutatingwebhookconfigurations", "-o", "name"])?;
+        ensure!(!names.contains("landfall-webhook"), "{names}");
+        Ok(())
+    })?;
     cluster.serve_webhooks(true)
 }
 

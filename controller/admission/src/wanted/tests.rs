@@ -53,10 +53,36 @@ fn each_kind_is_asked_about_in_its_own_namespace() {
              CREATE; v1beta2/bgppeers CREATE",
         ]
     );
-    assert!(is_as_wanted(Some(&wanted), &wanted) && !is_as_wanted(None, &wanted));
+    let parts = |one: &ValidatingWebhookConfiguration| (one.metadata.clone(), one.webhooks.clone());
+    let is_so = |shown: &ValidatingWebhookConfiguration| {
+        let ((metadata, webhooks), (own, listed)) = (parts(&wanted), parts(shown));
+        is_as_wanted((&own, &listed), (&metadata, &webhooks))
+    };
+    assert!(is_so(&wanted));
     let other = configuration(&settings(), "others", "7d3f");
-    assert!(!is_as_wanted(Some(&other), &wanted), "whom to trust has changed");
+    assert!(!is_so(&other), "whom to trust has changed");
     assert_eq!(names(&settings()), ["landfall-webhook.lb.svc", "metallb-webhook-service.lb.svc"]);
+}
+
+#[test]
+fn only_new_pods_of_labelled_namespaces_are_asked_about_and_none_waits_long() {
+    let wanted = serde_json::to_value(for_pods(&settings(), "abc", "7d3f")).unwrap();
+    let webhook = &wanted["webhooks"][0];
+    assert_eq!(wanted["webhooks"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&webhook["failurePolicy"], &webhook["timeoutSeconds"]), (&json!("Ignore"), &json!(3)));
+    assert_eq!(
+        webhook["namespaceSelector"],
+        json!({ "matchLabels": { "elbv2.k8s.aws/pod-readiness-gate-inject": "enabled" } })
+    );
+    assert_eq!(webhook["objectSelector"], json!({}));
+    assert_eq!(
+        webhook["rules"],
+        json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
+            "scope": "Namespaced" }])
+    );
+    assert_eq!(webhook["clientConfig"]["service"]["path"], "/mutate-v1-pod");
+    assert_eq!(webhook["clientConfig"]["caBundle"], "YWJj");
+    assert_eq!(wanted["metadata"]["ownerReferences"][0]["uid"], "7d3f");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use landfall_kubernetes::names::label;
 use landfall_model::{Family, NodePort, Protocol, ServiceKey, TrafficPolicy};
 
 /// A Service.
-pub(super) fn service(key: &ServiceKey, object: &v1::Service) -> Service {
+pub(crate) fn service(key: &ServiceKey, object: &v1::Service) -> Service {
     let none = ServiceSpec::default();
     let spec = object.spec.as_ref().unwrap_or(&none);
     let status = object.status.as_ref().and_then(|status| status.load_balancer.as_ref());

@@ -4,6 +4,6 @@ mod convert;
 mod watch;
 mod write;
 
-pub(crate) use convert::node;
+pub(crate) use convert::{node, service};
 pub(crate) use watch::Watches;
 pub(crate) use write::{Scribe, Written};

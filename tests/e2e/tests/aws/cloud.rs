@@ -277,7 +277,9 @@ impl Cloud {
             items.retain(|role| role["metadata"]["name"] == "landfall-controller-aws");
         }
         let calls = self.audit.calls()?;
-        let grants = Grant::of_roles(&roles)?;
+        let mut grants = Grant::of_roles(&roles)?;
+        // No Pod runs here, so this controller serves no webhooks; those of an installed one are tested in `admission`.
+        grants.retain(|grant| grant.resource != "mutatingwebhookconfigurations");
         ensure!(grants.len() > 5, "{grants:?}");
         let unused: Vec<&Grant> =
             grants.iter().filter(|grant| !calls.iter().any(|call| grant.is_used_by(call))).collect();

@@ -1,5 +1,7 @@
 //! What the API server refuses, because Landfall's webhooks say so, and what becomes of the webhooks themselves.
 
+mod gates;
+
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,12 +20,12 @@ use landfall_testbed::guide;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use serde_json::{Value, json};
 
-const CONFIGURATION: &str = "landfall-webhook";
+pub(crate) const CONFIGURATION: &str = "landfall-webhook";
 const METALLB: &str = "metallb-webhook-configuration";
 const SECRET: &str = "landfall-webhook-cert";
 
 /// How long the API server and the controllers take to see what the other did.
-const TOLD: Duration = Duration::from_secs(30);
+pub(crate) const TOLD: Duration = Duration::from_secs(30);
 
 #[test]
 #[ignore = "needs root and the control plane; make test runs it"]
@@ -36,6 +38,7 @@ fn the_api_server_asks_before_it_takes_an_object() {
     sections.run("a certificate is renewed, and nobody notices", renewal);
     sections.run("what somebody changes is put right", repairs);
     sections.run("webhooks are turned off and on", turned_off);
+    sections.run("new Pods wait for their target groups", gates::of_new_pods);
     sections.run("MetalLB's configuration and definition are kept in use", metallb);
     sections.finish();
 }

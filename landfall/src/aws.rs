@@ -8,6 +8,8 @@ use clap::{
 };
 use landfall_aws_plan::{CLASS, Rhythm, Scheme, Settings, TargetType};
 
+use crate::go_flag::GoFlag as _;
+
 /// Who makes load balancers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Provider {
@@ -122,16 +124,7 @@ pub(crate) struct AwsArgs {
     external_managed_tags: Vec<String>,
 
     /// Make one security group that nodes and pods let in, for all load balancers
-    #[arg(
-        long,
-        env = "LANDFALL_ENABLE_BACKEND_SECURITY_GROUP",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        action = clap::ArgAction::Set,
-        default_value_t = true,
-        default_missing_value = "true"
-    )]
+    #[arg(long, env = "LANDFALL_ENABLE_BACKEND_SECURITY_GROUP", go_bool(), default_value_t = true)]
     enable_backend_security_group: bool,
 
     /// Use this security group for that instead of making one
@@ -142,26 +135,13 @@ pub(crate) struct AwsArgs {
     #[arg(
         long,
         env = "LANDFALL_ENABLE_MANAGE_BACKEND_SECURITY_GROUP_RULES",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        action = clap::ArgAction::Set,
-        default_value_t = false,
-        default_missing_value = "true"
+        go_bool(),
+        default_value_t = false
     )]
     enable_manage_backend_security_group_rules: bool,
 
     /// Let those rules open all ports instead of the range in use
-    #[arg(
-        long,
-        env = "LANDFALL_DISABLE_RESTRICTED_SG_RULES",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        action = clap::ArgAction::Set,
-        default_value_t = false,
-        default_missing_value = "true"
-    )]
+    #[arg(long, env = "LANDFALL_DISABLE_RESTRICTED_SG_RULES", go_bool(), default_value_t = false)]
     disable_restricted_sg_rules: bool,
 
     /// Tags that mark, beside the cluster's, the group of an interface that rules are written on

@@ -1,6 +1,8 @@
 use clap::Args;
 use landfall_model::{Classes, NoClasses};
 
+use crate::go_flag::GoFlag as _;
+
 /// Which Services a command is about, by class.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClassArgs {
@@ -10,14 +12,7 @@ pub(crate) struct ClassArgs {
     lb_class: Vec<String>,
 
     /// Handle Services without a class; false or true [default: true without --lb-class, else false]
-    #[arg(
-        long,
-        env = "LANDFALL_HANDLE_UNCLASSED",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
+    #[arg(long, env = "LANDFALL_HANDLE_UNCLASSED", go_bool())]
     handle_unclassed: Option<bool>,
 }
 

@@ -10,6 +10,7 @@ mod controller;
 mod crds;
 mod demo;
 mod detection;
+mod go_flag;
 mod log_level;
 mod logging;
 mod metallb;

@@ -10,7 +10,7 @@ use landfall_controller::admission::{Certificate, FailurePolicy, Settings};
 use landfall_kubernetes::client::NAMESPACE_FILE;
 use landfall_probes::tls::Version;
 
-use crate::bgp_type::BgpType;
+use crate::{bgp_type::BgpType, go_flag::GoFlag as _};
 
 /// Where MetalLB's manifests put the certificate.
 const DIRECTORY: &str = "/tmp/k8s-webhook-server/serving-certs";
@@ -57,16 +57,7 @@ pub(crate) struct WebhookArgs {
     webhook_secret: String,
 
     /// Make no certificate: somebody else keeps one in --cert-dir, and tells the API server of the webhooks
-    #[arg(
-        long,
-        env = "LANDFALL_DISABLE_CERT_ROTATION",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        action = clap::ArgAction::Set,
-        default_value_t = false,
-        default_missing_value = "true"
-    )]
+    #[arg(long, env = "LANDFALL_DISABLE_CERT_ROTATION", go_bool(), default_value_t = false)]
     disable_cert_rotation: bool,
 
     /// Directory with tls.crt and tls.key, read again when they change; only with --disable-cert-rotation

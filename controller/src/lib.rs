@@ -177,8 +177,8 @@ pub async fn run(settings: Settings, cluster: Cluster, shutdown: CancellationTok
             #[cfg(feature = "aws")]
             let (gates, keeping) = cloud
                 .as_ref()
-                .filter(|_| webhooks.is_some())
-                .map(|cloud| aws::gates(client.clone(), cloud))
+                .filter(|cloud| cloud.gates && webhooks.is_some())
+                .map(|cloud| aws::gates(client, cloud))
                 .unzip();
             #[cfg(feature = "aws")]
             let _keeping = keeping.map(|task| AbortOnDropHandle::new(tokio::spawn(task)));

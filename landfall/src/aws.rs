@@ -82,6 +82,10 @@ pub(crate) struct AwsArgs {
     )]
     aws_api_endpoints: String,
 
+    /// Give load balancers of AWS only to Services of this namespace; addresses from pools are not concerned [default: of all]
+    #[arg(long, env = "LANDFALL_WATCH_NAMESPACE", value_name = "NAME")]
+    watch_namespace: Option<String>,
+
     /// Class of the Services that get a load balancer of AWS
     #[arg(long, env = "LANDFALL_LOAD_BALANCER_CLASS", value_name = "CLASS", default_value = CLASS)]
     load_balancer_class: String,
@@ -153,6 +157,10 @@ pub(crate) struct AwsArgs {
     )]
     service_target_eni_security_group_tags: Option<BTreeMap<String, String>>,
 
+    /// Give new Pods readiness gates, in namespaces with the label elbv2.k8s.aws/pod-readiness-gate-inject=enabled; needs webhooks
+    #[arg(long, env = "LANDFALL_ENABLE_POD_READINESS_GATE_INJECT", go_bool(), default_value_t = true)]
+    enable_pod_readiness_gate_inject: bool,
+
     /// Most targets of a target group; 0 is no limit
     #[arg(long, env = "LANDFALL_MAX_TARGETS_PER_TARGET_GROUP", value_name = "COUNT", default_value_t = 0)]
     max_targets_per_target_group: usize,
@@ -195,6 +203,7 @@ pub(crate) struct Cloud {
     pub(crate) vpc: Option<String>,
     pub(crate) vpc_tags: BTreeMap<String, String>,
     pub(crate) endpoints: String,
+    pub(crate) gates: bool,
 }
 
 impl AwsArgs {
@@ -229,6 +238,7 @@ impl AwsArgs {
         let gate = |name: &str, default: bool| gates.get(name).copied().unwrap_or(default);
         let defaults = Settings::new(&cluster, "");
         let plan = Settings {
+            namespace: self.watch_namespace.filter(|name| !name.is_empty()),
             class: self.load_balancer_class,
             claim_classless,
             load_balancer_type_only: gate("ServiceTypeLoadBalancerOnly", defaults.load_balancer_type_only),
@@ -268,6 +278,7 @@ impl AwsArgs {
             vpc: self.aws_vpc_id,
             vpc_tags: self.aws_vpc_tags.unwrap_or_default(),
             endpoints: self.aws_api_endpoints,
+            gates: self.enable_pod_readiness_gate_inject,
         }))
     }
 }
@@ -294,6 +305,7 @@ impl Cloud {
         Ok(aws::Settings {
             plan: self.plan,
             rhythm: self.rhythm,
+            gates: self.gates,
             options: aws::Options {
                 region: self.region,
                 vpc: self.vpc,
@@ -374,13 +386,21 @@ mod tests {
     fn flags_of_the_other_controller_mean_the_same() {
         let line = "--provider aws --cluster-name harbor --aws-region eu-west-1 --aws-vpc-id vpc-1 \
                     --default-target-type=ip --default-load-balancer-scheme=internet-facing --default-tags=a=b,c=d \
-                    --feature-gates=EnableIPTargetType=false,SomethingElse=true --enable-backend-security-group=false";
+                    --feature-gates=EnableIPTargetType=false,SomethingElse=true --enable-backend-security-group=false \
+                    --watch-namespace=shop";
         let cloud = cloud(line).unwrap().unwrap();
         assert_eq!(cloud.plan.default_target_type, TargetType::Ip);
         assert_eq!(cloud.plan.default_scheme, Scheme::InternetFacing);
         assert_eq!(cloud.plan.default_tags["c"], "d");
+        assert!(cloud.plan.watches("shop") && !cloud.plan.watches("other"));
         assert!(!cloud.plan.ip_targets && !cloud.plan.backend_security_group && cloud.plan.security_groups);
         assert_eq!((cloud.region.as_deref(), cloud.vpc.as_deref()), (Some("eu-west-1"), Some("vpc-1")));
+    }
+
+    #[test]
+    fn an_empty_namespace_is_all_of_them() {
+        let plan = cloud("--provider aws --cluster-name x --watch-namespace=").unwrap().unwrap().plan;
+        assert!(plan.watches("shop") && plan.watches("other"));
     }
 
     #[test]

@@ -36,7 +36,6 @@ const UNUSED: &[(&str, &[&str])] = &[
             "aws-api-throttle",
             "aws-max-retries",
             "enable-leader-election",
-            "enable-pod-readiness-gate-inject",
             "ingress-class",
             "lb-stabilization-monitor-interval",
             "leader-election-id",

@@ -60,7 +60,7 @@ pub async fn lead(
         world: World::new(plan.clone(), settings.rhythm.clone()),
         plan,
         aws,
-        watches: Watches::start(&client),
+        watches: Watches::start(&client, settings.plan.namespace.as_deref()),
         scribe: Scribe::new(client, &settings.namespace, &settings.pod_name),
         sent: FuturesUnordered::new(),
         clock: Clock::start(),

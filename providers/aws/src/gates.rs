@@ -12,11 +12,11 @@ use crate::cluster;
 
 /// The gates of new Pods, `None` until the Services have been listed, and the task that keeps them.
 pub fn gates(
-    client: Client,
+    client: &Client,
     settings: &crate::Settings,
 ) -> (watch::Receiver<Option<Gates>>, BoxFuture<'static, ()>) {
     let (sender, receiver) = watch::channel(None);
-    let services = Api::all(client);
+    let services = cluster::scoped(client, settings.plan.namespace.as_deref());
     (receiver, keep(services, settings.plan.clone(), sender).boxed())
 }
 

@@ -29,6 +29,8 @@ pub struct Settings {
     pub plan: landfall_aws_plan::Settings,
     /// How often what is done.
     pub rhythm: landfall_aws_plan::Rhythm,
+    /// Whether new Pods get readiness gates, where webhooks are served.
+    pub gates: bool,
     /// How AWS is reached.
     pub options: Options,
     /// Namespace of Landfall's own objects.

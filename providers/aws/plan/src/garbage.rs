@@ -30,7 +30,10 @@ impl Garbage {
         for stack in inventory.stacks() {
             let Some((namespace, name)) = stack.split_once('/') else { continue };
             let key = ServiceKey::new(namespace, name);
-            if !services.contains(&key) && has_objects(inventory, settings, stack) {
+            if settings.watches(namespace)
+                && !services.contains(&key)
+                && has_objects(inventory, settings, stack)
+            {
                 orphans.insert(key);
             }
         }

@@ -14,6 +14,8 @@ pub struct Settings {
     pub cluster: String,
     /// `--aws-vpc-id`, or what was found: where groups are made and subnets are looked for.
     pub vpc: String,
+    /// `--watch-namespace`: only its Services are told of. What AWS has for those of others is somebody else's.
+    pub namespace: Option<String>,
     /// `--load-balancer-class`.
     pub class: String,
     /// Whether Services of type LoadBalancer without a class and without a legacy annotation are ours (`--default-provider`).
@@ -69,6 +71,7 @@ impl Settings {
         Self {
             cluster: cluster.to_owned(),
             vpc: vpc.to_owned(),
+            namespace: None,
             class: CLASS.to_owned(),
             claim_classless: false,
             load_balancer_type_only: false,
@@ -93,5 +96,11 @@ impl Settings {
             merge_tcp_udp: true,
             max_targets: 0,
         }
+    }
+
+    /// Whether the Services of this namespace are told of.
+    #[must_use]
+    pub fn watches(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|only| only == namespace)
     }
 }

@@ -5,5 +5,5 @@ mod watch;
 mod write;
 
 pub(crate) use convert::{node, service};
-pub(crate) use watch::Watches;
+pub(crate) use watch::{Watches, scoped};
 pub(crate) use write::{Scribe, Written};

@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     core::v1::{Node, Pod, Service},
     discovery::v1::EndpointSlice,
 };
-use kube::{Api, Client, Resource, ResourceExt, runtime::watcher::Event};
+use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope, runtime::watcher::Event};
 use landfall_aws_plan::Observation;
 use landfall_kubernetes::{names::label, source};
 use landfall_model::ServiceKey;
@@ -31,14 +31,15 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
-    /// Starts them. [`Observation::Synced`] comes once, after the first list of every kind.
-    pub(crate) fn start(client: &Client) -> Self {
+    /// Starts them, of everything but Nodes in this namespace only. [`Observation::Synced`] comes once, after the first list of
+    /// every kind.
+    pub(crate) fn start(client: &Client, namespace: Option<&str>) -> Self {
         let (sender, observations) = mpsc::channel(CAPACITY);
         let listed = Arc::new(Barrier::new(KINDS));
         let outlet = Outlet { sender, listed };
         let mut tasks = JoinSet::new();
         tasks.spawn(follow(
-            Api::all(client.clone()),
+            scoped(client, namespace),
             "Service",
             None,
             outlet.clone(),
@@ -56,7 +57,7 @@ impl Watches {
         ));
         let of_services = Some(label::SERVICE_NAME);
         tasks.spawn(follow(
-            Api::all(client.clone()),
+            scoped(client, namespace),
             "EndpointSlice",
             of_services,
             outlet.clone(),
@@ -64,7 +65,7 @@ impl Watches {
                 Some(Observation::Slice(key, object.and_then(convert::slice)))
             },
         ));
-        tasks.spawn(follow(Api::all(client.clone()), "Pod", None, outlet, |key, object: Option<&Pod>| {
+        tasks.spawn(follow(scoped(client, namespace), "Pod", None, outlet, |key, object: Option<&Pod>| {
             let gated = object.map(convert::gated);
             // Most Pods wait for nobody: they are neither told nor remembered.
             (gated != Some(None)).then(|| Observation::Pod(key, gated.flatten()))
@@ -78,6 +79,17 @@ impl Watches {
 
     pub(crate) fn try_next(&mut self) -> Option<Observation> {
         self.observations.try_recv().ok()
+    }
+}
+
+/// Objects of one namespace, or of all.
+pub(crate) fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
     }
 }
 

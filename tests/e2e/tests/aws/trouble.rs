@@ -67,7 +67,7 @@ fn killed_at_each_change(cloud: &mut Cloud, end: impl Fn(&Cloud) -> Result<()>) 
 pub(crate) fn refusals(cloud: &mut Cloud) -> Result<()> {
     cloud.aws.provisioning_reads(0);
     cloud.aws.fail("CreateLoadBalancer", Fault::refused("TooManyLoadBalancers"));
-    cloud.run(&["--aws-list-seconds", "10"])?;
+    cloud.run(&["--aws-list-seconds", "10", "--watch-namespace", SHOP])?;
     cloud.apply(&service("web", WEB, &[]))?;
     cloud.becomes("web", "Refused")?;
     until("the event", PATIENCE, || {

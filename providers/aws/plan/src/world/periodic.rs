@@ -117,7 +117,11 @@ impl World {
         if !std::mem::take(&mut self.backend_dirty) {
             return;
         }
-        let complete = self.synced && self.unset.is_empty();
+        // What Services of namespaces that are not watched need is not known, so while they have anything, nothing is closed.
+        let watched =
+            |stack: &str| stack.split_once('/').is_none_or(|(namespace, _)| self.settings.watches(namespace));
+        let complete =
+            self.synced && self.unset.is_empty() && self.inventory.stacks().into_iter().all(watched);
         let plan = backend::plan(&self.openings, &self.settings, &self.inventory, complete);
         if let Some(op) = plan.ready.into_iter().next() {
             self.start(Job::Call(Line::Backend, op), now, out);

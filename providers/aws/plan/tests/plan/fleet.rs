@@ -65,7 +65,11 @@ impl Fleet {
 
     /// The controller is killed: another one knows only what the API server and AWS have.
     fn restart(&mut self, rhythm: Rhythm) {
-        self.world = World::new(Settings::new("harbor", "vpc-1"), rhythm);
+        self.restart_with(Settings::new("harbor", "vpc-1"), rhythm);
+    }
+
+    fn restart_with(&mut self, settings: Settings, rhythm: Rhythm) {
+        self.world = World::new(settings, rhythm);
         for service in self.services.clone().into_values() {
             self.set(service);
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use landfall_aws_plan::{
     Answer, Failure, FailureKind, GatedPod, Hostname, Job, Line, Need, Observation, Op, PodEndpoint,
-    READINESS_GATE, Rhythm, Written,
+    READINESS_GATE, Rhythm, Settings, Written,
 };
 use landfall_model::ServiceKey;
 
@@ -239,6 +239,29 @@ fn garbage_is_deleted_only_on_request_and_not_at_once() {
         assert_eq!(fleet.aws.target_groups.len(), if delete { 2 } else { 4 });
         assert_eq!(fleet.world.garbage().count(), usize::from(!delete));
     }
+}
+
+#[test]
+fn what_namespaces_that_are_not_watched_have_is_left_alone() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    let mut other = fleet.services.values().next().unwrap().clone();
+    other.key = ServiceKey::new("other", "web");
+    other.uid = "uid-other".into();
+    fleet.set(other);
+    fleet.converge();
+    fleet.services.retain(|key, _| &*key.namespace == "shop");
+    let rules = |fleet: &Fleet| fleet.aws.security_groups[&"sg-nodes".into()].ingress.clone();
+    let before = rules(&fleet);
+    let settings = Settings { namespace: Some("shop".to_owned()), ..Settings::new("harbor", "vpc-1") };
+    fleet.restart_with(settings, Rhythm { collect_garbage: true, ..Rhythm::default() });
+    fleet.pass(Duration::from_mins(30));
+    assert_eq!((fleet.world.garbage().count(), fleet.aws.load_balancers.len()), (0, 2));
+    fleet.change("web-0", |service| service.deleting = true);
+    fleet.pass(Duration::from_mins(30));
+    let left: Vec<&str> = fleet.aws.load_balancers.values().map(|lb| &*lb.name).collect();
+    assert!(matches!(left[..], [name] if name.starts_with("k8s-other-web-")), "{left:?}");
+    assert!(fleet.services.is_empty() && !before.is_empty());
+    assert_eq!(rules(&fleet), before, "the other one is still let in");
 }
 
 #[test]

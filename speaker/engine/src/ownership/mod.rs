@@ -47,7 +47,7 @@ const LONGEST_TRUCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 struct State {
     holder: Option<Box<str>>,
-    /// Since when the holder is missing, or may not keep the group.
+    /// Since when there are candidates, and the holder is missing or may not keep the group.
     since: Option<Instant>,
     /// Since when this node still claims addresses of a group that another one holds.
     leftover: Option<Instant>,
@@ -235,7 +235,8 @@ impl Ownership {
             && lesser.is_some_and(|merit| appraisal.candidates().any(|(_, other)| other.outclasses(merit)));
         let keeps = verdict.is_some_and(|verdict| !matches!(verdict, Verdict::No(_))) && !outclassed;
         let (position, candidates) = if keeps { (None, true) } else { self.position(appraisal) };
-        state.since = if keeps { None } else { state.since.or(Some(now)) };
+        // Nobody is late for a turn that has not come: without a candidate nothing is counted.
+        state.since = if keeps || !candidates { None } else { state.since.or(Some(now)) };
         let situation = Situation {
             holder: self.side(holder.as_deref()),
             keeps,

@@ -206,6 +206,19 @@ fn the_best_takes_at_once_and_the_next_waits_for_its_turn() {
     assert_eq!(fleet.nodes.get_mut("fir").unwrap().next_event(), Some(Event::Defend(ip(ADDRESS))));
 }
 
+#[test]
+fn the_turns_are_counted_from_the_first_candidate_on() {
+    let mut fleet = Fleet::new();
+    fleet.cluster.observe(see_slice(slice("web", &[])));
+    assert_eq!(fleet.evaluate("elm"), Role::Bystander);
+    // As long as it takes until an endpoint is ready.
+    fleet.pass(5_000);
+    fleet.cluster.observe(see_slice(slice("web", &["oak"])));
+    assert_eq!(fleet.evaluate("elm"), Role::Bystander, "it is not its turn");
+    assert_eq!(fleet.nodes["elm"].poll_timeout(), Some(fleet.now + STEP));
+    assert_eq!(fleet.evaluate("fir"), Role::Owner);
+}
+
 fn claim(epoch: u64) -> (IpAddr, Option<Claim>) {
     (ip(ADDRESS), Some(Claim { epoch: Epoch(epoch) }))
 }

@@ -10,7 +10,9 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
-        admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+        admissionregistration::v1::{
+            MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+        },
         coordination::v1::Lease,
         core::v1::{Secret, Service},
     },
@@ -131,20 +133,15 @@ pub async fn find(client: &Client, install: &Install) -> Result<Found, CleanupEr
         }
     }
     each(&Api::<ValidatingWebhookConfiguration>::all(client.clone()), |configuration| {
-        let webhooks = configuration.webhooks.iter().flatten();
-        let mut services = webhooks.filter_map(|webhook| webhook.client_config.service.as_ref());
-        // MetalLB's is MetalLB's, whoever told the API server whom to trust.
-        let made = applied_by(&configuration.metadata, manager::CONTROLLER);
-        if made && services.any(|service| service.namespace == *namespace) {
+        let clients = configuration.webhooks.iter().flatten().map(|webhook| &webhook.client_config);
+        if leads_into(namespace, &configuration.metadata, clients) {
             found.objects.push(Object::Webhooks(configuration.name_any()));
         }
     })
     .await?;
     each(&Api::<MutatingWebhookConfiguration>::all(client.clone()), |configuration| {
-        let webhooks = configuration.webhooks.iter().flatten();
-        let mut services = webhooks.filter_map(|webhook| webhook.client_config.service.as_ref());
-        let made = applied_by(&configuration.metadata, manager::CONTROLLER);
-        if made && services.any(|service| service.namespace == *namespace) {
+        let clients = configuration.webhooks.iter().flatten().map(|webhook| &webhook.client_config);
+        if leads_into(namespace, &configuration.metadata, clients) {
             found.objects.push(Object::PodWebhook(configuration.name_any()));
         }
     })
@@ -269,6 +266,17 @@ fn applied_by(metadata: &ObjectMeta, manager: &str) -> bool {
     managers
         .filter(|fields| fields.operation.as_deref() == Some("Apply"))
         .any(|fields| fields.manager.as_deref() == Some(manager))
+}
+
+/// Whether our controller made a configuration of webhooks that are served in this namespace. MetalLB's is MetalLB's, whoever
+/// told the API server whom to trust.
+fn leads_into<'a>(
+    namespace: &str,
+    metadata: &ObjectMeta,
+    clients: impl Iterator<Item = &'a WebhookClientConfig>,
+) -> bool {
+    let mut services = clients.filter_map(|client| client.service.as_ref());
+    applied_by(metadata, manager::CONTROLLER) && services.any(|service| service.namespace == namespace)
 }
 
 /// Who leads, unless the Lease was given back or has run out.

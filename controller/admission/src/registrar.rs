@@ -66,9 +66,9 @@ impl Registrar {
         let kind = "ValidatingWebhookConfiguration";
         let mut ours = follow(configurations.clone(), kind, &self.settings.configuration);
         let mut metallb = follow(configurations.clone(), kind, METALLB);
-        let for_pods: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        let mutating: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let mut pods = if self.gating {
-            follow(for_pods.clone(), "MutatingWebhookConfiguration", &self.settings.configuration)
+            follow(mutating.clone(), "MutatingWebhookConfiguration", &self.settings.configuration)
         } else {
             stream::pending().boxed()
         };
@@ -86,7 +86,12 @@ impl Registrar {
             }
             let Some(authorities) = self.authorities.borrow_and_update().clone() else { continue };
             let admission = self.admission(&configurations, &shown, &authorities).await;
-            let pods = self.pods(&for_pods, &shown, &authorities).await;
+            let pods = match &shown.pods {
+                Some(ours) => {
+                    self.keep(&mutating, ours.as_ref(), for_pods, |ours| &ours.webhooks, &authorities).await
+                }
+                None => Ok(true),
+            };
             let patch = shown.peers.as_ref().and_then(Option::as_ref);
             let patch = patch.and_then(|peers| conversion(peers, &self.settings.namespace, &authorities));
             let peers = merge(&definitions, PEERS, patch.map(Patch::Merge)).await;
@@ -138,31 +143,27 @@ impl Registrar {
             }
         }
         let Some(ours) = &shown.ours else { return Ok(true) };
-        let Some(uid) = self.answered(ours.is_none(), authorities).await? else { return Ok(false) };
-        let wanted = configuration(&self.settings, authorities, &uid);
-        let is_so = ours.as_ref().is_some_and(|ours| {
-            is_as_wanted((&ours.metadata, &ours.webhooks), (&wanted.metadata, &wanted.webhooks))
-        });
-        if !is_so {
-            merge(api, &self.settings.configuration, Some(Patch::Apply(wanted))).await?;
-        }
-        Ok(true)
+        self.keep(api, ours.as_ref(), configuration, |ours| &ours.webhooks, authorities).await
     }
 
-    /// The same for new Pods.
-    async fn pods(
+    /// Makes one of our configurations what it should be, once somebody answers; says whether it is.
+    async fn keep<K, W>(
         &self,
-        api: &Api<MutatingWebhookConfiguration>,
-        shown: &Shown,
+        api: &Api<K>,
+        ours: Option<&K>,
+        wanted: fn(&Settings, &str, &str) -> K,
+        webhooks: fn(&K) -> &W,
         authorities: &str,
-    ) -> Result<bool, String> {
-        let Some(ours) = &shown.pods else { return Ok(true) };
+    ) -> Result<bool, String>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + serde::Serialize + fmt::Debug,
+        W: PartialEq,
+    {
         let Some(uid) = self.answered(ours.is_none(), authorities).await? else { return Ok(false) };
-        let wanted = for_pods(&self.settings, authorities, &uid);
-        let is_so = ours.as_ref().is_some_and(|ours| {
-            is_as_wanted((&ours.metadata, &ours.webhooks), (&wanted.metadata, &wanted.webhooks))
-        });
-        if !is_so {
+        let wanted = wanted(&self.settings, authorities, &uid);
+        let is_so =
+            |ours: &K| is_as_wanted((ours.meta(), webhooks(ours)), (wanted.meta(), webhooks(&wanted)));
+        if !ours.is_some_and(is_so) {
             merge(api, &self.settings.configuration, Some(Patch::Apply(wanted))).await?;
         }
         Ok(true)

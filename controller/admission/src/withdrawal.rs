@@ -82,19 +82,13 @@ impl Looks {
 pub async fn withdraw(client: Client, name: String, shutdown: CancellationToken) {
     let validating =
         |one: ValidatingWebhookConfiguration| Some(one.webhooks?.into_iter().next()?.client_config);
-    tokio::join!(
-        take(&client, &name, &shutdown, validating),
-        take(&client, &name, &shutdown, |one: MutatingWebhookConfiguration| first(one)),
-    );
+    let mutating = |one: MutatingWebhookConfiguration| Some(one.webhooks?.into_iter().next()?.client_config);
+    tokio::join!(take(&client, &name, &shutdown, validating), take(&client, &name, &shutdown, mutating),);
 }
 
 /// Takes away what the API server was told of Pods, by a controller that serves webhooks and has none for them.
 pub(crate) async fn withdraw_gates(client: Client, name: String, shutdown: CancellationToken) {
     take(&client, &name, &shutdown, |_: MutatingWebhookConfiguration| None).await;
-}
-
-fn first(configuration: MutatingWebhookConfiguration) -> Option<WebhookClientConfig> {
-    Some(configuration.webhooks?.into_iter().next()?.client_config)
 }
 
 /// `whom` says who might answer still; if that is nobody, the configuration goes at once.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fs, io};
@@ -14,6 +14,7 @@ use landfall_lan::{Host, MacAddress};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::frames::{self, Sender};
+use crate::lock;
 
 /// How often each address is asked for.
 const PACE: Duration = Duration::from_millis(40);
@@ -224,8 +225,4 @@ fn index_of(text: &str, interface: &str) -> Option<i32> {
 
 fn listed(macs: &BTreeSet<MacAddress>) -> String {
     macs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

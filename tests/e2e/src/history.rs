@@ -1,7 +1,7 @@
 //! Every address that any Service has ever had, as somebody sees it who watches.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -11,6 +11,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+
+use crate::lock;
 
 /// What a Service's status held, and since when we know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,8 +118,4 @@ fn told(entries: &[Entry], since: Instant) -> String {
         format!("[{}] {when}", entry.addresses.join(", "))
     };
     entries.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -27,8 +27,15 @@ pub mod sections;
 pub mod stream;
 pub mod wait;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use asker::Asker;
 pub use cluster::Cluster;
 pub use machines::{Contender, Machines};
 pub use sections::Sections;
 pub use stream::Stream;
+
+/// What a thread that panicked has left is looked at all the same: its panic fails the test anyway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -18,6 +18,7 @@ use landfall_lan::{Host, HostSpec, Lan, Process, Subnets};
 use landfall_testbed::programs::Programs;
 
 use crate::Asker;
+use crate::processes::last_words;
 use crate::stream::Stream;
 use crate::wait::{throughout, until};
 
@@ -248,12 +249,7 @@ impl Machines {
     /// The last words of every machine.
     #[must_use]
     pub fn diagnosis(&self) -> String {
-        let words = (0..self.machines.len()).map(|index| {
-            let text = self.log(index).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            let last = lines[lines.len().saturating_sub(30)..].join("\n");
-            format!("{}:\n{last}", self.host(index).name())
-        });
+        let words = (0..self.machines.len()).map(|index| last_words(&self.folder(index).join("log")));
         words.collect::<Vec<_>>().join("\n")
     }
 

@@ -1,6 +1,7 @@
-//! The processes of Pods, as the machine sees them.
+//! The processes of Pods, as the machine sees them, and what processes said.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
@@ -20,4 +21,12 @@ pub fn of_pod(pod: &str) -> Result<Vec<i32>> {
     let found: Vec<i32> = of_pod.collect();
     ensure!(!found.is_empty(), "no process of the Pod {pod} runs");
     Ok(found)
+}
+
+/// The end of a log, under its name, to be shown when a test fails.
+#[must_use]
+pub fn last_words(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    format!("{}:\n{}", log.display(), lines[lines.len().saturating_sub(40)..].join("\n"))
 }

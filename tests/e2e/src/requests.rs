@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use landfall_lan::Host;
 use landfall_testbed::backend::Answer;
 
+use crate::lock;
 use crate::wait::until;
 
 /// A request without an answer within this time is lost.
@@ -244,8 +245,4 @@ fn ask_udp(target: SocketAddr, timeout: Duration) -> Result<Answer> {
         socket.recv_from(&mut buffer).with_context(|| format!("no datagram from {target}"))?;
     ensure!(from == target, "a datagram to {target} was answered from {from}");
     serde_json::from_slice(&buffer[..length]).with_context(|| format!("what {target} answered"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

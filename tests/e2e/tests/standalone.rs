@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use landfall_e2e::processes::last_words;
 use landfall_e2e::requests::{TIMEOUT, counted, http};
 use landfall_e2e::wait::{throughout, until};
 use landfall_lan::{Host, HostSpec, Lan, Process, Subnets};
@@ -315,10 +316,4 @@ fn two_machines_without_a_cluster_share_addresses() {
     if let Err(error) = played {
         panic!("{error:#}\n{}", words.join("\n"));
     }
-}
-
-fn last_words(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    format!("{}:\n{}", log.display(), lines[lines.len().saturating_sub(40)..].join("\n"))
 }

@@ -49,7 +49,7 @@ impl Jury {
     /// The whole rule.
     pub(super) const fn agrees(self) -> bool {
         match self {
-            // Of two nodes, or alone on one side of a cut. A witness beside the speakers, such as the gateway, belongs here.
+            // Of two nodes, or alone on one side of a cut; `speaker/isolation.rs` then asks the gateway which side it is.
             Self { jurors: 0, .. } => true,
             Self { agree, .. } => agree > 0,
         }

@@ -22,9 +22,11 @@ impl Clock {
     }
 }
 
-/// Waits until `at`, at least for the next tick of a millisecond; for ever without one.
+/// Waits until `at`; not at all when that is over, and for ever without one.
 pub async fn until(at: Option<Instant>, now: Instant) {
     match at {
+        // A timer of zero would still wait for the next tick of a millisecond.
+        Some(at) if at <= now => {}
         Some(at) => tokio::time::sleep(at.since(now)).await,
         None => pending().await,
     }

@@ -27,6 +27,7 @@ use landfall_engine::{
     speaker::Speaker,
 };
 use landfall_kubernetes::{
+    clock::until,
     lease::Appointment,
     source::Source,
     state::{Reporter, Verdict},
@@ -34,7 +35,7 @@ use landfall_kubernetes::{
 };
 use landfall_model::{Instant, Observation, ServiceKey};
 use landfall_probes::Gate;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -338,15 +339,6 @@ fn l2_status(announced: Announced) -> L2Status {
     let Announced { interfaces, links } = announced;
     let texts: Vec<String> = links.iter().map(Usable::to_string).collect();
     L2Status { interfaces, announced_on: texts.join(", ").into() }
-}
-
-async fn until(at: Option<Instant>, now: Instant) {
-    match at {
-        // A timer of zero still waits for the next tick of a millisecond.
-        Some(at) if at <= now => {}
-        Some(at) => sleep(at.since(now)).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use landfall_model::{Family, Pool, Reason};
 
 use crate::{
-    Allocator, Claimant, Demand, Rejection, Request, allocator::Use, configuration::Turn,
+    Allocator, Claimant, Demand, Rejection, Request, configuration::Turn, permission::Use,
     pool_state::PoolState, sharing::Occupancy, withheld::Withheld,
 };
 

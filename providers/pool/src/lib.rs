@@ -17,6 +17,7 @@
 mod allocator;
 mod choice;
 mod configuration;
+mod permission;
 mod pool_state;
 mod rejection;
 mod request;

@@ -164,7 +164,7 @@ impl Term<'_> {
         if let Job::Call(line, op) = &job {
             tracing::info!(op = "aws", action = op.kind().as_str(), line = %line, "calling");
         }
-        let (aws, settings) = (self.aws.clone(), self.plan.clone());
+        let (aws, settings) = (self.aws.at(self.world.turn(&job)), self.plan.clone());
         let sent = async move {
             let result = aws.run(&job, &settings).await;
             (job, result)

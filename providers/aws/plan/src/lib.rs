@@ -74,5 +74,5 @@ pub use targets::{LeftOut, LeftOutReason, Sources, TargetSet, targets};
 pub use waiting::{Need, Plan, Waiting};
 pub use world::{
     Answer, Effects, Failure, FailureKind, GatedPod, Hostname, Interface, Job, Line, Observation, Rhythm,
-    RouteTables, Status, World, Write, Written,
+    RouteTables, Status, Turn, World, Write, Written,
 };

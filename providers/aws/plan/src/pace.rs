@@ -5,7 +5,7 @@ use std::time::Duration;
 use landfall_model::Instant;
 
 /// A rate that does not suffice doubles in this time, as long as AWS refuses nothing.
-const DOUBLING: f64 = 0.5;
+const DOUBLING: f64 = 0.3;
 /// The most that it grows to, in parts of the first rate.
 const FASTEST: f64 = 64.0;
 /// The least that refusals leave of it.
@@ -125,7 +125,7 @@ mod tests {
         for (second, count) in (0..).zip(&mut seconds) {
             *count = passed(&mut pace, second * 1000, (second + 1) * 1000);
         }
-        assert!(seconds.is_sorted() && seconds[0] <= 6 && (60..=128).contains(&seconds[3]), "{seconds:?}");
+        assert!(seconds.is_sorted() && seconds[0] <= 9 && (60..=128).contains(&seconds[3]), "{seconds:?}");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! From a [`Stack`] to calls: what is missing is made, what differs is changed, what is no longer wanted goes, in an order in
 //! which traffic never stops and a crash at any point is repaired by the next pass.
 //!
-//! Order of one pass: front-end group, target groups, load balancer, listeners, targets (register, then deregister), then
-//! what is stale: load balancers, target groups, groups. A call is ready when all ids in it have been observed.
+//! Order of one pass: front-end group, target groups, load balancer, the targets of groups that a live listener moves to,
+//! listeners, the other targets (register, then deregister), then what is stale: load balancers, target groups, groups. A
+//! call is ready when all ids in it have been observed.
 //!
 //! # Crashes
 //!
@@ -49,6 +50,9 @@ pub fn plan(
     }
     Pass::new(stack, settings, inventory).run(targets, now)
 }
+
+/// The targets of some target groups, by resource.
+type Targets<'t> = BTreeMap<&'t String, &'t TargetSet>;
 
 /// One pass over one stack.
 struct Pass<'a> {
@@ -103,17 +107,18 @@ impl<'a> Pass<'a> {
         let front = self.security_group();
         let groups = self.target_groups();
         self.load_balancer(front.as_ref());
+        let (moves, rest): (Targets<'_>, Targets<'_>) =
+            targets.iter().partition(|(resource, _)| self.moves(resource, &groups));
+        self.targets(&groups, moves);
         self.listeners(&groups);
-        let changes = self.ready.len();
-        self.targets(&groups, targets);
-        let targets_end = self.ready.len();
+        self.targets(&groups, rest);
         if self.others.is_empty() || self.successor_serves(&groups, targets) {
             self.delete_others();
         }
         self.delete_target_groups(&groups);
         self.delete_security_groups(front.as_ref());
-        let changed = changes > 0 || self.ready.len() > targets_end;
-        self.fingerprint(changed);
+        let of_targets = |op: &Op| matches!(op, Op::RegisterTargets { .. } | Op::DeregisterTargets { .. });
+        self.fingerprint(!self.ready.iter().all(of_targets));
         self.finish(now)
     }
 

@@ -19,8 +19,10 @@ use super::{
 const PAGE: i32 = 400;
 /// The largest page of EC2.
 const EC2_PAGE: i32 = 1000;
-/// ARNs in one `DescribeTags`.
-const TAGS_PER_CALL: usize = 20;
+/// ARNs in one `DescribeTags` or `DescribeLoadBalancers`.
+const ARNS_PER_CALL: usize = 20;
+/// So many states are asked for by ARN.
+const STATES_BY_ARN: usize = 2 * ARNS_PER_CALL;
 /// Calls for tags at the same time.
 const AT_ONCE: usize = 4;
 
@@ -70,7 +72,7 @@ impl Aws {
 
     /// Tags of objects of Elastic Load Balancing, by ARN.
     pub(super) async fn tags(&self, arns: Vec<String>) -> Result<BTreeMap<String, Map>, Failure> {
-        let batches: Vec<Vec<String>> = arns.chunks(TAGS_PER_CALL).map(<[String]>::to_vec).collect();
+        let batches: Vec<Vec<String>> = arns.chunks(ARNS_PER_CALL).map(<[String]>::to_vec).collect();
         let answers = stream::iter(batches).map(async |batch| {
             let request = self.clients.elb.describe_tags().set_resource_arns(Some(batch));
             call!(self, Describe, "DescribeTags", request)
@@ -119,16 +121,27 @@ impl Aws {
         Ok(read::vpc_blocks(vpc))
     }
 
-    /// The states of some load balancers; those that are gone are left out.
+    /// The states of some load balancers; those that are gone are left out. Few are asked for by ARN, many with all others of
+    /// the region, which takes fewer calls.
     pub(super) async fn states(
         &self,
         arns: &BTreeSet<LoadBalancerArn>,
     ) -> Result<BTreeMap<LoadBalancerArn, (LoadBalancerState, Option<String>)>, Failure> {
-        let asked = arns.iter().map(|arn| arn.as_str().to_owned()).collect();
-        let request = self.clients.elb.describe_load_balancers().set_load_balancer_arns(Some(asked));
-        let answer = call!(self, Describe, "DescribeLoadBalancers", request)?;
+        let found = if arns.len() <= STATES_BY_ARN {
+            let mut found = Vec::new();
+            let asked: Vec<String> = arns.iter().map(|arn| arn.as_str().to_owned()).collect();
+            for some in asked.chunks(ARNS_PER_CALL) {
+                let request =
+                    self.clients.elb.describe_load_balancers().set_load_balancer_arns(Some(some.to_vec()));
+                let answer = call!(self, Describe, "DescribeLoadBalancers", request)?;
+                found.extend(answer.load_balancers.unwrap_or_default());
+            }
+            found
+        } else {
+            self.load_balancers().await?
+        };
         let state = |lb: &elb::LoadBalancer| Some((lb.load_balancer_arn()?.into(), read::state(lb)));
-        Ok(answer.load_balancers().iter().filter_map(state).collect())
+        Ok(found.iter().filter_map(state).filter(|(arn, _)| arns.contains(arn)).collect())
     }
 
     /// The interfaces of some instances; those that do not exist are left out.

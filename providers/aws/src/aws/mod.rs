@@ -12,7 +12,7 @@ mod throttle;
 pub use client::{Endpoints, EndpointsError, Options};
 pub(crate) use place::Place;
 
-use landfall_aws_plan::{Answer, Failure, Job, Settings};
+use landfall_aws_plan::{Answer, Failure, Job, Settings, Turn};
 
 pub(crate) use self::client::Clients;
 pub(crate) use self::throttle::{Calls, Throttle};
@@ -28,6 +28,11 @@ pub(crate) struct Aws {
 impl Aws {
     pub(crate) const fn new(clients: Clients, throttle: Throttle, vpc: String) -> Self {
         Self { clients, throttle, vpc }
+    }
+
+    /// The same connection, for calls of that turn.
+    pub(crate) fn at(&self, turn: Turn) -> Self {
+        Self { throttle: self.throttle.at(turn), ..self.clone() }
     }
 
     /// Does one job.

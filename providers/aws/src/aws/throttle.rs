@@ -1,15 +1,16 @@
 //! The pace of calls, and their count.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use landfall_aws_plan::{Failure, FailureKind, Pace};
+use landfall_aws_plan::{Failure, FailureKind, Pace, Turn};
 use landfall_kubernetes::{clock::Clock, lease::Leadership};
 use landfall_probes::Meter;
 use prometheus::{Histogram, IntCounterVec};
-use tokio::sync::{AcquireError, Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, Mutex, Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// AWS counts the calls of an account and region in separate buckets, and so do we, a little below what each allows
@@ -63,17 +64,72 @@ impl Calls {
 
 /// The calls of one bucket.
 struct Lane {
-    /// Held by the call that goes next, so that they go in the order in which they came.
-    first: Mutex<()>,
-    pace: std::sync::Mutex<Pace>,
+    /// Held by one of those that wait, which lets them go one after the other until it may go itself.
+    porter: Mutex<()>,
+    state: std::sync::Mutex<State>,
 }
 
-/// Lets calls pass one after the other. Clones share the buckets.
+struct State {
+    pace: Pace,
+    /// Who waits, by turn, and among those of one turn in the order in which they came.
+    waiting: BTreeMap<(Turn, u64), oneshot::Sender<()>>,
+    came: u64,
+}
+
+impl Lane {
+    fn new(rate: f64, burst: f64) -> Self {
+        let state = State { pace: Pace::new(rate, burst), waiting: BTreeMap::new(), came: 0 };
+        Self { porter: Mutex::default(), state: state.into() }
+    }
+
+    /// Waits until no call of an earlier turn waits and there is a token.
+    async fn pass(&self, turn: Turn, clock: Clock) {
+        let (go, mut may_go) = oneshot::channel();
+        {
+            let mut state = self.state();
+            state.came += 1;
+            let place = (turn, state.came);
+            state.waiting.insert(place, go);
+        }
+        let _porter = tokio::select! {
+            biased;
+            _ = &mut may_go => return,
+            porter = self.porter.lock() => porter,
+        };
+        while may_go.try_recv().is_err() {
+            let taken = self.state().pace.take(clock.now());
+            match taken {
+                Ok(()) => self.state().call_next(),
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
+    /// Held for a moment only, and by nothing that panics.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Lets the next one go that has not given up.
+    fn call_next(&mut self) {
+        while let Some((_, next)) = self.waiting.pop_first() {
+            if next.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+/// Lets calls pass one after the other, those of an earlier [`Turn`] first. Clones share the buckets.
 #[derive(Clone)]
 pub(crate) struct Throttle {
     lanes: Arc<[Lane; 6]>,
     /// So that none waits so long for an answer that it counts as lost.
     under_way: Arc<Semaphore>,
+    /// That of the calls that are sent through this clone.
+    turn: Turn,
     calls: Calls,
     clock: Clock,
     leadership: Leadership,
@@ -83,21 +139,19 @@ pub(crate) struct Throttle {
 impl Throttle {
     /// Nothing passes any more once `ended`, nor when this replica does not lead.
     pub(crate) fn new(calls: Calls, leadership: Leadership, ended: CancellationToken) -> Self {
-        let lane = |(rate, burst)| Lane { first: Mutex::default(), pace: Pace::new(rate, burst).into() };
-        let (lanes, under_way) = (Arc::new(LIMITS.map(lane)), Arc::new(Semaphore::new(UNDER_WAY)));
-        Self { lanes, under_way, calls, clock: Clock::start(), leadership, ended }
+        let lanes = Arc::new(LIMITS.map(|(rate, burst)| Lane::new(rate, burst)));
+        let under_way = Arc::new(Semaphore::new(UNDER_WAY));
+        Self { lanes, under_way, turn: Turn::FIRST, calls, clock: Clock::start(), leadership, ended }
+    }
+
+    /// For calls of that turn.
+    pub(crate) fn at(&self, turn: Turn) -> Self {
+        Self { turn, ..self.clone() }
     }
 
     /// Waits for the turn of a call, which lasts until what it gives is dropped.
-    async fn turn(&self, bucket: Bucket) -> Result<SemaphorePermit<'_>, AcquireError> {
-        let Lane { first, pace } = &self.lanes[bucket as usize];
-        let waits_first = first.lock().await;
-        loop {
-            let taken = lock(pace).take(self.clock.now());
-            let Err(wait) = taken else { break };
-            tokio::time::sleep(wait).await;
-        }
-        drop(waits_first);
+    async fn wait(&self, bucket: Bucket) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.lanes[bucket as usize].pass(self.turn, self.clock).await;
         self.under_way.acquire().await
     }
 
@@ -109,7 +163,7 @@ impl Throttle {
         request: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let begun = Instant::now();
-        let turn = self.ended.run_until_cancelled(self.turn(bucket)).await;
+        let turn = self.ended.run_until_cancelled(self.wait(bucket)).await;
         // Another replica may have begun to lead while this call waited.
         let Some(_turn) = turn.filter(|_| self.leadership.is_current()) else {
             let message = "this replica no longer leads".to_owned();
@@ -125,7 +179,7 @@ impl Throttle {
         if let Err(failure) = &result {
             tracing::debug!(op = "aws", action, code = failure.code, ?took, "{}", failure.message);
             if failure.kind == FailureKind::Throttled {
-                lock(&self.lanes[bucket as usize].pace).refused(sent, self.clock.now());
+                self.lanes[bucket as usize].state().pace.refused(sent, self.clock.now());
             }
         } else {
             tracing::debug!(op = "aws", action, ?took, "called");
@@ -134,7 +188,29 @@ impl Throttle {
     }
 }
 
-/// Held for a moment only, and by nothing that panics.
-fn lock(pace: &std::sync::Mutex<Pace>) -> MutexGuard<'_, Pace> {
-    pace.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_goes_by_turn_and_then_as_they_came() {
+        let (lane, clock) = (Lane::new(20.0, 1.0), Clock::start());
+        lane.pass(Turn::LAST, clock).await;
+        let order = std::sync::Mutex::new(Vec::new());
+        let wait = async |name, turn| {
+            lane.pass(turn, clock).await;
+            order.lock().unwrap().push(name);
+        };
+        let given_up =
+            tokio::time::timeout(std::time::Duration::from_millis(1), lane.pass(Turn::FIRST, clock));
+        let all = futures::join!(
+            wait("last", Turn::LAST),
+            wait("first", Turn::FIRST),
+            wait("second", Turn::FIRST),
+            given_up,
+            wait("very last", Turn::LAST),
+        );
+        assert!(all.3.is_err(), "no token is there so soon");
+        assert_eq!(*order.lock().unwrap(), ["first", "second", "last", "very last"]);
+    }
 }

@@ -43,6 +43,14 @@ impl Pass<'_> {
         }
     }
 
+    /// Whether a live listener forwards elsewhere and shall forward to the group of this resource: that has to serve by then.
+    pub(super) fn moves(&self, resource: &str, groups: &BTreeMap<&str, TargetGroupArn>) -> bool {
+        let Some(have) = self.live.and_then(|lb| lb.listeners.as_ref()) else { return false };
+        let wanted = self.stack.listeners.iter().filter(|(_, listener)| listener.target_group == resource);
+        let mut wanted = wanted.filter_map(|(port, _)| have.get(port));
+        wanted.any(|listener| listener.target_group.as_ref() != groups.get(resource))
+    }
+
     /// On our own load balancer every listener is ours. On an adopted one those are with our tags or, where listeners are not
     /// tagged, with our target group.
     pub(super) fn ours(&self, listener: &Listener) -> bool {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Pass, differing};
 use crate::{
     CreateTargetGroup, HealthCheck, Inventory, LoadBalancer, Need, Op, Resource, TARGETS_PER_CALL, Target,
-    TargetGroup, TargetGroupArn, TargetSet, TargetState, Waiting, WantedTargetGroup, names, tags,
+    TargetGroup, TargetGroupArn, TargetState, Waiting, WantedTargetGroup, names, tags,
 };
 
 impl<'a> Pass<'a> {
@@ -73,11 +73,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Registers first, then deregisters: a roll-out never leaves a group with fewer targets than before.
-    pub(super) fn targets(
-        &mut self,
-        groups: &BTreeMap<&str, TargetGroupArn>,
-        targets: &BTreeMap<String, TargetSet>,
-    ) {
+    pub(super) fn targets(&mut self, groups: &BTreeMap<&str, TargetGroupArn>, targets: super::Targets<'_>) {
         for (resource, set) in targets {
             let Some(group) = groups.get(resource.as_str()).and_then(|arn| self.inventory.target_group(arn))
             else {

@@ -18,7 +18,7 @@ use crate::{
 pub enum Job {
     /// A complete listing.
     List(ListingStart),
-    /// `DescribeLoadBalancers` of these, at most 20, for their states.
+    /// `DescribeLoadBalancers` of these, for their states.
     States(BTreeSet<LoadBalancerArn>),
     /// What a plan asks for.
     Describe(Need, ListingStart),
@@ -57,6 +57,22 @@ pub(crate) enum Slot {
     Instances,
     Need(Need),
     Line(Line),
+}
+
+/// Which job goes first where several wait to be sent: the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// Nobody waits for it, or only a load balancer that has never served.
+    pub(crate) later: bool,
+    /// The order in which Services began to change: what is begun is finished before something else.
+    pub(crate) since: u64,
+}
+
+impl Turn {
+    /// Waits for nothing else.
+    pub const FIRST: Self = Self { later: false, since: 0 };
+    /// Waits for everything else.
+    pub const LAST: Self = Self { later: true, since: u64::MAX };
 }
 
 impl Job {

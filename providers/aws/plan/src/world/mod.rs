@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use job::Slot;
 pub use job::{
-    Answer, Failure, FailureKind, Hostname, Interface, Job, Line, RouteTables, Status, Write, Written,
+    Answer, Failure, FailureKind, Hostname, Interface, Job, Line, RouteTables, Status, Turn, Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 pub use observe::{GatedPod, Observation};
@@ -64,6 +64,13 @@ struct Trouble {
     until: Instant,
 }
 
+/// Questions for one load balancer.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    times: u32,
+    at: Instant,
+}
+
 /// All that is known of Services, nodes and AWS, and what is under way.
 #[derive(Debug)]
 pub struct World {
@@ -94,8 +101,8 @@ pub struct World {
     /// A load balancer may have to be asked for.
     states_due: bool,
     states_at: Instant,
-    /// When each load balancer that does not serve yet was last asked for.
-    states_asked: BTreeMap<LoadBalancerArn, Instant>,
+    /// When and how often each load balancer that does not serve yet was asked for.
+    states_asked: BTreeMap<LoadBalancerArn, Asked>,
     /// Target groups whose targets somebody waits for, and when to ask for them.
     watched: BTreeSet<TargetGroupArn>,
     watch_at: Option<Instant>,
@@ -103,6 +110,8 @@ pub struct World {
     audit_at: Option<Instant>,
     audit_step: Duration,
     examined: u64,
+    /// Services that began to change.
+    changes: u64,
 }
 
 impl World {
@@ -140,6 +149,7 @@ impl World {
             audit_at: None,
             audit_step: Duration::ZERO,
             examined: 0,
+            changes: 0,
         }
     }
 
@@ -317,6 +327,20 @@ impl World {
         self.busy.insert(slot);
         out.jobs.push(job);
         true
+    }
+
+    /// When a job of [`Self::plan`] goes, where several wait. Ask it before anything else is observed.
+    #[must_use]
+    pub fn turn(&self, job: &Job) -> Turn {
+        match job {
+            Job::Call(Line::Service(key), _) => self.services.get(key).map_or(Turn::FIRST, Entry::turn),
+            Job::Call(Line::Garbage, _) => Turn::LAST,
+            Job::List(_)
+            | Job::States(_)
+            | Job::Instances(_)
+            | Job::Describe(..)
+            | Job::Call(Line::Backend, _) => Turn::FIRST,
+        }
     }
 
     /// How many Services have been planned: what one change costs.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use landfall_model::{Instant, ServiceKey};
 
-use super::{Effects, Failure, FailureKind, Hostname, Job, Line, Status, World, Write, Written, job::Slot};
+use super::{
+    Effects, Failure, FailureKind, Hostname, Job, Line, Status, Turn, World, Write, Written, job::Slot,
+};
 use crate::{
     Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Plan, PodEndpoint, Problem, Request,
     SecurityGroupId, Service, Sources, Stack, TargetId, TargetSet, Unresolved, Verdict, Waiting,
@@ -25,8 +27,8 @@ pub(super) struct Entry {
     pub(super) service: Service,
     /// A call succeeded since everything was last in place.
     called: bool,
-    /// Calls have begun, and the user knows.
-    begun: bool,
+    /// Calls have begun, as the so many-th change of all, and the user knows.
+    begun: Option<u64>,
     /// Everything was in place once. Before that no name is published; after that, changes under way do not take it back.
     settled: bool,
     /// The finalizer is being written.
@@ -46,7 +48,7 @@ impl Entry {
         Self {
             service,
             called: false,
-            begun: false,
+            begun: None,
             settled: false,
             finalizing: false,
             told: None,
@@ -78,6 +80,14 @@ impl Entry {
             self.events.push((event, message.clone()));
         }
         self.failure = Some(Verdict { ready: false, reason, message });
+    }
+
+    /// Deletions and what serves already come first.
+    pub(super) fn turn(&self) -> Turn {
+        match self.begun {
+            Some(since) if !self.service.deleting => Turn { later: !self.settled, since },
+            Some(_) | None => Turn::FIRST,
+        }
     }
 
     pub(super) fn reason(&self) -> &'static str {
@@ -158,7 +168,9 @@ impl World {
         self.open(&stack, &targets, &endpoints);
         let plan = plan(&stack, &targets, &self.settings, &self.inventory, now);
 
-        if !plan.ready.is_empty() && !std::mem::replace(&mut entry.begun, true) {
+        if !plan.ready.is_empty() && entry.begun.is_none() {
+            self.changes += 1;
+            entry.begun = Some(self.changes);
             entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
         }
         self.advance(&entry.service.key, &plan, now, out);
@@ -191,7 +203,7 @@ impl World {
             entry.failure = None;
         }
         if in_place && !plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::Provisioning(_))) {
-            if std::mem::take(&mut entry.begun) {
+            if entry.begun.take().is_some() {
                 entry.events.push((Event::Ensured, "the load balancer is in place".to_owned()));
             }
             if std::mem::take(&mut entry.called) {

@@ -5,19 +5,24 @@ use std::time::Duration;
 
 use landfall_model::Instant;
 
-use super::{Effects, Job, Line, World, job::Slot};
+use super::{Asked, Effects, Job, Line, World, job::Slot};
 use crate::{InstanceId, LoadBalancerArn, Need, Waiting, backend, tags};
 
-/// Between questions for the states of load balancers that are being set up.
+/// The most between questions for the state of a load balancer that is being set up; from a second on it doubles.
 const STATES_AGAIN: Duration = Duration::from_secs(10);
 /// Between two such questions, so that one is for many.
 const STATES_APART: Duration = Duration::from_secs(1);
-/// Load balancers in one `DescribeLoadBalancers` by ARN.
-const STATES_PER_CALL: usize = 20;
 /// Instances in one `DescribeInstances` by id.
 const INSTANCES_PER_CALL: usize = 200;
 /// The shortest time between two steps of the audit.
 const AUDIT_STEP: Duration = Duration::from_secs(1);
+
+impl Asked {
+    fn again(&self) -> Instant {
+        let pause = STATES_APART * (1 << self.times.saturating_sub(1).min(4));
+        self.at + pause.min(STATES_AGAIN)
+    }
+}
 
 impl World {
     pub(super) fn periodic(&mut self, now: Instant, out: &mut Effects) {
@@ -54,22 +59,21 @@ impl World {
             .map(|lb| lb.arn.clone())
             .collect();
         self.states_asked.retain(|arn, _| pending.contains(arn));
-        let never = Instant::ZERO;
-        let mut by_age: Vec<(Instant, &LoadBalancerArn)> =
-            pending.iter().map(|arn| (self.states_asked.get(arn).copied().unwrap_or(never), arn)).collect();
-        by_age.sort_unstable();
-        let Some((oldest, _)) = by_age.first() else { return };
-        let due =
-            if *oldest == never { self.states_at } else { (*oldest + STATES_AGAIN).max(self.states_at) };
-        if due > now {
-            self.alarms.insert((due, Slot::States));
+        let due = |arn: &LoadBalancerArn| self.states_asked.get(arn).map_or(Instant::ZERO, Asked::again);
+        let Some(next) = pending.iter().map(due).min() else { return };
+        let next = next.max(self.states_at);
+        if next > now {
+            self.alarms.insert((next, Slot::States));
             return;
         }
         let asked: BTreeSet<LoadBalancerArn> =
-            by_age.into_iter().take(STATES_PER_CALL).map(|(_, arn)| arn.clone()).collect();
+            pending.iter().filter(|arn| due(arn) <= now).cloned().collect();
         if self.start(Job::States(asked.clone()), now, out) {
             self.states_at = now + STATES_APART;
-            self.states_asked.extend(asked.into_iter().map(|arn| (arn, now.max(Instant::from_micros(1)))));
+            for arn in asked {
+                let times = self.states_asked.get(&arn).map_or(0, |asked| asked.times);
+                self.states_asked.insert(arn, Asked { times: times.saturating_add(1), at: now });
+            }
         }
     }
 

@@ -331,3 +331,23 @@ fn what_changed_while_a_listing_was_under_way_is_newer_than_the_listing() {
     world.inventory.replace_listing(start, world.aws.listing());
     world.aws.assert_known(&world.inventory);
 }
+
+#[test]
+fn a_group_has_its_targets_before_a_live_listener_moves_to_it() {
+    let mut world = World::new();
+    world.converge();
+    let position = |world: &World, wanted: fn(&Op) -> bool| world.aws.calls.iter().position(wanted).unwrap();
+    let register = |op: &Op| matches!(op, Op::RegisterTargets { .. });
+    let create = position(&world, |op| matches!(op, Op::CreateLoadBalancer(_)));
+    assert!(create < position(&world, register), "AWS takes minutes for it: it is made first");
+    world.aws.calls.clear();
+    world
+        .annotate("aws-load-balancer-ssl-cert", "arn:one")
+        .annotate("aws-load-balancer-backend-protocol", "ssl");
+    world.converge();
+    let last_move = world.aws.calls.iter().rposition(|op| matches!(op, Op::ModifyListener { .. })).unwrap();
+    let moves = world.aws.calls[..=last_move].iter();
+    let moves = moves.filter(|op| matches!(op, Op::RegisterTargets { .. } | Op::ModifyListener { .. }));
+    let order: Vec<&str> = moves.map(|op| op.kind().as_str()).collect();
+    assert_eq!(order, ["RegisterTargets", "RegisterTargets", "ModifyListener", "ModifyListener"]);
+}

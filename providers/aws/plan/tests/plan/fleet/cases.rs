@@ -353,3 +353,52 @@ fn an_answer_that_is_older_than_a_call_is_not_believed() {
     fleet.pass(Duration::from_mins(31));
     assert_eq!(fleet.aws.target_groups[&arn].targets.as_ref().unwrap().len(), 2);
 }
+
+#[test]
+fn what_is_begun_is_finished_first_and_what_serves_goes_before_what_is_new() {
+    let mut fleet = Fleet::new(3, Rhythm::default());
+    let line = |name: &str| Line::Service(ServiceKey::new("shop", name));
+    let any = Op::DeleteSecurityGroup { group: "sg-1".into() };
+    for _ in 0..3 {
+        fleet.step(&mut usize::MAX.clone());
+    }
+    let turns = ["web-0", "web-1", "web-2"].map(|name| fleet.world.turn(&Job::Call(line(name), any.clone())));
+    assert!(turns.is_sorted() && turns[0] < turns[2], "{turns:?}");
+    fleet.converge();
+    fleet.change("web-2", |service| _ = service.ports.pop());
+    let mut new = fleet.services.values().next().unwrap().clone();
+    (new.key, new.uid) = (ServiceKey::new("shop", "new"), "uid-new".into());
+    new.finalizers = vec![landfall_aws_plan::FINALIZER.into()];
+    fleet.set(new);
+    fleet.change("web-1", |service| service.deleting = true);
+    let jobs = fleet.world.plan(fleet.now).jobs;
+    let turn = |name: &str| {
+        let of = jobs.iter().find(|job| matches!(job, Job::Call(of, _) if *of == line(name)));
+        fleet.world.turn(of.unwrap_or_else(|| panic!("{name}: {jobs:?}")))
+    };
+    assert!(turn("web-1") < turn("web-2") && turn("web-2") < turn("new"));
+    let backend = fleet.world.turn(&Job::Call(Line::Backend, any));
+    assert!(backend < turn("web-2"), "its rules let all of them through");
+}
+
+#[test]
+fn a_load_balancer_that_is_set_up_is_asked_for_soon_and_then_at_leisure() {
+    let mut fleet = Fleet::new(30, Rhythm { listing: Duration::from_hours(1), ..Rhythm::default() });
+    fleet.settle();
+    fleet.jobs.clear();
+    let start = fleet.now;
+    let mut asked = Vec::new();
+    while fleet.now < start + Duration::from_mins(4) {
+        fleet.pass(Duration::from_millis(500));
+        let states = fleet.jobs.drain(..).filter_map(|job| match job {
+            Job::States(arns) => Some(arns.len()),
+            Job::List(_) | Job::Describe(..) | Job::Instances(_) | Job::Call(..) => None,
+        });
+        asked.extend(states);
+    }
+    assert!(asked.iter().all(|count| *count <= 30) && (25..=30).contains(&asked.len()), "{asked:?}");
+    assert_eq!(fleet.status("web-0"), (Hostname::Clear, "Provisioning"));
+    fleet.aws.settle();
+    fleet.pass(Duration::from_secs(10));
+    assert!((0..30).all(|number| fleet.status(&format!("web-{number}")).1 == "Active"));
+}

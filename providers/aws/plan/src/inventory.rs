@@ -40,8 +40,8 @@ pub struct LoadBalancer {
     pub security_groups: BTreeSet<SecurityGroupId>,
     /// `EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic`: `on` or `off`.
     pub private_link_rules: Option<String>,
-    /// `EnablePrefixForIpv6SourceNat` is `on`.
-    pub source_nat: bool,
+    /// `EnablePrefixForIpv6SourceNat` is `on`; `None` where AWS does not tell.
+    pub source_nat: Option<bool>,
     /// All its tags.
     pub tags: Map,
     /// `DescribeLoadBalancerAttributes`.
@@ -304,6 +304,19 @@ impl Inventory {
     #[must_use]
     pub fn target_group_named(&self, name: &str) -> Option<&TargetGroup> {
         self.target_groups_by_name.get(name).and_then(|arn| self.target_groups.get(arn))
+    }
+
+    /// Whether a load balancer forwards to a target group, as far as is known: its listeners, where they are, know better than
+    /// what the group says of itself.
+    #[must_use]
+    pub fn in_use(&self, group: &TargetGroup) -> bool {
+        let forwards = |arn: &LoadBalancerArn| {
+            let listeners = self.load_balancer(arn).and_then(|lb| lb.listeners.as_ref());
+            // One with several groups may be any one's.
+            let its = |one: &Listener| one.target_group.as_ref().is_none_or(|arn| *arn == group.arn);
+            listeners.is_none_or(|all| all.values().any(its))
+        };
+        group.load_balancers.iter().any(forwards)
     }
 
     /// A security group by id.

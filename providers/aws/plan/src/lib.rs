@@ -73,6 +73,6 @@ pub use status::{
 pub use targets::{LeftOut, LeftOutReason, Sources, TargetSet, targets};
 pub use waiting::{Need, Plan, Waiting};
 pub use world::{
-    Answer, Effects, Failure, FailureKind, GatedPod, Hostname, Interface, Job, Line, Observation, Rhythm,
-    RouteTables, Status, Turn, World, Write, Written,
+    Answer, Effects, Failure, FailureKind, GatedPod, Hostname, Instances, Interface, Job, Line, Observation,
+    Rhythm, RouteTables, Status, Turn, World, Write, Written,
 };

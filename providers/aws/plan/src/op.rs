@@ -70,8 +70,8 @@ pub enum Op {
         arn: LoadBalancerArn,
         /// `SubnetMappings`.
         subnets: Vec<SubnetMapping>,
-        /// `EnablePrefixForIpv6SourceNat`.
-        source_nat: bool,
+        /// `EnablePrefixForIpv6SourceNat`, where it changes.
+        source_nat: Option<bool>,
     },
     /// `SetSecurityGroups`.
     SetSecurityGroups {
@@ -160,6 +160,8 @@ pub enum Op {
         arn: ListenerArn,
         /// Its fields.
         spec: ListenerSpec,
+        /// Its protocol is another one than before, and is sent.
+        protocol_changes: bool,
     },
     /// `DeleteListener`.
     DeleteListener {

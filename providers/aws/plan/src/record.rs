@@ -66,7 +66,7 @@ impl Inventory {
                         subnets: create.subnets.clone(),
                         security_groups: create.security_groups.clone(),
                         private_link_rules: None,
-                        source_nat: create.source_nat,
+                        source_nat: Some(create.source_nat),
                         tags: create.tags.clone(),
                         attributes: Some(Map::new()),
                         listeners: Some(BTreeMap::new()),
@@ -75,7 +75,7 @@ impl Inventory {
                 }
             }
             Op::SetSubnets { arn, subnets, source_nat } => self.change_load_balancer(arn, |lb| {
-                (lb.subnets, lb.source_nat) = (subnets.clone(), *source_nat);
+                (lb.subnets, lb.source_nat) = (subnets.clone(), source_nat.or(lb.source_nat));
             }),
             Op::SetSecurityGroups { arn, groups, private_link_rules } => {
                 self.change_load_balancer(arn, |lb| {
@@ -158,7 +158,7 @@ impl Inventory {
                     });
                 }
             }
-            Op::ModifyListener { arn, spec } => {
+            Op::ModifyListener { arn, spec, .. } => {
                 let before = self.forwarded_from(arn);
                 self.change_listener(arn, |listener| {
                     listener.protocol = spec.protocol;

@@ -1,10 +1,11 @@
 //! What the user sees: the hostname, one condition, events, the finalizer, and readiness of pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use crate::{
-    Claim, Inventory, LoadBalancer, LoadBalancerState, Op, Plan, PodEndpoint, Problem, Service, ServicePort,
-    Settings, Stack, Target, TargetGroup, TargetId, TargetSet, TargetState, Waiting, tags,
+    Claim, Inventory, LeftOut, LoadBalancer, LoadBalancerState, Op, Plan, PodEndpoint, Problem, Service,
+    ServicePort, Settings, Stack, Target, TargetGroup, TargetId, TargetSet, TargetState, Waiting, tags,
 };
 
 /// The condition of a Service: whether its load balancer serves as asked, else what is waited for or wrong.
@@ -55,6 +56,7 @@ pub fn hostname(
         | Waiting::Replacement(_)
         | Waiting::GroupInUse(_)
         | Waiting::NameTaken(_)
+        | Waiting::Instances
         | Waiting::PortTaken(..) => None,
     });
     let live = match &wanted.adopted {
@@ -64,6 +66,9 @@ pub fn hostname(
     let shown = before.or(live).filter(|lb| lb.state.serves())?;
     Some(shown.dns_name.to_ascii_lowercase())
 }
+
+/// So many nodes that are left out are named in a message.
+const NAMED: usize = 3;
 
 /// A condition of a Service: whether its load balancer serves as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,14 +138,24 @@ impl Verdict {
                 );
             }
         }
-        Self { ready: true, reason: "Active", message: "the load balancer is active".to_owned() }
+        let mut message = "the load balancer is active".to_owned();
+        let left_out: BTreeSet<&LeftOut> = targets.values().flat_map(|set| &set.left_out).collect();
+        let mistaken: Vec<_> = left_out.into_iter().filter(|one| one.reason.is_mistake()).collect();
+        for LeftOut { name, reason } in mistaken.iter().take(NAMED) {
+            // Writing to a text does not fail.
+            let _ = write!(message, "; {name} is left out: {}", reason.as_str());
+        }
+        if mistaken.len() > NAMED {
+            let _ = write!(message, "; and {} more", mistaken.len() - NAMED);
+        }
+        Self { ready: true, reason: "Active", message }
     }
 }
 
 fn message(waiting: &Waiting) -> String {
     match waiting {
         Waiting::Inventory => "AWS has not been listed yet".to_owned(),
-        Waiting::Need(_) => "AWS is being asked for details".to_owned(),
+        Waiting::Need(_) | Waiting::Instances => "AWS is being asked for details".to_owned(),
         Waiting::Earlier => "AWS objects are being made or changed".to_owned(),
         Waiting::BackendGroup => "the shared back-end security group does not exist yet".to_owned(),
         Waiting::Provisioning(arn) => format!("AWS is setting up load balancer {arn}; this takes minutes"),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Inventory, Node, PodEndpoint, Readiness, Request, Service, Settings, Stack, Target, TargetId, TargetType,
-    WantedTargetGroup,
+    InstanceId, Instances, Inventory, Node, PodEndpoint, Readiness, Request, Service, Settings, Stack,
+    Target, TargetId, TargetType, WantedTargetGroup,
 };
 
 /// Labels that take a node out of load balancing, whatever their value.
@@ -21,6 +21,8 @@ pub struct TargetSet {
     pub wanted: BTreeSet<Target>,
     /// Terminating but serving: not registered any more, but left where they are until a replacement is healthy.
     pub lingering: BTreeSet<Target>,
+    /// Those of the wanted ones of which it is not known yet whether they run: not registered before that.
+    pub unknown: BTreeSet<Target>,
     /// Nodes and pods that would be targets.
     pub left_out: Vec<LeftOut>,
 }
@@ -49,6 +51,8 @@ pub enum LeftOutReason {
     NotReady,
     /// `spec.providerID` names no EC2 instance.
     InvalidProviderId,
+    /// The instance does not exist or does not run, so AWS would refuse to register it and all others of the same call.
+    NoInstance,
     /// `--max-targets-per-target-group` is reached.
     TooMany,
     /// The pod does not serve.
@@ -56,6 +60,20 @@ pub enum LeftOutReason {
 }
 
 impl LeftOutReason {
+    /// Whether somebody has to act: nothing of this is meant, and nothing of it ends on its own.
+    #[must_use]
+    pub const fn is_mistake(self) -> bool {
+        match self {
+            Self::InvalidProviderId | Self::NoInstance | Self::TooMany => true,
+            Self::ExcludedByLabel
+            | Self::NotSelected
+            | Self::Fargate
+            | Self::Leaving
+            | Self::NotReady
+            | Self::NotServing => false,
+        }
+    }
+
     /// The reason word for conditions, events and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -66,6 +84,7 @@ impl LeftOutReason {
             Self::Leaving => "Leaving",
             Self::NotReady => "NotReady",
             Self::InvalidProviderId => "InvalidProviderId",
+            Self::NoInstance => "NoInstance",
             Self::TooMany => "TooMany",
             Self::NotServing => "NotServing",
         }
@@ -79,6 +98,8 @@ pub struct Sources<'a> {
     pub nodes: &'a BTreeMap<Box<str>, Node>,
     /// The Service's endpoints.
     pub endpoints: &'a [PodEndpoint],
+    /// What is known of the nodes' instances; `None` if AWS does not tell, and all count as running.
+    pub instances: Option<&'a Instances>,
 }
 
 /// The targets of every target group of a stack, by the group's resource.
@@ -92,21 +113,27 @@ pub fn targets(
     inventory: &Inventory,
 ) -> BTreeMap<String, TargetSet> {
     let (instances, left_out) = match request.target_type {
-        TargetType::Instance => instances(request, settings, sources.nodes),
+        TargetType::Instance => instances(request, settings, sources),
         TargetType::Ip => (BTreeSet::new(), Vec::new()),
     };
     let mut sets = BTreeMap::new();
     for (port, listener) in &stack.listeners {
         let Some(group) = stack.target_groups.get(&listener.target_group) else { continue };
         let mut set = match request.target_type {
-            TargetType::Instance => TargetSet {
-                wanted: instances
-                    .iter()
-                    .map(|id| Target { id: id.clone(), port: group.create.port, zone_all: false })
-                    .collect(),
-                lingering: BTreeSet::new(),
-                left_out: left_out.clone(),
-            },
+            TargetType::Instance => {
+                let target = |id: &InstanceId| Target {
+                    id: TargetId::Instance(id.clone()),
+                    port: group.create.port,
+                    zone_all: false,
+                };
+                let known = |id: &InstanceId| sources.instances.is_none_or(|known| known.contains_key(id));
+                TargetSet {
+                    wanted: instances.iter().map(target).collect(),
+                    unknown: instances.iter().filter(|id| !known(id)).map(target).collect(),
+                    lingering: BTreeSet::new(),
+                    left_out: left_out.clone(),
+                }
+            }
             TargetType::Ip => pods(*port, service, group, sources, inventory),
         };
         limit(&mut set, settings.max_targets);
@@ -119,21 +146,21 @@ pub fn targets(
 fn instances(
     request: &Request,
     settings: &Settings,
-    nodes: &BTreeMap<Box<str>, Node>,
-) -> (BTreeSet<TargetId>, Vec<LeftOut>) {
-    let mut by_readiness: BTreeMap<bool, Vec<(&Node, TargetId)>> = BTreeMap::new();
+    sources: Sources<'_>,
+) -> (BTreeSet<InstanceId>, Vec<LeftOut>) {
+    let mut by_readiness: BTreeMap<bool, Vec<(&Node, InstanceId)>> = BTreeMap::new();
     let mut left_out = Vec::new();
     let mut leave = |node: &Node, reason| left_out.push(LeftOut { name: node.name.clone(), reason });
-    for node in nodes.values() {
+    let gone =
+        |id: &InstanceId| sources.instances.and_then(|known| known.get(id)).is_some_and(Option::is_none);
+    for node in sources.nodes.values() {
         match (exclusion(node, request), node.instance(), node.ready) {
             (Some(reason), _, _) => leave(node, reason),
             (None, None, _) => leave(node, LeftOutReason::InvalidProviderId),
             (None, Some(_), Readiness::NotReady) => leave(node, LeftOutReason::NotReady),
+            (None, Some(id), _) if gone(&id) => leave(node, LeftOutReason::NoInstance),
             (None, Some(id), ready) => {
-                by_readiness
-                    .entry(ready == Readiness::Ready)
-                    .or_default()
-                    .push((node, TargetId::Instance(id)));
+                by_readiness.entry(ready == Readiness::Ready).or_default().push((node, id));
             }
         }
     }

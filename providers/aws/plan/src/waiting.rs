@@ -37,6 +37,8 @@ pub enum Waiting {
     Inventory,
     /// An answer of AWS that the shell has to fetch.
     Need(Need),
+    /// Whether the instances of new targets run, which the shell has to ask.
+    Instances,
     /// Operations of this plan that come before: plan again once they are recorded.
     Earlier,
     /// The shared back-end group, which [`crate::backend::plan`] makes.
@@ -92,6 +94,7 @@ impl Waiting {
             | Self::Need(
                 Need::LoadBalancer(_) | Need::Capacity(_) | Need::TargetGroup(_) | Need::RouteTables,
             )
+            | Self::Instances
             | Self::Earlier
             | Self::BackendGroup
             | Self::Successor(_)
@@ -106,7 +109,7 @@ impl Waiting {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Inventory => "Inventory",
-            Self::Need(_) => "Observation",
+            Self::Need(_) | Self::Instances => "Observation",
             Self::Earlier => "Applying",
             Self::BackendGroup => "BackendSecurityGroup",
             Self::Provisioning(_) => "Provisioning",

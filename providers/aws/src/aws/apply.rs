@@ -78,10 +78,10 @@ impl Aws {
             Op::SetSubnets { arn, subnets, source_nat } => {
                 let mut request = elb.set_subnets().load_balancer_arn(arn.as_str());
                 request = request.set_subnet_mappings(Some(subnets.iter().map(mapping).collect()));
-                if *source_nat {
-                    request =
-                        request.enable_prefix_for_ipv6_source_nat(elb::EnablePrefixForIpv6SourceNatEnum::On);
-                }
+                request = request.set_enable_prefix_for_ipv6_source_nat(source_nat.map(|on| match on {
+                    true => elb::EnablePrefixForIpv6SourceNatEnum::On,
+                    false => elb::EnablePrefixForIpv6SourceNatEnum::Off,
+                }));
                 done!(self, Modify, op, request)
             }
             Op::SetSecurityGroups { arn, groups, private_link_rules } => {
@@ -173,12 +173,12 @@ impl Aws {
                 let arn = answer.listeners().first().and_then(|listener| listener.listener_arn());
                 Ok(Outcome::Listener(arn.ok_or_else(|| failure::unreadable("a listener's ARN"))?.into()))
             }
-            Op::ModifyListener { arn, spec } => {
+            Op::ModifyListener { arn, spec, protocol_changes } => {
                 let ListenerSpec { protocol, target_group, certificate, ssl_policy, alpn } = spec;
                 let request = elb
                     .modify_listener()
                     .listener_arn(arn.as_str())
-                    .protocol(protocol.as_str().into())
+                    .set_protocol(protocol_changes.then(|| protocol.as_str().into()))
                     .default_actions(forward(target_group.as_str()))
                     .set_certificates(certificate.as_ref().map(|arn| vec![certified(arn)]))
                     .set_ssl_policy(ssl_policy.clone())

@@ -144,7 +144,7 @@ impl Aws {
         Ok(found.iter().filter_map(state).filter(|(arn, _)| arns.contains(arn)).collect())
     }
 
-    /// The interfaces of some instances; those that do not exist are left out.
+    /// The interfaces of some instances; those that do not exist or do not run are left out.
     pub(super) async fn instances(
         &self,
         ids: &BTreeSet<InstanceId>,
@@ -156,6 +156,7 @@ impl Aws {
         let request = self.clients.ec2.describe_instances().filters(filter);
         pages!(self, Ec2Describe, "DescribeInstances", request.clone(), set_next_token, next_token, |page| {
             let instances = page.reservations().iter().flat_map(|reservation| reservation.instances());
+            let instances = instances.filter(|one| read::runs(one));
             found
                 .extend(instances.filter_map(|one| Some((one.instance_id()?.into(), read::interfaces(one)))));
         });

@@ -46,8 +46,9 @@ pub(super) fn load_balancer(read: &elb::LoadBalancer, tags: Map) -> Option<LoadB
         private_link_rules: read
             .enforce_security_group_inbound_rules_on_private_link_traffic()
             .map(str::to_owned),
-        source_nat: read.enable_prefix_for_ipv6_source_nat()
-            == Some(&elb::EnablePrefixForIpv6SourceNatEnum::On),
+        source_nat: read
+            .enable_prefix_for_ipv6_source_nat()
+            .map(|enabled| *enabled == elb::EnablePrefixForIpv6SourceNatEnum::On),
         tags,
         attributes: None,
         listeners: None,
@@ -243,6 +244,14 @@ pub(super) fn vpc_blocks(read: &ec2::Vpc) -> Vec<IpNet> {
     let blocks: BTreeSet<IpNet> =
         std::iter::once(read.cidr_block()).chain(v4).chain(v6).filter_map(parsed).collect();
     blocks.into_iter().collect()
+}
+
+/// Whether an instance runs, or is about to: only such a one can be registered.
+pub(super) fn runs(read: &ec2::Instance) -> bool {
+    let state = read.state().and_then(|state| state.name());
+    state.is_none_or(|state| {
+        matches!(state, ec2::InstanceStateName::Pending | ec2::InstanceStateName::Running)
+    })
 }
 
 /// The interfaces of an instance, the primary one first.

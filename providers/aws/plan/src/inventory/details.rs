@@ -1,7 +1,7 @@
 //! What is asked about single objects, between complete listings.
 
 use super::{Inventory, ListingStart};
-use crate::{Answer, LoadBalancerArn, LoadBalancerState, Need};
+use crate::{Answer, LoadBalancer, LoadBalancerArn, LoadBalancerState, Need, Op};
 
 impl Inventory {
     /// Whether an object, by ARN or id, was recorded, described or removed since `start`. Remembered for two listings.
@@ -54,6 +54,46 @@ impl Inventory {
         }
     }
 
+    /// Forgets what deeper describes said of the object of a call that AWS did not understand: something else changed it.
+    pub(crate) fn doubt(&mut self, op: &Op) {
+        match op {
+            Op::RegisterTargets { arn, .. } | Op::DeregisterTargets { arn, .. } => {
+                if let Some(group) = self.target_group_mut(arn) {
+                    group.targets = None;
+                }
+            }
+            Op::CreateListener { load_balancer: arn, .. }
+            | Op::SetSubnets { arn, .. }
+            | Op::SetSecurityGroups { arn, .. }
+            | Op::SetIpAddressType { arn, .. }
+            | Op::ModifyLoadBalancerAttributes { arn, .. }
+            | Op::ModifyCapacityReservation { arn, .. }
+            | Op::DeleteLoadBalancer { arn } => doubt_load_balancer(self.load_balancer_mut(arn)),
+            Op::ModifyListener { arn, .. }
+            | Op::DeleteListener { arn }
+            | Op::AddListenerCertificates { arn, .. }
+            | Op::RemoveListenerCertificates { arn, .. }
+            | Op::ModifyListenerAttributes { arn, .. } => doubt_load_balancer(self.load_balancer_of(arn)),
+            Op::ModifyTargetGroup { arn, .. } | Op::ModifyTargetGroupAttributes { arn, .. } => {
+                if let Some(group) = self.target_group_mut(arn) {
+                    group.attributes = None;
+                }
+            }
+            // What these name is listed.
+            Op::CreateSecurityGroup { .. }
+            | Op::AuthorizeIngress { .. }
+            | Op::RevokeIngress { .. }
+            | Op::DeleteSecurityGroup { .. }
+            | Op::TagSecurityGroup { .. }
+            | Op::UntagSecurityGroup { .. }
+            | Op::CreateLoadBalancer(_)
+            | Op::CreateTargetGroup(_)
+            | Op::DeleteTargetGroup { .. }
+            | Op::AddTags { .. }
+            | Op::RemoveTags { .. } => {}
+        }
+    }
+
     pub(crate) fn put_state(
         &mut self,
         arn: &LoadBalancerArn,
@@ -63,5 +103,11 @@ impl Inventory {
         if let Some(lb) = self.load_balancer_mut(arn) {
             (lb.state, lb.state_reason) = (state, reason.map(str::to_owned));
         }
+    }
+}
+
+fn doubt_load_balancer(lb: Option<&mut LoadBalancer>) {
+    if let Some(lb) = lb {
+        (lb.attributes, lb.listeners, lb.capacity_units) = (None, None, None);
     }
 }

@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::{Inventory, LoadBalancer, SecurityGroup, Subnet, TargetGroup};
+use crate::LoadBalancerArn;
 
 /// One complete listing, for [`Inventory::replace_listing`].
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,12 @@ impl Inventory {
             if newer(group.arn.as_str()) {
                 continue;
             }
+            // Some answers go on naming load balancers that are gone.
+            let lives = |arn: &LoadBalancerArn| {
+                self.load_balancers.contains_key(arn)
+                    || (newer(arn.as_str()) && old.load_balancers.contains_key(arn))
+            };
+            group.load_balancers.retain(lives);
             if let Some(known) = old.target_groups.get(&group.arn) {
                 group.attributes = group.attributes.or_else(|| known.attributes.clone());
                 group.targets = group.targets.or_else(|| known.targets.clone());

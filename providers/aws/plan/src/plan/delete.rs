@@ -62,7 +62,7 @@ pub fn release(
     }
     let own: Vec<&LoadBalancerArn> = balancers.iter().map(|lb| &lb.arn).collect();
     for group in inventory.stack_target_groups(&settings.cluster, &name) {
-        if group.load_balancers.is_empty() {
+        if !inventory.in_use(group) {
             plan.ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
         } else {
             plan.waiting.push(Waiting::Earlier);

@@ -68,7 +68,8 @@ impl Pass<'_> {
             && have.ssl_policy == spec.ssl_policy
             && have.alpn.filter(|alpn| *alpn != crate::Alpn::None) == spec.alpn;
         if !same {
-            self.ready.push(Op::ModifyListener { arn: arn(), spec });
+            let protocol_changes = have.protocol != spec.protocol;
+            self.ready.push(Op::ModifyListener { arn: arn(), spec, protocol_changes });
         }
         let missing: BTreeSet<String> =
             wanted.more_certificates.difference(&have.more_certificates).cloned().collect();

@@ -49,10 +49,10 @@ impl Pass<'_> {
         let arn = || live.arn.clone();
         self.retag(&Resource::LoadBalancer(arn()), &live.tags, &wanted.tags);
         if let Some(groups) = groups {
-            let rules = wanted
-                .private_link_rules
-                .as_ref()
-                .filter(|rules| live.private_link_rules.as_ref() != Some(rules));
+            let rules = wanted.private_link_rules.as_ref().filter(|rules| match &live.private_link_rules {
+                Some(have) => have != *rules,
+                None => !self.trusted,
+            });
             if live.security_groups != groups || rules.is_some() {
                 self.ready.push(Op::SetSecurityGroups {
                     arn: arn(),
@@ -67,12 +67,10 @@ impl Pass<'_> {
         if live.address_type != wanted.address_type {
             self.ready.push(Op::SetIpAddressType { arn: arn(), address_type: wanted.address_type });
         }
-        if ids(&live.subnets) != ids(&wanted.subnets) || live.source_nat != wanted.source_nat {
-            self.ready.push(Op::SetSubnets {
-                arn: arn(),
-                subnets: wanted.subnets.clone(),
-                source_nat: wanted.source_nat,
-            });
+        let source_nat = live.source_nat.unwrap_or(self.trusted && wanted.source_nat);
+        let source_nat = (source_nat != wanted.source_nat).then_some(wanted.source_nat);
+        if ids(&live.subnets) != ids(&wanted.subnets) || source_nat.is_some() {
+            self.ready.push(Op::SetSubnets { arn: arn(), subnets: wanted.subnets.clone(), source_nat });
         }
         if !wanted.attributes.is_empty() {
             let known = self.inventory.load_balancer(&live.arn).and_then(|lb| lb.attributes.as_ref());

@@ -97,6 +97,11 @@ impl<'a> Pass<'a> {
                 self.waiting.insert(Waiting::Replacement(group.arn.clone()));
             }
             let arn = &group.arn;
+            let (unknown, new): (Vec<Target>, Vec<Target>) =
+                new.into_iter().partition(|target| set.unknown.contains(target));
+            if !unknown.is_empty() {
+                self.waiting.insert(Waiting::Instances);
+            }
             let register = new.chunks(TARGETS_PER_CALL);
             self.ready.extend(
                 register.map(|targets| Op::RegisterTargets { arn: arn.clone(), targets: targets.to_vec() }),
@@ -116,7 +121,7 @@ impl<'a> Pass<'a> {
         let all = self.inventory.stack_target_groups(&self.settings.cluster, &self.name);
         let stale: Vec<_> = all.filter(|group| !groups.values().any(|arn| *arn == group.arn)).collect();
         for group in stale {
-            if group.load_balancers.is_empty() {
+            if !self.inventory.in_use(group) {
                 self.ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
                 continue;
             }
@@ -153,11 +158,11 @@ pub(super) fn detach(
     }
 }
 
-/// Fields that are not asked for are not compared: AWS fills them in.
+/// Fields that are not asked for are not compared: AWS fills them in. Nor are codes that are not told.
 fn same_check(have: &HealthCheck, want: &HealthCheck) -> bool {
     let asked = HealthCheck {
         path: want.path.as_ref().and(have.path.clone()),
-        matcher: want.matcher.as_ref().and(have.matcher.clone()),
+        matcher: want.matcher.as_ref().map(|codes| have.matcher.as_ref().unwrap_or(codes).clone()),
         timeout: want.timeout.and(have.timeout),
         ..have.clone()
     };

@@ -109,7 +109,7 @@ pub enum Answer {
     Targets(BTreeMap<Target, TargetState>),
     /// Of [`Need::RouteTables`].
     RouteTables(RouteTables),
-    /// Of [`Job::Instances`]. One that is not named does not exist.
+    /// Of [`Job::Instances`]. One that is not named does not exist or does not run.
     Instances(BTreeMap<InstanceId, Vec<Interface>>),
     /// Of [`Job::Call`].
     Called(Outcome),
@@ -134,6 +134,9 @@ pub struct Interface {
     /// Prefixes that are delegated to it.
     pub prefixes: Vec<IpNet>,
 }
+
+/// Interfaces of instances that were asked for; `None` for those that do not exist or do not run.
+pub type Instances = BTreeMap<InstanceId, Option<Vec<Interface>>>;
 
 impl Interface {
     pub(crate) fn has(&self, address: IpAddr) -> bool {

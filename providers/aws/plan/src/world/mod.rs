@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use job::Slot;
 pub use job::{
-    Answer, Failure, FailureKind, Hostname, Interface, Job, Line, RouteTables, Status, Turn, Write, Written,
+    Answer, Failure, FailureKind, Hostname, Instances, Interface, Job, Line, RouteTables, Status, Turn,
+    Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 pub use observe::{GatedPod, Observation};
@@ -26,7 +27,7 @@ use pass::Entry;
 
 use crate::{
     Garbage, InstanceId, Inventory, Listing, LoadBalancerArn, Map, Need, Node, Op, PodEndpoint, Settings,
-    TargetGroupArn, backend::Openings, tags,
+    TargetGroupArn, TargetId, backend::Openings, tags,
 };
 
 /// How often what is done.
@@ -84,8 +85,7 @@ pub struct World {
     slices: BTreeMap<ServiceKey, (ServiceKey, Vec<PodEndpoint>)>,
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     pods: BTreeMap<ServiceKey, GatedPod>,
-    /// Interfaces of instances that were asked for; `None` for those that do not exist.
-    instances: BTreeMap<InstanceId, Option<Vec<Interface>>>,
+    instances: Instances,
     wanted_instances: BTreeSet<InstanceId>,
     /// Services whose openings are not known yet.
     unset: BTreeSet<ServiceKey>,
@@ -179,12 +179,27 @@ impl World {
         self.alarms.insert((until, slot));
         if failure.kind == FailureKind::Stale {
             self.list_at = self.list_at.min(now);
+            if let Job::Call(_, op) = job {
+                self.inventory.doubt(op);
+                self.doubt_instances(op);
+            }
         }
         if let Job::Call(Line::Service(key), op) = job
             && let Some(entry) = self.services.get_mut(key)
         {
             entry.failed(op, failure);
             self.dirty.insert(key.clone());
+        }
+    }
+
+    /// One of the instances may not run any more.
+    fn doubt_instances(&mut self, op: &Op) {
+        if let Op::RegisterTargets { targets, .. } = op {
+            for target in targets {
+                if let TargetId::Instance(id) = &target.id {
+                    self.instances.remove(id);
+                }
+            }
         }
     }
 
@@ -264,7 +279,7 @@ impl World {
         };
         self.waiters.retain(|slot, _| lives(slot));
         troubles.retain(|slot, _| lives(slot));
-        // One that did not exist may, and groups of interfaces are changed by hand.
+        // One that did not run may, and groups of interfaces are changed by hand.
         self.instances.retain(|_, interfaces| interfaces.is_some());
         self.dirty.extend(self.services.keys().cloned());
         self.backend_dirty = true;

@@ -40,6 +40,12 @@ impl World {
                     None => self.nodes.remove(&name),
                 };
                 if before != node {
+                    // One that did not run may run again.
+                    for instance in before.iter().chain(&node).filter_map(Node::instance) {
+                        if self.instances.get(&instance).is_some_and(Option::is_none) {
+                            self.instances.remove(&instance);
+                        }
+                    }
                     self.dirty.extend(self.services.keys().cloned());
                 }
             }

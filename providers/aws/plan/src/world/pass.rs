@@ -163,7 +163,9 @@ impl World {
         };
         entry.said.remove(&Event::FailedBuild);
         let endpoints = self.endpoints(&entry.service.key);
-        let sources = Sources { nodes: &self.nodes, endpoints: &endpoints };
+        // Whoever cannot ask goes on without an answer.
+        let instances = (!self.troubles.contains_key(&Slot::Instances)).then_some(&self.instances);
+        let sources = Sources { nodes: &self.nodes, endpoints: &endpoints, instances };
         let targets = targets(&stack, &entry.service, &request, &self.settings, sources, &self.inventory);
         self.open(&stack, &targets, &endpoints);
         let plan = plan(&stack, &targets, &self.settings, &self.inventory, now);
@@ -404,6 +406,7 @@ impl World {
                 }
                 Waiting::Inventory
                 | Waiting::Need(_)
+                | Waiting::Instances
                 | Waiting::Earlier
                 | Waiting::BackendGroup
                 | Waiting::Provisioning(_)

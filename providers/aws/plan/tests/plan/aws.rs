@@ -82,7 +82,7 @@ impl Aws {
                     subnets: create.subnets.clone(),
                     security_groups: create.security_groups.clone(),
                     private_link_rules: None,
-                    source_nat: create.source_nat,
+                    source_nat: Some(create.source_nat),
                     tags: create.tags.clone(),
                     attributes: Some(Map::new()),
                     listeners: Some(BTreeMap::new()),
@@ -93,7 +93,7 @@ impl Aws {
             }
             Op::SetSubnets { arn, subnets, source_nat } => {
                 let lb = self.balancer(arn)?;
-                (lb.subnets, lb.source_nat) = (subnets.clone(), *source_nat);
+                (lb.subnets, lb.source_nat) = (subnets.clone(), source_nat.or(lb.source_nat));
             }
             Op::SetSecurityGroups { arn, groups, private_link_rules } => {
                 let lb = self.balancer(arn)?;
@@ -192,7 +192,7 @@ impl Aws {
                 }
                 return Ok(Outcome::Listener(arn));
             }
-            Op::ModifyListener { arn, spec } => {
+            Op::ModifyListener { arn, spec, .. } => {
                 let (lb, _) = self.listener_at(arn)?;
                 self.free_for(&spec.target_group, &lb)?;
                 let listener = self.listener(arn)?;

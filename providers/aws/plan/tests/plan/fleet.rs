@@ -2,12 +2,12 @@
 
 mod cases;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landfall_aws_plan::{
-    Answer, FINALIZER, Failure, FailureKind, Hostname, Interface, Job, Observation, Rhythm, Service,
-    Settings, World, Write, Written,
+    Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Observation,
+    Op, Rhythm, Service, Settings, World, Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 
@@ -23,6 +23,10 @@ struct Fleet {
     writes: Vec<Write>,
     /// Fails the next call of this kind in this way.
     fail: Option<(&'static str, FailureKind)>,
+    /// Instances that do not run.
+    gone: BTreeSet<InstanceId>,
+    /// A listener that was deleted by hand.
+    unknown: Option<ListenerArn>,
 }
 
 impl Fleet {
@@ -36,6 +40,8 @@ impl Fleet {
             jobs: Vec::new(),
             writes: Vec::new(),
             fail: None,
+            gone: BTreeSet::new(),
+            unknown: None,
         };
         for number in 0..services {
             let mut service = one.service.clone();
@@ -118,6 +124,11 @@ impl Fleet {
     }
 
     fn send(&mut self, job: &Job) -> Result<Answer, Failure> {
+        let failure = |kind, code: &str| Failure {
+            kind,
+            code: code.to_owned(),
+            message: "as the test wants".to_owned(),
+        };
         Ok(match job {
             Job::List(_) => Answer::Listing(Box::new(self.aws.listing())),
             Job::States(asked) => {
@@ -133,15 +144,21 @@ impl Fleet {
                 self.aws.details(need).ok_or_else(gone)?
             }
             Job::Instances(asked) => {
+                if let Some((name, kind)) = self.fail.take_if(|(name, _)| *name == "DescribeInstances") {
+                    return Err(failure(kind, name));
+                }
                 let interface = Interface { groups: vec!["sg-nodes".into()], ..Interface::default() };
-                Answer::Instances(asked.iter().map(|id| (id.clone(), vec![interface.clone()])).collect())
+                let running = asked.iter().filter(|id| !self.gone.contains(*id));
+                Answer::Instances(running.map(|id| (id.clone(), vec![interface.clone()])).collect())
             }
             Job::Call(_, op) => {
-                let failure = |kind, code: &str| Failure {
-                    kind,
-                    code: code.to_owned(),
-                    message: "as the test wants".to_owned(),
+                let about = |op: &Op| match op {
+                    Op::ModifyListener { arn, .. } => Some(arn.clone()),
+                    _ => None,
                 };
+                if about(op).is_some_and(|arn| self.unknown.as_ref() == Some(&arn)) {
+                    return Err(failure(FailureKind::Stale, "ListenerNotFound"));
+                }
                 if self.fail.is_some_and(|(name, _)| name == op.kind().as_str())
                     && let Some((name, kind)) = self.fail.take()
                 {
@@ -191,6 +208,16 @@ impl Fleet {
                 Written::Finalizer(_) | Written::Status(_) | Written::Gate(_) => None,
             })
             .collect()
+    }
+
+    /// What the condition says.
+    fn message(&self, name: &str) -> String {
+        let mut statuses = self.writes.iter().rev().filter(|write| &*write.service.name == name);
+        let verdict = statuses.find_map(|write| match &write.what {
+            Written::Status(status) => Some(status.verdict.as_ref().map(|verdict| verdict.message.clone())),
+            Written::Finalizer(_) | Written::Event(..) | Written::Gate(_) => None,
+        });
+        verdict.flatten().unwrap_or_default()
     }
 
     /// Host name and reason of the last status.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_aws_plan::{
-    GateCondition, Inventory, Locale, Map, Node, Op, PREFIX, Plan, PodEndpoint, Problem, Readiness, Request,
-    SecurityGroup, Service, ServicePort, ServiceType, Settings, Sources, Stack, Subnet, TargetPort,
-    TargetSet, Unresolved, Waiting,
+    GateCondition, Instances, Inventory, Locale, Map, Node, Op, PREFIX, Plan, PodEndpoint, Problem,
+    Readiness, Request, SecurityGroup, Service, ServicePort, ServiceType, Settings, Sources, Stack, Subnet,
+    TargetPort, TargetSet, Unresolved, Waiting,
     backend::{self, Openings},
     plan, readiness, release, targets,
 };
@@ -21,6 +21,7 @@ pub(crate) struct World {
     pub(crate) nodes: BTreeMap<Box<str>, Node>,
     pub(crate) endpoints: Vec<PodEndpoint>,
     pub(crate) openings: Openings,
+    pub(crate) instances: Option<Instances>,
     pub(crate) now: Instant,
 }
 
@@ -98,6 +99,7 @@ impl World {
             nodes: [node("n1", "i-01"), node("n2", "i-02")].into(),
             endpoints: Vec::new(),
             openings: Openings::default(),
+            instances: None,
             now: Instant::ZERO,
         };
         world.list();
@@ -149,7 +151,8 @@ impl World {
 
     pub(crate) fn targets(&mut self, stack: &Stack) -> BTreeMap<String, TargetSet> {
         let request = self.request().unwrap();
-        let sources = Sources { nodes: &self.nodes, endpoints: &self.endpoints };
+        let sources =
+            Sources { nodes: &self.nodes, endpoints: &self.endpoints, instances: self.instances.as_ref() };
         targets(stack, &self.service, &request, &self.settings, sources, &self.inventory)
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Front {
     pub(crate) moto: Arc<Moto>,
     elb: Mutex<Elb>,
     controls: Mutex<Controls>,
+    /// moto's answers go out as they are.
+    pub(crate) plain: bool,
 }
 
 /// What a request asks for.
@@ -85,7 +87,7 @@ impl Question {
 impl Front {
     pub(crate) fn new(moto: Moto) -> Self {
         let moto = Arc::new(moto);
-        Self { elb: Mutex::new(Elb::new(Arc::clone(&moto))), controls: Mutex::default(), moto }
+        Self { elb: Mutex::new(Elb::new(Arc::clone(&moto))), controls: Mutex::default(), moto, plain: false }
     }
 
     pub(crate) fn elb(&self) -> MutexGuard<'_, Elb> {
@@ -125,6 +127,7 @@ impl Front {
     fn carry_out(&self, question: &Question, request: &Request) -> Answer {
         let Question { service, region, action, parameters } = question;
         match service.as_str() {
+            _ if self.plain => self.moto.forward(service, request),
             "elasticloadbalancing" => self.elb().answer(region, action, parameters),
             "ec2" => ec2::answer(self, region, action, parameters, request),
             // STS, ACM and what else moto knows: as they are.

@@ -78,7 +78,21 @@ impl Double {
     ///
     /// Those of [`Self::start`].
     pub fn start_on(address: IpAddr) -> Result<Self> {
-        let front = Arc::new(Front::new(Moto::start()?));
+        Self::with(Front::new(Moto::start()?), address)
+    }
+
+    /// moto as it is: the front logs, limits and injects faults, takes one call of a service after the other, and changes no
+    /// answer. States and health are moto's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::start`].
+    pub fn plain() -> Result<Self> {
+        Self::with(Front { plain: true, ..Front::new(Moto::start()?) }, IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    fn with(front: Front, address: IpAddr) -> Result<Self> {
+        let front = Arc::new(front);
         let listening = Listening::start(Arc::clone(&front), address)?;
         Ok(Self { listening, front })
     }

@@ -32,7 +32,17 @@ pub(crate) const PREFIX: &str = "service.beta.kubernetes.io/";
 const GRACE: Duration = Duration::from_hours(1);
 const REGION: &str = "ap-northeast-2";
 
+/// What is there before the controller starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// What the guide installs, with the rights of the installed controller, before the double of AWS.
+    Installed,
+    /// Nothing at all, before plain moto.
+    Bare,
+}
+
 pub(crate) struct Cloud {
+    setting: Setting,
     runtime: Runtime,
     bed: Option<TestBed>,
     audit: Audit,
@@ -45,7 +55,7 @@ pub(crate) struct Cloud {
 
 impl Cloud {
     /// Two nodes, and no controller yet.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(setting: Setting) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let audit = Audit::prepare()?;
         let mut builder = TestBed::builder().nodes(0).clients(0).node_grace(GRACE);
@@ -53,16 +63,22 @@ impl Cloud {
             builder = builder.api_flag(flag);
         }
         let bed = runtime.block_on(builder.start())?;
-        let aws = Double::start()?;
+        let aws = match setting {
+            Setting::Installed => Double::start()?,
+            Setting::Bare => Double::plain()?,
+        };
         let place = aws.place(REGION, &["ap-northeast-2a", "ap-northeast-2b"])?;
         let folder = tempfile::Builder::new().prefix("lf-aws-").tempdir()?;
-        let cloud = Self { runtime, bed: Some(bed), audit, aws, place, folder, controller: None, starts: 0 };
+        let (bed, controller) = (Some(bed), None);
+        let cloud = Self { setting, runtime, bed, audit, aws, place, folder, controller, starts: 0 };
         cloud.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SHOP } }))?;
         // No node runs Pods here: the controller is a process of the test, with the rights of the installed one.
-        for line in guide::commands("docs/aws.md", "## Install")? {
-            cloud.runtime.block_on(cloud.bed().shell(&line))?;
+        if setting == Setting::Installed {
+            for line in guide::commands("docs/aws.md", "## Install")? {
+                cloud.runtime.block_on(cloud.bed().shell(&line))?;
+            }
+            cloud.write_kubeconfig()?;
         }
-        cloud.write_kubeconfig()?;
         cloud.node("n1", "ap-northeast-2a")?;
         cloud.node("n2", "ap-northeast-2b")?;
         Ok(cloud)
@@ -109,13 +125,23 @@ impl Cloud {
         let landfall = landfall.context("landfall is not built: run `cargo build -p landfall`")?;
         let endpoint = self.aws.endpoint();
         let mut command = Command::new(landfall);
-        command.arg("controller").arg("--kubeconfig").arg(self.kubeconfig());
-        command.args(["--provider", "aws", "--cluster-name", CLUSTER, "--namespace", NAMESPACE]);
-        command.args(["--health-probe-port", "0", "--port", "0", "--log-level", "debug"]);
+        command.env_clear();
+        command.args(["controller", "--provider", "aws", "--cluster-name", CLUSTER]);
+        command.args(["--health-probe-port", "0", "--port", "0"]);
+        match self.setting {
+            Setting::Installed => {
+                command.arg("--kubeconfig").arg(self.kubeconfig()).args(["--namespace", NAMESPACE]);
+                command.args(["--log-level", "debug"]);
+            }
+            Setting::Bare => {
+                command.args(["--aws-region", REGION, "--aws-vpc-id", &self.place.vpc]);
+                command.env("KUBECONFIG", self.bed().kubeconfig());
+            }
+        }
         command.arg(format!(
             "--aws-api-endpoints=ElasticLoadBalancing={endpoint},EC2={endpoint},sts={endpoint}"
         ));
-        command.args(flags).env_clear();
+        command.args(flags);
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "hidden-value");
         command.stdin(Stdio::null()).stdout(File::create(self.log())?).stderr(File::create(self.errors())?);
         self.controller = Some(command.spawn().context("start the controller")?);
@@ -177,6 +203,12 @@ impl Cloud {
             .env("KUBECONFIG", self.bed().kubeconfig())
             .output()?;
         Ok(String::from_utf8([output.stdout, output.stderr].concat())?)
+    }
+
+    /// What the condition says.
+    pub(crate) fn message(&self, name: &str) -> Result<String> {
+        let path = "jsonpath={.status.conditions[?(@.type==\"landfall.dev/Provisioned\")].message}";
+        self.kubectl(&["get", "service", name, "-n", SHOP, "-o", path])
     }
 
     /// The name in the status, as `kubectl get` shows it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use landfall_aws_plan::{
-    Op, SecurityGroupId, Source, Waiting,
+    Op, SecurityGroupId, ServicePort, Source, TargetPort, Waiting,
     backend::{self, DESCRIPTION, interface_group},
 };
 use landfall_model::Protocol;
@@ -147,4 +147,53 @@ fn two_services_share_one_range_and_each_may_go() {
     assert!(backend::plan(&world.openings, &world.settings, &world.inventory, true).is_done());
     world.openings.remove(&world.service.key);
     assert!(backend::plan(&world.openings, &world.settings, &world.inventory, true).is_done());
+}
+
+#[test]
+fn each_protocol_opens_what_traffic_and_checks_need() {
+    let udp = |name: &str, number| port(name, Protocol::Udp, number, 30000 + number);
+    let tcp = |name: &str, number| port(name, Protocol::Tcp, number, 30000 + number);
+    let cert = ("aws-load-balancer-ssl-cert", "one");
+    let quic = ("aws-load-balancer-quic-enabled-ports", "u");
+    // Ports, annotations, rules.
+    type Row<'a> = (Vec<ServicePort>, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let both: &[&str] = &["tcp 30053-30053 traffic", "udp 30053-30053 traffic"];
+    let rows: &[Row<'_>] = &[
+        (vec![tcp("t", 53)], &[], &both[..1]),
+        (vec![tcp("t", 53)], &[cert], &both[..1]),
+        (vec![udp("u", 53)], &[], both),
+        (vec![udp("u", 53)], &[quic], both),
+        (vec![tcp("t", 53), udp("u", 53)], &[], both),
+        (vec![tcp("t", 53), udp("u", 53)], &[quic], both),
+        (
+            vec![udp("u", 53)],
+            &[("aws-load-balancer-healthcheck-port", "32000")],
+            &["tcp 32000-32000 traffic", "udp 30053-30053 traffic"],
+        ),
+        (
+            vec![tcp("t", 53)],
+            &[("aws-load-balancer-healthcheck-port", "32000")],
+            &["tcp 30053-32000 traffic"],
+        ),
+    ];
+    for (ports, annotations, expected) in rows {
+        let mut world = World::new();
+        world.service.ports.clone_from(ports);
+        annotations.iter().for_each(|(name, value)| _ = world.annotate(name, value));
+        let names: Vec<&str> = ports.iter().map(|port| &*port.name).collect();
+        assert_eq!(rules(world.converge()), *expected, "{names:?} {annotations:?}");
+    }
+}
+
+#[test]
+fn a_named_target_port_opens_the_port_of_each_pod() {
+    let mut world = World::new();
+    world.service.ports = vec![port("http", Protocol::Tcp, 80, 30080)];
+    world.service.ports[0].target = TargetPort::Name("web".into());
+    world.annotate("aws-load-balancer-nlb-target-type", "ip");
+    world.endpoints = vec![
+        crate::targets::pod("a", "10.0.0.1"),
+        landfall_aws_plan::PodEndpoint { port: 9090, ..crate::targets::pod("b", "10.0.0.2") },
+    ];
+    assert_eq!(rules(world.converge()), ["tcp 8080-9090 traffic"]);
 }

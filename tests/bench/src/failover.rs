@@ -1,4 +1,4 @@
-//! Speakers on the test bed, as `kubectl apply -k deploy/` installs them: memory, ARP, and what a client waits for
+//! Speakers on the test bed, as `kubectl apply -k deploy/` installs them: memory, and what a client waits for
 //! when the owner of an address dies.
 
 use std::{
@@ -15,7 +15,7 @@ use landfall_e2e::{
 };
 use serde_json::json;
 
-use crate::{arp, figures::Figures, process};
+use crate::{figures::Figures, process};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,8 +50,6 @@ fn all(figures: &mut Figures, cluster: &Cluster, kills: usize) -> anyhow::Result
         "MiB",
         Some(15.0),
     );
-
-    arp::measure(figures, cluster.client(), address)?;
 
     let asker = Asker::start(cluster.watcher())?;
     asker.ask_for(address);

@@ -7,6 +7,7 @@ mod allocation;
 mod arp;
 mod aws;
 mod controller;
+mod detector;
 mod docs;
 mod failover;
 mod figures;
@@ -57,14 +58,26 @@ enum Part {
     Controller,
     /// The controller with an API server and the double of AWS.
     Aws,
-    /// Speakers: memory, ARP, failover.
+    /// Speakers in a cluster: memory, failover.
     Speaker,
+    /// What watching each other costs speakers.
+    Detector,
+    /// ARP with few and with many addresses, and requests for those of others.
+    Arp,
     /// Failover beside keepalived.
     Rivals,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Allocation, Self::Controller, Self::Aws, Self::Speaker, Self::Rivals];
+    const ALL: [Self; 7] = [
+        Self::Allocation,
+        Self::Controller,
+        Self::Aws,
+        Self::Speaker,
+        Self::Detector,
+        Self::Arp,
+        Self::Rivals,
+    ];
 }
 
 fn main() -> anyhow::Result<()> {
@@ -85,6 +98,12 @@ fn main() -> anyhow::Result<()> {
     }
     if only.contains(&Part::Speaker) {
         failover::measure(&mut figures, kills).context("the speaker's figures")?;
+    }
+    if only.contains(&Part::Detector) {
+        detector::measure(&mut figures).context("the detector's figures")?;
+    }
+    if only.contains(&Part::Arp) {
+        arp::measure(&mut figures).context("the figures of ARP")?;
     }
     if only.contains(&Part::Rivals) {
         rivals::measure(&mut figures, kills).context("failover beside keepalived")?;

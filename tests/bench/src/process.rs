@@ -4,9 +4,12 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
+use landfall_lan::Host;
+use nix::{time::clock_getcpuclockid, unistd::Pid};
 
 /// The `landfall` binary beside this one, or the one that `LANDFALL_BIN` names.
 pub(crate) fn landfall() -> anyhow::Result<PathBuf> {
@@ -61,19 +64,11 @@ impl Drop for Running {
     }
 }
 
-/// CPU seconds that a process used so far, user and system.
+/// CPU seconds that a process used so far, user and system, with those of threads that have ended.
 pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the process has ended")?;
-    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
-    let ticks = |index: usize| -> anyhow::Result<f64> {
-        fields
-            .split_whitespace()
-            .nth(index)
-            .and_then(|field| field.parse().ok())
-            .context("/proc/PID/stat is short")
-    };
-    // proc(5): utime and stime are fields 14 and 15; the kernel counts 100 ticks a second for user space.
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).context("the process has ended")?;
+    let time = clock.now().context("the process has ended")?;
+    Ok(Duration::from(time).as_secs_f64())
 }
 
 /// A memory figure of `/proc/PID/status` in MiB.
@@ -101,4 +96,19 @@ pub(crate) fn find(program: &Path, argument: &str) -> anyhow::Result<Vec<u32>> {
         }
     }
     Ok(found)
+}
+
+/// Frames that a host received and sent so far.
+pub(crate) fn frames(host: &Host) -> anyhow::Result<(u64, u64)> {
+    // `/proc/net` shows the namespace of the thread that reads it, and not that of the process.
+    let table = host.within(|| fs::read_to_string("/proc/thread-self/net/dev"))?.context("no counters")?;
+    let line =
+        table.lines().find_map(|line| line.trim_start().strip_prefix(Host::INTERFACE)?.strip_prefix(':'));
+    let counters: Vec<u64> =
+        line.context("no such interface")?.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    match counters[..] {
+        // Eight of each: bytes and frames come first.
+        [_, received, _, _, _, _, _, _, _, sent, ..] => Ok((received, sent)),
+        _ => anyhow::bail!("the counters of the interface are too few"),
+    }
 }

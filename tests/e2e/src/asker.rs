@@ -29,6 +29,8 @@ pub struct Heard {
     pub at: Instant,
     /// Who, by the MAC that the claim names.
     pub mac: MacAddress,
+    /// To everybody, and not to us because we had asked.
+    pub announced: bool,
 }
 
 /// Asks in the background, until it is dropped.
@@ -87,14 +89,20 @@ impl Asker {
         heard.get(&address).into_iter().flatten().filter(|heard| heard.at >= since).copied().collect()
     }
 
+    /// The machines that claimed an address within the last half second.
+    #[must_use]
+    pub fn owners(&self, address: IpAddr) -> BTreeSet<MacAddress> {
+        let now = Instant::now();
+        let recent = self.heard_since(address, now.checked_sub(Duration::from_millis(500)).unwrap_or(now));
+        recent.iter().map(|heard| heard.mac).collect()
+    }
+
     /// The one machine that claims an address now.
     ///
     /// # Errors
     /// When nobody or more than one did within the last half second.
     pub fn owner(&self, address: IpAddr) -> Result<MacAddress> {
-        let now = Instant::now();
-        let recent = self.heard_since(address, now.checked_sub(Duration::from_millis(500)).unwrap_or(now));
-        let macs: BTreeSet<MacAddress> = recent.iter().map(|heard| heard.mac).collect();
+        let macs = self.owners(address);
         let mut all = macs.iter();
         match (all.next(), all.next()) {
             (Some(owner), None) => Ok(*owner),
@@ -180,7 +188,7 @@ impl Shared {
                 .collect();
             let Some(claim) = frames::claim(&frame) else { continue };
             if claim.source != own {
-                let heard = Heard { at: Instant::now(), mac: claim.mac };
+                let heard = Heard { at: Instant::now(), mac: claim.mac, announced: claim.announced };
                 lock(&self.heard).entry(claim.address).or_default().push(heard);
             }
         }

@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use crate::amount;
 use crate::audit::Audit;
 use crate::history::{self, History};
 use crate::manifests::{self, NAMESPACE, SHOP};
@@ -40,7 +41,7 @@ pub const ANSWERED: Duration = Duration::from_secs(10);
 /// From a controller that is ready to the configuration of its webhooks, or from the last one that serves to its end.
 const CONFIGURED: Duration = Duration::from_secs(60);
 
-/// A bed with three nodes and two clients: `c1` is the client, `c2` watches the LAN.
+/// A bed with three nodes (five in `make soak`) and two clients: `c1` is the client, `c2` watches the LAN.
 pub struct Cluster {
     runtime: Runtime,
     bed: Option<TestBed>,
@@ -74,7 +75,8 @@ impl Cluster {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let audit = Audit::prepare()?;
         let name = landfall_lan::Lan::unique_name("e2e");
-        let mut builder = TestBed::builder().name(name).programs(programs).nodes(3).clients(2);
+        let nodes = u16::try_from(amount(3, 5))?;
+        let mut builder = TestBed::builder().name(name).programs(programs).nodes(nodes).clients(2);
         for flag in audit.flags() {
             builder = builder.api_flag(flag);
         }

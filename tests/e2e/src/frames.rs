@@ -31,6 +31,8 @@ pub struct ClaimOf {
     pub mac: MacAddress,
     /// The MAC that the frame came from.
     pub source: MacAddress,
+    /// It was sent to everybody, and not as an answer to one who asked.
+    pub announced: bool,
 }
 
 /// A broadcast ARP request (RFC 826) or a multicast neighbour solicitation (RFC 4861 §4.3) for `address`.
@@ -46,6 +48,8 @@ pub fn question(from: Sender, address: IpAddr) -> Vec<u8> {
 #[must_use]
 pub fn claim(frame: &[u8]) -> Option<ClaimOf> {
     let source = mac(frame, 6)?;
+    // The group bit, IEEE 802 §8.2.
+    let announced = frame.first()? & 1 == 1;
     match frame.get(12..14)? {
         kind if *kind == ARP => {
             let sender: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
@@ -54,6 +58,7 @@ pub fn claim(frame: &[u8]) -> Option<ClaimOf> {
                 address: address.into(),
                 mac: mac(frame, 22)?,
                 source,
+                announced,
             })
         }
         kind if *kind == IPV6 => {
@@ -63,7 +68,7 @@ pub fn claim(frame: &[u8]) -> Option<ClaimOf> {
             let target: [u8; 16] = frame.get(62..78)?.try_into().ok()?;
             // RFC 4861 §4.4: a target link-layer address option (type 2) comes first where it is present.
             let named = if frame.get(78) == Some(&2) { mac(frame, 80)? } else { source };
-            Some(ClaimOf { address: Ipv6Addr::from(target).into(), mac: named, source })
+            Some(ClaimOf { address: Ipv6Addr::from(target).into(), mac: named, source, announced })
         }
         _ => None,
     }
@@ -139,9 +144,11 @@ mod tests {
         reply[22..28].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
         reply[28..32].copy_from_slice(&[10, 77, 0, 200]);
         let owner = MacAddress([2, 0, 0, 0, 0, 9]);
-        let expected =
-            ClaimOf { address: "10.77.0.200".parse().expect("an address"), mac: owner, source: owner };
-        assert_eq!(claim(&reply), Some(expected));
+        let address = "10.77.0.200".parse().expect("an address");
+        let announced = ClaimOf { address, mac: owner, source: owner, announced: true };
+        assert_eq!(claim(&reply), Some(announced));
+        reply[..6].copy_from_slice(&ASKER.mac.0);
+        assert_eq!(claim(&reply), Some(ClaimOf { announced: false, ..announced }));
     }
 
     #[test]

@@ -35,6 +35,12 @@ pub use machines::{Contender, Machines};
 pub use sections::Sections;
 pub use stream::Stream;
 
+/// How often, or how long: in `make test`, and in `make soak`.
+#[must_use]
+pub fn amount(short: u32, long: u32) -> u32 {
+    if std::env::var_os("LANDFALL_SOAK").is_some() { long } else { short }
+}
+
 /// What a thread that panicked has left is looked at all the same: its panic fails the test anyway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,7 +1,7 @@
 //! Machines without a cluster that share addresses: by `landfall standalone`, or by keepalived for comparison.
 //!
 //! ```text
-//!   n1 … n5 ──┐                       10.77.0.200 and on: UDP port 7 is forwarded to the echo, whoever owns the address
+//!   n1 … n5 ──┐                       10.77.1.0 and on: UDP port 7 is forwarded to the echo, whoever owns the address
 //!   echo    ──┼── switch ── client (a Stream), watcher (an Asker)
 //!             the default gateway of n1 … n5
 //! ```
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use ipnet::Ipv4Net;
-use landfall_lan::{Host, HostSpec, Lan, Process, Subnets};
+use landfall_lan::{Host, HostSpec, Lan, MacAddress, Process, Subnets};
 use landfall_testbed::programs::Programs;
 
 use crate::Asker;
@@ -24,9 +24,11 @@ use crate::wait::{throughout, until};
 
 const PORT: u16 = 7;
 /// From a healed cut until one owner is heard, and no longer the other, which nothing has told that it was cut off.
-const HEALED: Duration = Duration::from_millis(1_500);
+const HEALED: Duration = Duration::from_millis(300);
 /// How long it is watched then.
 const SETTLED: Duration = Duration::from_secs(1);
+/// So many addresses are asked for all the time at most, spread over all of them.
+const ASKED: usize = 200;
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,11 +53,12 @@ struct Machine {
 pub struct Machines {
     lan: Lan,
     machines: Vec<Machine>,
-    client: Host,
+    /// Whom the addresses serve.
+    pub client: Host,
     /// Hears and asks who has which address.
     pub asker: Asker,
     contender: Contender,
-    addresses: u8,
+    addresses: u16,
     programs: Programs,
 }
 
@@ -64,10 +67,10 @@ impl Machines {
     ///
     /// # Errors
     /// When something does not come up; with the last words of each machine.
-    pub fn start(count: u16, addresses: u8, contender: Contender) -> Result<Self> {
+    pub fn start(count: u16, addresses: u16, contender: Contender) -> Result<Self> {
         let programs = Programs::find()?;
         let subnets =
-            Subnets { v4: Some(Ipv4Net::new_assert(Ipv4Addr::new(10, 77, 0, 0), 22)), ..Subnets::default() };
+            Subnets { v4: Some(Ipv4Net::new_assert(Ipv4Addr::new(10, 77, 0, 0), 16)), ..Subnets::default() };
         let lan = Lan::create(&Lan::unique_name("lf-mach"), subnets)?;
         let echo = lan.add_host(HostSpec::new("echo", 90))?;
         let gateway = echo.ipv4().context("the LAN has IPv4")?.into();
@@ -99,11 +102,14 @@ impl Machines {
             }
             self.run(index)?;
         }
-        for number in 0..self.addresses {
+        let step = usize::from(self.addresses).div_ceil(ASKED).max(1);
+        for number in (0..self.addresses).step_by(step) {
             self.asker.ask_for(self.address(number));
         }
-        until("an owner of each address", PATIENCE, || {
-            (0..self.addresses).try_for_each(|number| self.owner(number).map(drop))
+        // Each is a Service that is read, decided about, written down, claimed and announced.
+        let patience = PATIENCE + Duration::from_millis(20) * u32::from(self.addresses);
+        until("an owner of each address", patience, || {
+            (0..self.addresses).step_by(step).try_for_each(|number| self.owner(number).map(drop))
         })?;
         // An answer by any path, before somebody counts.
         let stream = self.stream(0)?;
@@ -112,15 +118,16 @@ impl Machines {
 
     /// The address with this number, from 0.
     #[must_use]
-    pub fn address(&self, number: u8) -> IpAddr {
-        Ipv4Addr::new(10, 77, 1, number).into()
+    pub fn address(&self, number: u16) -> IpAddr {
+        let [high, low] = number.to_be_bytes();
+        Ipv4Addr::new(10, 77, 1 + high, low).into()
     }
 
     /// Asks the address a thousand times a second.
     ///
     /// # Errors
     /// When the client has no socket.
-    pub fn stream(&self, number: u8) -> Result<Stream> {
+    pub fn stream(&self, number: u16) -> Result<Stream> {
         Stream::start(&self.client, SocketAddr::new(self.address(number), PORT))
     }
 
@@ -128,17 +135,24 @@ impl Machines {
     ///
     /// # Errors
     /// When none or more than one does.
-    pub fn owner(&self, number: u8) -> Result<usize> {
-        let mac = self.asker.owner(self.address(number))?;
-        let owner = self.machines.iter().position(|machine| machine.host.mac() == Some(mac));
-        owner.with_context(|| format!("{mac} is no machine's"))
+    pub fn owner(&self, number: u16) -> Result<usize> {
+        self.machine(self.asker.owner(self.address(number))?)
+    }
+
+    /// The machines that have answered for the address within the last half second, by their indices.
+    ///
+    /// # Errors
+    /// When somebody else has.
+    pub fn owners(&self, number: u16) -> Result<Vec<usize>> {
+        let macs = self.asker.owners(self.address(number));
+        macs.into_iter().map(|mac| self.machine(mac)).collect()
     }
 
     /// Waits until another machine than `before` is the only one that answers.
     ///
     /// # Errors
     /// When that takes too long.
-    pub fn successor(&self, number: u8, before: usize) -> Result<usize> {
+    pub fn successor(&self, number: u16, before: usize) -> Result<usize> {
         until("another owner", PATIENCE, || {
             let owner = self.owner(number)?;
             ensure!(owner != before, "it is still {}", self.host(before).name());
@@ -150,8 +164,8 @@ impl Machines {
     /// of that address was silent.
     ///
     /// # Errors
-    /// When nobody takes over, or the successor does not keep the address.
-    pub fn cut_owner(&self, number: u8, stream: &Stream) -> Result<Duration> {
+    /// When nobody takes over, or Landfall's successor does not keep the address.
+    pub fn cut_owner(&self, number: u16, stream: &Stream) -> Result<Duration> {
         let owner = self.owner(number)?;
         let cut = Instant::now();
         self.host(owner).cut()?;
@@ -159,23 +173,27 @@ impl Machines {
         stream.answered_after(Instant::now(), PATIENCE)?;
         let gap = stream.longest_gap_since(cut);
         self.host(owner).heal()?;
+        match self.contender {
+            Contender::Landfall(_) => self.keeps(number, after)?,
+            // Both are masters when they meet, and the one with the higher priority stays.
+            Contender::Keepalived(_) => until("one owner", PATIENCE, || self.owner(number).map(drop))?,
+        }
+        Ok(gap)
+    }
+
+    /// Nobody else answers for the address for a while, once who was cut off has had a moment to find out.
+    fn keeps(&self, number: u16, owner: usize) -> Result<()> {
         let healed = Instant::now();
-        let grace = match self.contender {
-            // It finds out that it is cut off, some heartbeats after the others.
-            Contender::Landfall(_) => HEALED / 5,
-            // Both are masters, each on its side, and both are heard for a moment.
-            Contender::Keepalived(_) => HEALED,
-        };
-        let successor = self.host(after).mac();
-        throughout("the successor keeps the address", grace + SETTLED, || {
-            let heard = self.asker.heard_since(self.address(number), healed + grace);
-            let stranger = heard.iter().find(|heard| Some(heard.mac) != successor);
-            ensure!(stranger.is_none(), "{stranger:?} has claimed it, not {}", self.host(after).name());
+        let mac = self.host(owner).mac();
+        throughout("the successor keeps the address", HEALED + SETTLED, || {
+            let heard = self.asker.heard_since(self.address(number), healed + HEALED);
+            let stranger = heard.iter().find(|heard| Some(heard.mac) != mac);
+            ensure!(stranger.is_none(), "{stranger:?} has claimed it, not {}", self.host(owner).name());
             Ok(())
         })?;
         until("the successor to answer", PATIENCE, || {
-            ensure!(self.owner(number)? == after, "it is another one");
-            Ok(gap)
+            ensure!(self.owner(number)? == owner, "it is another one");
+            Ok(())
         })
     }
 
@@ -261,6 +279,11 @@ impl Machines {
         Ok(self.lan.teardown()?)
     }
 
+    fn machine(&self, mac: MacAddress) -> Result<usize> {
+        let index = self.machines.iter().position(|machine| machine.host.mac() == Some(mac));
+        index.with_context(|| format!("{mac} is no machine's"))
+    }
+
     fn folder(&self, index: usize) -> PathBuf {
         self.lan.state_directory().join(self.host(index).name())
     }
@@ -337,8 +360,8 @@ vrrp_instance lan {{
         fs::write(folder.join("keepalived.conf"), configuration)?;
         let rules = format!(
             "table ip forwarding {{
-  chain in {{ type nat hook prerouting priority dstnat; ip daddr 10.77.1.0/24 udp dport {PORT} dnat to {echo} }}
-  chain out {{ type nat hook postrouting priority srcnat; ip daddr {echo} masquerade }}
+  chain in {{ type nat hook prerouting priority dstnat; ip daddr 10.77.1.0/24 udp dport {PORT} dnat to {echo}; }}
+  chain out {{ type nat hook postrouting priority srcnat; ip daddr {echo} masquerade; }}
 }}
 "
         );

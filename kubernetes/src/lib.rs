@@ -12,6 +12,7 @@ pub mod convert;
 #[cfg(test)]
 mod golden;
 pub mod lease;
+pub mod moves;
 pub mod names;
 pub mod namespace;
 mod overlay;

@@ -22,6 +22,10 @@ pub mod annotation {
     pub const ALLOCATED_FROM: &str = "metallb.io/ip-allocated-from-pool";
     /// Forwarding mode, `announce` or `node-port`.
     pub const FORWARDING: &str = "landfall.dev/forwarding";
+    /// The node that should announce the Service: before others when nobody does, and by a planned move when it is changed.
+    pub const PREFERRED_NODE: &str = "landfall.dev/preferred-node";
+    /// When `landfall move` last asked for the preferred node; a new value asks for the same node again.
+    pub const MOVE_REQUESTED: &str = "landfall.dev/move-requested";
     /// How targets are asked whether they are well, `tcp`, `http:PATH` or `none`; standalone only.
     pub const HEALTH_CHECK: &str = "landfall.dev/health-check";
     /// On an `IPAddressPool`: addresses that are never handed out; prefixes, ranges or single ones, with commas between.
@@ -84,6 +88,8 @@ pub mod manager {
     pub const CONTROLLER: &str = "landfall-controller";
     /// The speakers.
     pub const SPEAKER: &str = "landfall-speaker";
+    /// `landfall move`, for the annotations that it writes to Services.
+    pub const MOVE: &str = "landfall-move";
     /// The controller, in its `ConfigurationState`; MetalLB's name, so that what it wrote is taken over.
     pub const POOL_RECONCILER: &str = "poolReconciler";
     /// The speakers, each in its `ConfigurationState`; MetalLB's name.
@@ -120,7 +126,8 @@ pub(crate) fn digest(parts: &[&str]) -> String {
 const LABEL_BYTES: usize = 63;
 
 /// `text` as the value of a label. Node names may be longer than label values.
-pub(crate) fn label_value(text: &str) -> String {
+#[must_use]
+pub fn label_value(text: &str) -> String {
     fitted(text, LABEL_BYTES)
 }
 

@@ -4,8 +4,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{
     cleanup::CleanupArgs, controller::ControllerArgs, crds::CrdsArgs, demo::DemoArgs,
-    log_level::LogLevelArgs, metallb, plan::PlanArgs, speaker::SpeakerArgs, standalone::StandaloneArgs,
-    status::StatusArgs,
+    log_level::LogLevelArgs, metallb, plan::PlanArgs, planned_move::MoveArgs, speaker::SpeakerArgs,
+    standalone::StandaloneArgs, status::StatusArgs,
 };
 
 /// A load balancer for Kubernetes clusters on bare metal.
@@ -29,6 +29,8 @@ enum Command {
     Standalone(StandaloneArgs),
     /// Show who has which address, and why not
     Status(StatusArgs),
+    /// Move the addresses of a Service to a node, without a gap
+    Move(MoveArgs),
     /// Show what would be, from manifests alone: whether they are valid, and who gets and announces what
     Plan(PlanArgs),
     /// Show the main job on this machine: real ARP and TCP, a node dies, another takes over (needs root)
@@ -49,6 +51,7 @@ impl Args {
             Command::Speaker(args) => args.run(),
             Command::Standalone(args) => args.run(),
             Command::Status(args) => args.run(),
+            Command::Move(args) => args.run(),
             Command::Plan(args) => args.run(),
             Command::Demo(args) => args.run(),
             Command::Cleanup(args) => args.run(),
@@ -77,6 +80,7 @@ impl Command {
             Self::Speaker(args) => args.unused = unused,
             Self::Standalone(_)
             | Self::Status(_)
+            | Self::Move(_)
             | Self::Plan(_)
             | Self::Demo(_)
             | Self::Cleanup(_)
@@ -116,6 +120,7 @@ mod tests {
             &["speaker", "--node-name", "n1"],
             &["standalone", "-f", "manifests"],
             &["status"],
+            &["move", "shop/web"],
             &["demo"],
             &["cleanup"],
             &["cleanup", "cluster"],

@@ -10,6 +10,8 @@ mod controller;
 mod crds;
 mod demo;
 mod detection;
+mod duration;
+mod fail_back;
 mod go_flag;
 mod log_level;
 mod logging;
@@ -18,6 +20,7 @@ mod metrics_access;
 mod minority;
 mod output;
 mod plan;
+mod planned_move;
 #[cfg(test)]
 mod reference;
 mod run;

@@ -21,6 +21,7 @@ use crate::{
     connection::ConnectionArgs,
     controller::{own_namespace, socket},
     detection::Detection,
+    fail_back::FailBack,
     logging::{self, LogLevel},
     metallb,
     metrics_access::MetricsArgs,
@@ -99,6 +100,11 @@ pub(crate) struct SpeakerArgs {
     #[arg(long, env = "LANDFALL_MINORITY", value_name = "WHAT", default_value = "serve")]
     minority: Minority,
 
+    /// After how long as the best candidate this node takes an address back from one that lives, such as 5m, or off: the
+    /// owner keeps it
+    #[arg(long, env = "LANDFALL_FAIL_BACK", value_name = "DURATION", default_value = "off")]
+    fail_back: FailBack,
+
     /// The nftables table with the forwarding rules; two installs on one node need two
     #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
     nft_table: TableName,
@@ -149,6 +155,7 @@ impl SpeakerArgs {
             bgp_type,
             ignore_exclude_lb,
             minority,
+            fail_back,
             nft_table,
             health_address,
             health_probe_port,
@@ -199,6 +206,7 @@ impl SpeakerArgs {
                 nftables: Nftables::new("nft", nft_table),
                 standalone: None,
                 minority: minority.into(),
+                fail_back: fail_back.into(),
                 addresses: Addresses {
                     health: socket(health_address, health_probe_port),
                     metrics: socket(metrics_address.unwrap_or(address), port),

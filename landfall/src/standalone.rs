@@ -23,6 +23,7 @@ use crate::{
     classes::ClassArgs,
     controller::socket,
     detection::Detection,
+    fail_back::FailBack,
     logging::{self, LogLevel},
     minority::Minority,
     run,
@@ -78,6 +79,11 @@ pub(crate) struct StandaloneArgs {
     /// What becomes of addresses on a side of a split network that has no majority of the machines
     #[arg(long, env = "LANDFALL_MINORITY", value_name = "WHAT", default_value = "serve")]
     minority: Minority,
+
+    /// After how long as the best candidate this machine takes an address back from one that lives, such as 5m, or off: the
+    /// owner keeps it
+    #[arg(long, env = "LANDFALL_FAIL_BACK", value_name = "DURATION", default_value = "off")]
+    fail_back: FailBack,
 
     /// The nftables table with the forwarding rules; two installs on one machine need two
     #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
@@ -155,6 +161,7 @@ impl StandaloneArgs {
             bind_port,
             detection,
             minority,
+            fail_back,
             nft_table,
             check_interval,
             check_timeout,
@@ -236,6 +243,7 @@ impl StandaloneArgs {
             },
             standalone: Some(appointment),
             minority: minority.into(),
+            fail_back: fail_back.into(),
         };
         let checks = health::Timing {
             interval: check_interval,

@@ -35,8 +35,8 @@ pub use pool::{Pool, PoolRules, ServiceAllocation};
 pub use reason::Reason;
 pub use selector::{Labels, Operator, Requirement, Selector, SelectorError};
 pub use service::{
-    Condition, FamilyPolicy, Forwarding, HealthCheck, Ingress, IpMode, NodePort, PortSpec, Protocol,
-    Requests, ServiceKey, ServiceView, TrafficPolicy,
+    Condition, FamilyPolicy, Forwarding, HealthCheck, Ingress, IpMode, NodePort, PortSpec, PreferredNode,
+    Protocol, Requests, ServiceKey, ServiceView, TrafficPolicy,
 };
 pub use service_write::{Assignment, ServiceStatusWrite};
 pub use time::Instant;

@@ -15,6 +15,15 @@ macro_rules! reasons {
             /// Every reason, in order of declaration.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
+            /// What it means, as a sentence without its full stop.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                let meaning = match self {
+                    $(Self::$name => concat!($($doc),+),)+
+                };
+                meaning.trim().trim_end_matches('.')
+            }
+
             /// The CamelCase name.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -119,6 +128,14 @@ reasons! {
     NotOwner,
     /// The node owns the address.
     Owner,
+    /// A person asked for this owner.
+    MoveRequested,
+    /// A better candidate took the address from a node that could have kept it.
+    BetterNode,
+    /// There is no node of this name.
+    UnknownNode,
+    /// The node reaches the addresses by a worse kind of link than their owner, is not Ready, or lacks some of them.
+    WorseThanOwner,
     /// No node may own the address.
     NoCandidates,
     /// The forwarding mode asked for does not exist.

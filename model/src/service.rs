@@ -103,6 +103,18 @@ pub struct Requests {
     pub forwarding: Option<Result<Forwarding, Box<str>>>,
     /// `landfall.dev/health-check`, as written; `Err` holds an unknown value.
     pub health_check: Option<Result<HealthCheck, Box<str>>>,
+    /// `landfall.dev/preferred-node` and, beside it, `landfall.dev/move-requested`.
+    #[serde(default)]
+    pub preferred_node: Option<PreferredNode>,
+}
+
+/// The node that should announce a Service, when it can. A change of either part while speakers run asks for a move.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PreferredNode {
+    /// Its name, as written; there may be no such node.
+    pub node: Box<str>,
+    /// What `landfall move` writes to ask again for the same node: any text that was not there before.
+    pub requested: Box<str>,
 }
 
 impl Requests {

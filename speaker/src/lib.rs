@@ -82,6 +82,8 @@ pub struct Settings {
     pub standalone: Option<Appointment>,
     /// What becomes of addresses on a side of a split network without a majority.
     pub minority: Minority,
+    /// After how long as the best candidate this node takes addresses back from a living owner; `None`: never.
+    pub fail_back: Option<Duration>,
 }
 
 /// Why a speaker cannot run.
@@ -141,6 +143,7 @@ pub async fn run(
         addresses,
         standalone,
         minority,
+        fail_back,
     } = settings;
     let probes = Probes::bind(addresses).await?;
     let peers = PeerSocket::open(membership)?;
@@ -177,6 +180,7 @@ pub async fn run(
         version: env!("CARGO_PKG_VERSION").into(),
         standalone: standalone.is_some(),
         minority,
+        fail_back,
     }));
     let sockets = [(FrameKind::Arp, Arc::clone(&arp)), (FrameKind::Neighbor, Arc::clone(&neighbors))];
     let mut meter = Meter::default();

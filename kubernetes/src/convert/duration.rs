@@ -6,7 +6,10 @@ use super::invalid;
 
 /// Reads a duration as the API writes it, in the syntax of Go: one or more numbers, each with its unit, from `ns` to `h`.
 /// A number may have a fraction; 0 needs no unit.
-pub(super) fn duration(field: &str, text: &str) -> Result<Duration, Invalid> {
+///
+/// # Errors
+/// When it is none; `field` is where it stands.
+pub fn duration(field: &str, text: &str) -> Result<Duration, Invalid> {
     parse(text).ok_or_else(|| {
         let message = format!("{text:?} is not a duration of 0 or more; write it as 90s, 1m30s or 500ms");
         invalid(Reason::InvalidValue, field, message)

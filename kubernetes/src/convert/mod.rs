@@ -26,6 +26,7 @@ pub use bgp_peer::bgp_peer;
 pub use bgp_peer_v1beta1::{bgp_peer_from_v1beta1, bgp_peer_to_v1beta1};
 pub use cluster::{namespace, node, speaker};
 pub use community::community;
+pub use duration::duration;
 pub use endpoints::endpoint_slice;
 pub use pool::pool;
 pub use service::service;

@@ -6,7 +6,7 @@ use k8s_openapi::{
 };
 use landfall_model::{
     Condition, Family, FamilyPolicy, Forwarding, HealthCheck, Ingress, Invalid, IpMode, NodePort, PortSpec,
-    Protocol, Reason, Requests, ServiceKey, ServiceView, TrafficPolicy,
+    PreferredNode, Protocol, Reason, Requests, ServiceKey, ServiceView, TrafficPolicy,
 };
 
 use super::{invalid, object_name};
@@ -71,6 +71,12 @@ fn requests(annotations: Option<&BTreeMap<String, String>>, spec: &ServiceSpec) 
             .map(|value| Forwarding::parse(value).ok_or_else(|| value.as_str().into())),
         health_check: get("", annotation::HEALTH_CHECK)
             .map(|value| HealthCheck::parse(value).ok_or_else(|| value.as_str().into())),
+        preferred_node: asked(get("", annotation::PREFERRED_NODE).map(|node| node.as_str().into())).map(
+            |node| {
+                let requested = get("", annotation::MOVE_REQUESTED).map(String::as_str).unwrap_or_default();
+                PreferredNode { node, requested: requested.into() }
+            },
+        ),
         deprecated_annotation: annotations
             .into_iter()
             .flatten()

@@ -46,6 +46,10 @@ impl<'a> Cluster<'a> {
                         reason: reason.unwrap_or(own).to_string(),
                     }
                 };
+                let preferred = appraisal.preference().map(|preference| {
+                    let node = configuration.nodes.iter().find(|node| *node.name == *preference.node);
+                    node.map_or_else(|| unknown(preference.node), candidate)
+                });
                 let owner = owner.filter(|owner| appraisal.reason(&view.key, owner).is_none());
                 let limit = owner.map(|owner| appraisal.interface_limit(&view.key, owner));
                 found.push(Layer2 {
@@ -53,6 +57,7 @@ impl<'a> Cluster<'a> {
                     name: view.key.name.to_string(),
                     address,
                     owner: owner.map(str::to_owned),
+                    preferred,
                     interfaces: limit.into_iter().flatten().map(Into::into).collect(),
                     candidates: configuration.nodes.iter().map(candidate).collect(),
                 });
@@ -146,6 +151,11 @@ impl<'a> Cluster<'a> {
         }
         bgp
     }
+}
+
+/// A node that an annotation names and no manifest has.
+fn unknown(name: &str) -> Candidate {
+    Candidate { node: name.to_owned(), eligible: false, reason: Reason::UnknownNode.to_string() }
 }
 
 /// Manifests do not tell a node's interfaces, so each node has one of every name that an advertisement asks for, and each

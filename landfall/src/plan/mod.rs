@@ -2,6 +2,7 @@
 
 mod announcements;
 mod assignment;
+mod candidates;
 mod planner;
 mod render;
 mod report;
@@ -19,6 +20,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use landfall_kubernetes::source::{Snapshot, is_manifest};
+
+pub(crate) use candidates::{Candidates, Place, Question, candidates};
 
 use self::planner::Options;
 use crate::{

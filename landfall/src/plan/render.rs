@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{ConfigError, Report};
+use super::report::{Candidate, ConfigError, Report};
 use crate::output::table;
 
 pub(super) fn text(report: &Report) -> String {
@@ -28,8 +28,9 @@ pub(super) fn text(report: &Report) -> String {
     table(&mut text, &["SERVICE", "ADDRESSES", "POOL", "CHANGED", "WHY"], rows);
 
     let rows = layer2.iter().map(|entry| {
-        let others =
-            entry.candidates.iter().filter(|candidate| Some(&candidate.node) != entry.owner.as_ref());
+        let known = |one: &&Candidate| !entry.candidates.contains(one);
+        let candidates = entry.candidates.iter().chain(entry.preferred.iter().filter(known));
+        let others = candidates.filter(|candidate| Some(&candidate.node) != entry.owner.as_ref());
         vec![
             format!("{}/{}", entry.namespace, entry.name),
             entry.address.to_string(),

@@ -67,6 +67,8 @@ pub(super) struct Layer2 {
     pub(super) name: String,
     pub(super) address: IpAddr,
     pub(super) owner: Option<String>,
+    /// The node that `landfall.dev/preferred-node` names.
+    pub(super) preferred: Option<Candidate>,
     /// The interfaces that advertisements limit the owner to.
     pub(super) interfaces: Vec<String>,
     /// Every node.

@@ -1,8 +1,8 @@
 //! Reads what the report needs: one list per kind, nothing else, with read-only rights.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use landfall_kubernetes::{
@@ -14,6 +14,7 @@ use landfall_model::{Classes, Invalid};
 use landfall_pool::Allocator;
 
 use super::report::{Component, Facts, Handled, Owner, Pool, ServiceFacts};
+use crate::connection::{listed, patiently};
 
 /// Where to look.
 pub(super) struct Scope {
@@ -22,9 +23,6 @@ pub(super) struct Scope {
     /// The namespace of the Services, or all.
     pub(super) services: Option<String>,
 }
-
-/// How often a busy API server is asked before the last time.
-const TRIES: u32 = 3;
 
 /// Reads everything once.
 pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Facts> {
@@ -60,36 +58,6 @@ pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Fact
         services: services.into_iter().filter_map(service).collect(),
         owners,
     })
-}
-
-/// Asks again, as often as a person has patience, after as long as a busy API server asks to wait: it is busy for a moment
-/// with each kind that has just been defined.
-async fn patiently<T>(mut ask: impl AsyncFnMut() -> kube::Result<T>) -> kube::Result<T> {
-    for _ in 0..TRIES {
-        let asked_to_wait = |status: &kube::core::Status| {
-            status.details.as_ref().map_or(0, |details| details.retry_after_seconds)
-        };
-        match ask().await {
-            Err(kube::Error::Api(status)) if matches!(asked_to_wait(&status), 1..=5) => {
-                tokio::time::sleep(Duration::from_secs(asked_to_wait(&status).into())).await;
-            }
-            answer => return answer,
-        }
-    }
-    ask().await
-}
-
-/// A list, or what its failure means to a person.
-fn listed<T>(answer: kube::Result<T>, kind: &str, namespace: &str) -> anyhow::Result<T> {
-    match answer {
-        // The API server knows no such kind.
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            bail!(
-                "the cluster does not know {kind}: is Landfall installed? `kubectl apply -k deploy/` does it"
-            )
-        }
-        answer => answer.with_context(|| format!("cannot list {kind} in {namespace}")),
-    }
 }
 
 /// Why pools are not in force: they cannot be read, or overlap another. Found by the controller's own code, which lets
@@ -135,6 +103,20 @@ fn handled(pod: &Pod) -> Option<Handled> {
     Some(classes.map_or(Handled::Unknown, Handled::Services))
 }
 
+/// Whether a speaker's Pod lets its node announce although the node carries the exclude label.
+pub(crate) fn ignores_exclusion(pod: &Pod) -> bool {
+    let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+    let told =
+        container.map(|container| told(container, "--ignore-exclude-lb", "LANDFALL_IGNORE_EXCLUDE_LB"));
+    told.is_some_and(|values| values.is_ok_and(|values| values.last().is_some_and(|value| value == "true")))
+}
+
+/// Whether a Pod is Ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 /// The values that a container is told by a flag, which may stand without one, or else in the environment.
 ///
 /// # Errors
@@ -165,16 +147,15 @@ fn told(container: &Container, flag: &str, variable: &str) -> Result<Vec<String>
 
 fn component(pod: Pod) -> Component {
     let component = pod.labels().get("component").cloned().unwrap_or_default();
-    let name = pod.name_any();
+    let (name, ready) = (pod.name_any(), is_ready(&pod));
     let spec = pod.spec.unwrap_or_default();
-    let conditions = pod.status.and_then(|status| status.conditions).unwrap_or_default();
     let image = spec.containers.first().and_then(|container| container.image.clone()).unwrap_or_default();
     Component {
         component,
         pod: name,
         node: spec.node_name.unwrap_or_default(),
         version: version(&image).to_owned(),
-        ready: conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"),
+        ready,
     }
 }
 
@@ -194,6 +175,7 @@ fn pool(pool: IPAddressPool) -> Pool {
 fn service(service: Service) -> Option<ServiceFacts> {
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let pool = service.annotations().get(annotation::ALLOCATED_FROM).cloned();
+    let preferred_node = service.annotations().get(annotation::PREFERRED_NODE).cloned();
     let spec = service.spec.filter(|spec| spec.type_.as_deref() == Some("LoadBalancer"))?;
     let status = service.status.unwrap_or_default();
     let ingress = status.load_balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
@@ -207,6 +189,7 @@ fn service(service: Service) -> Option<ServiceFacts> {
         class: spec.load_balancer_class,
         addresses: ingress.into_iter().filter_map(|entry| entry.ip.or(entry.hostname)).collect(),
         pool,
+        preferred_node: preferred_node.filter(|node| !node.is_empty()),
         allocated: condition(landfall_plan::condition::ALLOCATED),
         provisioned: condition(landfall_aws_plan::CONDITION),
     })

@@ -4,6 +4,8 @@ mod gather;
 mod render;
 mod report;
 
+pub(crate) use gather::{ignores_exclusion, is_ready};
+
 use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use clap::Args;

@@ -29,7 +29,7 @@ pub(crate) fn text(report: &Report) -> String {
             or_dash(s.class.as_deref()),
             or_dash(Some(&s.addresses.join(","))),
             or_dash(s.pool.as_deref()),
-            or_dash(Some(&s.owners.iter().map(with_link).collect::<Vec<_>>().join(","))),
+            or_dash(Some(&owners(&s.owners, s.preferred_node.as_deref()))),
             match (&s.reason, &s.message) {
                 (None, _) => "served".to_owned(),
                 (Some(reason), Some(message)) if !message.is_empty() => format!("{reason}: {message}"),
@@ -39,6 +39,16 @@ pub(crate) fn text(report: &Report) -> String {
     });
     table(&mut out, &["SERVICE", "CLASS", "ADDRESS", "POOL", "OWNER", "STATE"], services);
     out
+}
+
+/// The owners, and the node that should be the only one where it is not.
+fn owners(owners: &[Owner], preferred: Option<&str>) -> String {
+    let shown: Vec<String> = owners.iter().map(with_link).collect();
+    let elsewhere = |node: &&str| owners.iter().any(|owner| owner.node != **node);
+    match preferred.filter(elsewhere) {
+        Some(node) => format!("{}, prefers {node}", shown.join(",")),
+        None => shown.join(","),
+    }
 }
 
 /// The owner with the names of its interfaces; why these is left to the JSON form.
@@ -74,6 +84,20 @@ mod tests {
         assert!(bar(999_999, 1_000_000).ends_with("#·]"));
         assert_eq!(bar(0, 0).chars().count(), BAR + 2);
         assert_eq!(bar(i64::MAX, i64::MAX).matches('#').count(), BAR);
+    }
+
+    #[test]
+    fn a_preferred_node_is_shown_where_another_one_announces() {
+        let owner = |node: &str| Owner { node: node.into(), link: None };
+        for (all, preferred, expected) in [
+            (vec![owner("n1")], Some("n1"), "n1"),
+            (vec![owner("n1")], Some("n2"), "n1, prefers n2"),
+            (vec![owner("n1"), owner("n2")], Some("n2"), "n1,n2, prefers n2"),
+            (vec![], Some("n2"), ""),
+            (vec![owner("n1")], None, "n1"),
+        ] {
+            assert_eq!(owners(&all, preferred), expected);
+        }
     }
 
     #[test]

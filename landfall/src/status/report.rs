@@ -59,6 +59,8 @@ pub(crate) struct ServiceFacts {
     pub(crate) class: Option<String>,
     pub(crate) addresses: Vec<String>,
     pub(crate) pool: Option<String>,
+    /// The node that the annotation `landfall.dev/preferred-node` names.
+    pub(crate) preferred_node: Option<String>,
     /// Status, reason and message of the condition `landfall.dev/Allocated`.
     pub(crate) allocated: Option<(bool, String, String)>,
     /// The same of the condition `landfall.dev/Provisioned`: its load balancer is a cloud's.
@@ -118,6 +120,8 @@ pub(crate) struct ServiceRow {
     pub(crate) addresses: Vec<String>,
     pub(crate) pool: Option<String>,
     pub(crate) owner: Option<String>,
+    /// The node that should announce it, if it asks for one.
+    pub(crate) preferred_node: Option<String>,
     /// The interfaces of the owner that announce it, and why these, such as `eth0 (Subnet)`.
     pub(crate) link: Option<String>,
     /// The same two, one by one: for a moment, while an address moves, there are several owners.
@@ -198,7 +202,8 @@ fn skew(components: &[Component]) -> Option<String> {
 }
 
 fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -> ServiceRow {
-    let ServiceFacts { namespace, name, class, addresses, pool, allocated, provisioned } = service;
+    let ServiceFacts { namespace, name, class, addresses, pool, preferred_node, allocated, provisioned } =
+        service;
     let owners = owners.get(&(namespace.clone(), name.clone())).map(Vec::as_slice).unwrap_or_default();
     let joined = |texts: Vec<&str>, between: &str| (!texts.is_empty()).then(|| texts.join(between));
     let owner = joined(owners.iter().map(|owner| &*owner.node).collect(), ",");
@@ -216,6 +221,7 @@ fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -
         addresses,
         pool,
         owner,
+        preferred_node,
         link,
         owners: owners.to_vec(),
         served,

@@ -35,18 +35,19 @@ pub fn make_up(seed: u64) -> Script {
     let mut random = Random::new(seed);
     let nodes = 2 + random.pick(6);
     let services = 1 + random.pick(4);
+    let fail_back = random.coin().then(|| random.below(4_000));
     let mut at = 200 + random.below(4_000);
     let mut steps = Vec::new();
     for _ in 0..1 + random.below(14) {
         steps.push(Step { at, action: trouble(&mut random, nodes, services) });
         at += if random.below(3) == 0 { 4_000 + random.below(8_000) } else { random.below(1_200) };
     }
-    Script { nodes, services, seed, until: at + 9_000, steps }
+    Script { nodes, services, fail_back, seed, until: at + 9_000, steps }
 }
 
 fn trouble(random: &mut Random, nodes: usize, services: usize) -> Action {
     let node = random.pick(nodes);
-    match random.below(24) {
+    match random.below(26) {
         0 => Action::Kill(node),
         1 | 2 => Action::Start(node),
         3 => Action::Leave(node),
@@ -66,6 +67,7 @@ fn trouble(random: &mut Random, nodes: usize, services: usize) -> Action {
         20 => Action::Drift(node, i32::try_from(random.below(401)).unwrap_or(0) - 200),
         21 => Action::Api(random.coin()),
         22 => Action::Exclude(node, random.coin()),
+        23 | 24 => Action::Prefer(random.pick(services), (random.below(4) > 0).then_some(node)),
         _ => match random.below(2) {
             0 => Action::Ready(node, random.coin()),
             _ => Action::Endpoints(random.pick(services), random.coin()),

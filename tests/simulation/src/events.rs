@@ -6,14 +6,14 @@ use landfall_engine::{
     membership::{BootId, Key, Timing},
     speaker::{Minority, Settings, Speaker},
 };
-use landfall_model::Observation;
+use landfall_model::{Observation, PreferredNode};
 
 use crate::{
     host::{ETH0, Machine},
     judge::Judge,
-    objects::{see_node, see_slice, slice},
+    objects::{see_node, see_service, see_slice, slice},
     script::Action,
-    world::{Delivery, PORT, World},
+    world::{Delivery, PORT, World, service_view},
 };
 
 impl World {
@@ -79,6 +79,7 @@ impl World {
                 self.see(see_node(self.hosts[n].view()));
             }
             Action::Endpoints(n, on) => self.serve(n, on),
+            Action::Prefer(n, node) => self.prefer(n, node),
         }
         for number in 0..self.hosts.len() {
             self.look_at(number);
@@ -92,6 +93,16 @@ impl World {
         self.served[number] = on;
         let nodes: &[&str] = if on { &["n0"] } else { &[] };
         self.see(see_slice(slice(&format!("s{number}"), nodes)));
+    }
+
+    /// A person asks for the owner of a Service.
+    fn prefer(&mut self, number: usize, node: Option<usize>) {
+        let mut view = service_view(number);
+        view.requests.preferred_node = node.map(|node| PreferredNode {
+            node: self.hosts[node].name.clone(),
+            requested: self.now.as_micros().to_string().into(),
+        });
+        self.see(see_service(view));
     }
 
     pub(crate) fn start(&mut self, number: usize) {
@@ -116,6 +127,7 @@ impl World {
             version: "0".into(),
             standalone: false,
             minority: Minority::Serve,
+            fail_back: self.fail_back,
         }));
         let link = host.link();
         let boot = host.boots;

@@ -332,7 +332,7 @@ mod tests {
 
     /// A world of three nodes that has been calm for a while, then changed by hand, and what the judge says of it.
     fn after(tamper: impl FnOnce(&mut World)) -> Vec<Rule> {
-        let script = Script { nodes: 3, services: 1, seed: 5, until: 0, steps: Vec::new() };
+        let script = Script { nodes: 3, services: 1, fail_back: None, seed: 5, until: 0, steps: Vec::new() };
         let mut world = World::new(&script);
         world.run_until(world.now + Duration::from_secs(9));
         assert!(world.judge().violations.is_empty(), "{:?}", world.judge().violations);

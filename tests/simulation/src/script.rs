@@ -47,6 +47,8 @@ pub enum Action {
     Ready(usize, bool),
     /// The Service has endpoints, or none.
     Endpoints(usize, bool),
+    /// The Service asks for this node, once more if it did already, or for none.
+    Prefer(usize, Option<usize>),
 }
 
 impl fmt::Display for Action {
@@ -74,6 +76,8 @@ impl fmt::Display for Action {
             Self::Exclude(n, on) => write!(f, "exclude {n} {}", on_off(on)),
             Self::Ready(n, on) => write!(f, "ready {n} {}", on_off(on)),
             Self::Endpoints(n, on) => write!(f, "endpoints {n} {}", on_off(on)),
+            Self::Prefer(n, Some(node)) => write!(f, "prefer {n} {node}"),
+            Self::Prefer(n, None) => write!(f, "prefer {n} nobody"),
         }
     }
 }
@@ -94,6 +98,8 @@ pub struct Script {
     pub nodes: usize,
     /// How many Services, each with one address; at most 250.
     pub services: usize,
+    /// After how many milliseconds the best candidate takes a Service back from a living owner, if at all.
+    pub fail_back: Option<u64>,
     /// For latencies, losses and jitter.
     pub seed: u64,
     /// When it ends, in milliseconds.
@@ -108,7 +114,8 @@ impl Script {
     /// # Errors
     /// Names the line and what is wrong with it.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let mut script = Self { nodes: 0, services: 0, seed: 0, until: 0, steps: Vec::new() };
+        let mut script =
+            Self { nodes: 0, services: 0, fail_back: None, seed: 0, until: 0, steps: Vec::new() };
         for line in text.lines() {
             let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
             if !words.is_empty() {
@@ -125,13 +132,16 @@ impl Script {
         match words {
             ["nodes", count] => self.nodes = count.parse()?,
             ["services", count] => self.services = count.parse()?,
+            ["fail-back", delay] => self.fail_back = Some(delay.parse()?),
             ["seed", seed] => self.seed = seed.parse()?,
             ["until", until] => self.until = until.parse()?,
             ["at", at, action @ ..] => {
                 let action = self.action(action)?;
                 self.steps.push(Step { at: at.parse()?, action });
             }
-            _ => bail!("it is neither nodes, services, seed and until with a number, nor at TIME ACTION"),
+            _ => bail!(
+                "it is neither nodes, services, fail-back, seed and until with a number, nor at TIME ACTION"
+            ),
         }
         Ok(())
     }
@@ -146,6 +156,11 @@ impl Script {
             "on" => Ok(true),
             "off" => Ok(false),
             other => bail!("{other} is neither on nor off"),
+        };
+        let service = |word: &str| -> anyhow::Result<usize> {
+            let number = word.parse()?;
+            ensure!(number < self.services, "there are only {} services", self.services);
+            Ok(number)
         };
         Ok(match words {
             ["kill", n] => Action::Kill(node(n)?),
@@ -168,11 +183,9 @@ impl Script {
             ["api", state] => Action::Api(on(state)?),
             ["exclude", n, state] => Action::Exclude(node(n)?, on(state)?),
             ["ready", n, state] => Action::Ready(node(n)?, on(state)?),
-            ["endpoints", n, state] => {
-                let service: usize = n.parse()?;
-                ensure!(service < self.services, "there are only {} services", self.services);
-                Action::Endpoints(service, on(state)?)
-            }
+            ["endpoints", n, state] => Action::Endpoints(service(n)?, on(state)?),
+            ["prefer", n, "nobody"] => Action::Prefer(service(n)?, None),
+            ["prefer", n, other] => Action::Prefer(service(n)?, Some(node(other)?)),
             _ => bail!("there is no such action"),
         })
     }
@@ -180,8 +193,11 @@ impl Script {
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, services, seed, until, steps } = self;
+        let Self { nodes, services, fail_back, seed, until, steps } = self;
         writeln!(f, "nodes {nodes}\nservices {services}\nseed {seed}")?;
+        if let Some(delay) = fail_back {
+            writeln!(f, "fail-back {delay}")?;
+        }
         for Step { at, action } in steps {
             writeln!(f, "at {at} {action}")?;
         }

@@ -30,7 +30,8 @@ mod tests {
     fn what_does_not_matter_is_left_out() {
         let steps =
             (0..20).map(|at| Step { at, action: Action::Kill(usize::try_from(at).unwrap_or(0) % 10) });
-        let script = Script { nodes: 10, services: 1, seed: 1, until: 30, steps: steps.collect() };
+        let script =
+            Script { nodes: 10, services: 1, fail_back: None, seed: 1, until: 30, steps: steps.collect() };
         let kills = |script: &Script, node| script.steps.iter().any(|step| step.action == Action::Kill(node));
         let short = shrink(&script, |script| kills(script, 3) && kills(script, 7));
         assert_eq!(short.steps.len(), 2, "{short}");

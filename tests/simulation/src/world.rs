@@ -5,7 +5,7 @@ use std::{
 };
 
 use landfall_engine::{Command, IfIndex, Input, speaker::Speaker, wire::Frame};
-use landfall_model::{Instant, Observation, SpeakerView};
+use landfall_model::{Instant, Observation, ServiceView, SpeakerView};
 
 use crate::{
     chance::Random,
@@ -39,6 +39,11 @@ pub(crate) enum Delivery {
     },
 }
 
+/// A Service as it is at the beginning.
+pub(crate) fn service_view(number: usize) -> ServiceView {
+    service(&format!("s{number}"), &[&service_address(number).to_string()])
+}
+
 /// The nodes, the segment between them, the API server, and the time.
 #[derive(Debug)]
 pub struct World {
@@ -55,6 +60,7 @@ pub struct World {
     /// What the API server holds, to list it for a process that starts.
     pub(crate) objects: Vec<Observation>,
     pub(crate) api: bool,
+    pub(crate) fail_back: Option<Duration>,
     /// What the speakers have not seen of it while it was away.
     pub(crate) withheld: Vec<Observation>,
     pub(crate) served: Vec<bool>,
@@ -90,6 +96,7 @@ impl World {
             timer_of: vec![None; script.nodes],
             objects: Vec::new(),
             api: true,
+            fail_back: script.fail_back.map(Duration::from_millis),
             withheld: Vec::new(),
             served: vec![true; script.services],
             judge: Judge::new(script.nodes, now),
@@ -107,8 +114,7 @@ impl World {
         }
         for number in 0..script.services {
             world.serve(number, true);
-            let name = format!("s{number}");
-            world.see(see_service(service(&name, &[&service_address(number).to_string()])));
+            world.see(see_service(service_view(number)));
         }
         for number in 0..script.nodes {
             world.start(number);

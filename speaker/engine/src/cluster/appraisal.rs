@@ -1,5 +1,6 @@
 use std::{
     cell::OnceCell,
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -73,15 +74,28 @@ pub struct Appraisal<'a> {
     /// not silence those that share its address.
     active: Vec<ServiceFacts<'a>>,
     obstacles: BTreeMap<&'a ServiceKey, Reason>,
+    preference: Option<Preference<'a>>,
     basis: OnceCell<Basis>,
+}
+
+/// The node that an annotation names for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preference<'a> {
+    /// The Service with the annotation: the oldest of the group that has one.
+    pub service: &'a ServiceKey,
+    /// The node, if there is one of this name.
+    pub node: &'a str,
 }
 
 impl<'a> Appraisal<'a> {
     pub(super) fn new(cluster: &'a Cluster, group: &'a Group) -> Self {
         let mut active = Vec::new();
         let mut obstacles = BTreeMap::new();
+        let mut preference = None;
         for key in &group.services {
             let Some(tracked) = cluster.services.get(key) else { continue };
+            let preferred = tracked.view.requests.preferred_node.as_ref();
+            preference = preference.or(preferred.map(|one| Preference { service: key, node: &one.node }));
             let facts = ServiceFacts::new(cluster, tracked);
             match facts.obstacle {
                 Some(reason) => {
@@ -90,7 +104,7 @@ impl<'a> Appraisal<'a> {
                 None => active.push(facts),
             }
         }
-        Self { cluster, group, active, obstacles, basis: OnceCell::new() }
+        Self { cluster, group, active, obstacles, preference, basis: OnceCell::new() }
     }
 
     /// The group.
@@ -108,9 +122,40 @@ impl<'a> Appraisal<'a> {
         self.group.services.first().and_then(|oldest| self.obstacles.get(oldest)).copied()
     }
 
+    /// The node that an annotation names.
+    #[must_use]
+    pub const fn preference(&self) -> Option<Preference<'a>> {
+        self.preference
+    }
+
+    /// Why the node that an annotation names does not take the group from `holder`, where it does not.
+    #[must_use]
+    pub fn refusal(&self, preference: Preference<'_>, holder: &str) -> Option<Reason> {
+        if !self.cluster.nodes.contains_key(preference.node) {
+            return Some(Reason::UnknownNode);
+        }
+        match (self.verdict(preference.node), self.verdict(holder)) {
+            (Verdict::Keep(reason) | Verdict::No(reason), _) => Some(reason),
+            (Verdict::Take(merit), Verdict::Take(held)) => {
+                (!merit.serves_as_well_as(held)).then_some(Reason::WorseThanOwner)
+            }
+            (Verdict::Take(_), Verdict::Keep(_) | Verdict::No(_)) => None,
+        }
+    }
+
     /// What `node` may do with the group.
     #[must_use]
     pub fn verdict(&self, node: &str) -> Verdict {
+        match self.verdict_by_services(node) {
+            Verdict::Take(merit) => {
+                let preferred = self.preference.is_some_and(|preference| preference.node == node);
+                Verdict::Take(Merit { preferred: Reverse(preferred), ..merit })
+            }
+            verdict @ (Verdict::Keep(_) | Verdict::No(_)) => verdict,
+        }
+    }
+
+    fn verdict_by_services(&self, node: &str) -> Verdict {
         if let Some(reason) = self.obstacle() {
             return Verdict::No(reason);
         }

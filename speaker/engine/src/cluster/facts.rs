@@ -20,15 +20,22 @@ pub(crate) struct Serving {
     pub(crate) anywhere: bool,
     /// Endpoints without a `nodeName` are on no node.
     pub(crate) nodes: BTreeSet<Box<str>>,
+    /// Those of them whose endpoints all terminate: they answer still, and soon no more.
+    pub(crate) draining: BTreeSet<Box<str>>,
 }
 
 impl Serving {
     pub(crate) fn of<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Self {
         let mut serving = Self::default();
+        let mut staying = BTreeSet::new();
         for endpoint in slices.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.answers()) {
             serving.anywhere = true;
             serving.nodes.extend(endpoint.node.clone());
+            if endpoint.ready {
+                staying.extend(endpoint.node.clone());
+            }
         }
+        serving.draining = serving.nodes.difference(&staying).cloned().collect();
         serving
     }
 }
@@ -41,25 +48,39 @@ pub struct Merit {
     pub missing: usize,
     /// It is not Ready, though its speaker is alive.
     pub not_ready: bool,
+    /// Policy Local, and its endpoints of a Service all terminate.
+    pub draining: bool,
     /// The worst way in which an interface was found; `None` when there is nothing to announce.
     pub choice: Option<LinkChoice>,
+    /// An annotation names the node.
+    pub preferred: Reverse<bool>,
     /// The sum of the weights of all matching `preferredNodeSelectors`.
     pub preference: Reverse<u32>,
 }
 
 impl Merit {
-    /// Whether each address is announced on an interface with a connected subnet that contains it.
+    /// Whether no node can outclass it: each address is announced on an interface with a connected subnet that contains it,
+    /// and its endpoints stay.
     #[must_use]
-    pub fn is_connected(self) -> bool {
-        self.choice <= Some(LinkChoice::Subnet)
+    pub fn is_lasting(self) -> bool {
+        self.choice <= Some(LinkChoice::Subnet) && !self.draining
     }
 
-    /// Whether a node of this merit reaches the addresses by a better kind of link, and is nowhere worse: reason enough
-    /// to take them from a node of the merit `other`, whose answers nobody may be able to use. The best of several nodes
-    /// is never outclassed, so this comes to an end.
+    /// Whether a node of this merit reaches the addresses by a better kind of link, or by endpoints that stay, and is
+    /// nowhere worse: reason enough to take them from a node of the merit `other`, whose answers nobody may be able to use,
+    /// or soon nobody. The best of several nodes is never outclassed, so this comes to an end.
     #[must_use]
     pub fn outclasses(self, other: Self) -> bool {
-        self.choice < other.choice && self.missing <= other.missing && self.not_ready <= other.not_ready
+        (self.choice < other.choice || self.draining < other.draining) && self.serves_as_well_as(other)
+    }
+
+    /// Whether clients lose nothing when a node of this merit takes over from one of the merit `other`.
+    #[must_use]
+    pub fn serves_as_well_as(self, other: Self) -> bool {
+        self.missing <= other.missing
+            && self.not_ready <= other.not_ready
+            && self.draining <= other.draining
+            && self.choice <= other.choice
     }
 
     /// Of a node that serves two Services: it is as bad as the worse, and the preference is the first one's.
@@ -67,7 +88,9 @@ impl Merit {
         Self {
             missing: self.missing + other.missing,
             not_ready: self.not_ready || other.not_ready,
+            draining: self.draining || other.draining,
             choice: self.choice.max(other.choice),
+            preferred: self.preferred,
             preference: self.preference,
         }
     }
@@ -81,8 +104,8 @@ pub(super) struct ServiceFacts<'a> {
     advertised: Vec<(IpAddr, Vec<&'a L2Advertisement>)>,
     /// Why no node may announce it.
     pub(super) obstacle: Option<Reason>,
-    /// With policy Local: the nodes that have an endpoint.
-    local: Option<&'a BTreeSet<Box<str>>>,
+    /// With policy Local: where the endpoints are.
+    local: Option<&'a Serving>,
     node_port: bool,
 }
 
@@ -113,7 +136,7 @@ impl<'a> ServiceFacts<'a> {
         };
         let local = match view.traffic_policy {
             TrafficPolicy::Cluster => None,
-            TrafficPolicy::Local => serving.map(|serving| &serving.nodes),
+            TrafficPolicy::Local => serving,
         };
         let node_port = view.ingress.iter().any(is_node_port);
         Self { view, advertised, obstacle, local, node_port }
@@ -141,7 +164,7 @@ impl<'a> ServiceFacts<'a> {
         if let Some(reason) = self.obstacle {
             return Verdict::No(reason);
         }
-        if self.local.is_some_and(|nodes| !nodes.contains(name)) {
+        if self.local.is_some_and(|serving| !serving.nodes.contains(name)) {
             return Verdict::No(Reason::NoLocalEndpoints);
         }
         let Some(links) = &member.links else {
@@ -162,7 +185,9 @@ impl<'a> ServiceFacts<'a> {
         Verdict::Take(Merit {
             missing: self.advertised.len() - usable.len(),
             not_ready: !node.ready,
+            draining: self.local.is_some_and(|serving| serving.draining.contains(name)),
             choice: usable.iter().map(|usable| usable.choice).max(),
+            preferred: Reverse(false),
             preference: Reverse(preference(&self.advertised, node)),
         })
     }

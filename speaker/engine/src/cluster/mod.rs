@@ -21,7 +21,7 @@ use std::{
 
 use landfall_model::{Classes, EndpointSlice, NodeView, ServiceKey, ServiceView};
 
-pub use appraisal::{Appraisal, Verdict};
+pub use appraisal::{Appraisal, Preference, Verdict};
 pub use facts::Merit;
 pub use groups::{Group, GroupId, Groups};
 
@@ -63,6 +63,9 @@ pub struct Touched {
     pub nodes: BTreeSet<Box<str>>,
     /// Services that are not handled any more, or have no address in a pool.
     pub departed: BTreeSet<ServiceKey>,
+    /// Services whose annotation asks for another node than before, since the first lists were complete; `None` where it
+    /// asks for none any more.
+    pub moves: BTreeMap<ServiceKey, Option<Box<str>>>,
 }
 
 impl Touched {
@@ -74,6 +77,7 @@ impl Touched {
             && self.orphans.is_empty()
             && self.nodes.is_empty()
             && self.departed.is_empty()
+            && self.moves.is_empty()
     }
 }
 

@@ -46,6 +46,12 @@ impl Cluster {
         if before.map(|tracked| &tracked.view) == view.as_ref() {
             return;
         }
+        let asked_before = before.and_then(|tracked| tracked.view.requests.preferred_node.as_ref());
+        let asked = view.as_ref().and_then(|view| view.requests.preferred_node.as_ref());
+        // What a Service asks for when it is first seen is no move: nobody announces it, or this process has just begun.
+        if before.is_some() && asked != asked_before && self.synced {
+            self.touched.moves.insert(key.clone(), asked.map(|asked| asked.node.clone()));
+        }
         for address in before.into_iter().flat_map(|tracked| tracked.view.addresses()) {
             if let Some(users) = self.by_address.get_mut(&address) {
                 users.remove(&key);

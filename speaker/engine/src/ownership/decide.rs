@@ -25,6 +25,9 @@ pub struct Situation {
     pub holder: Holder,
     /// The holder may keep it.
     pub keeps: bool,
+    /// In what time this node is to have it from a living holder that may keep it, if ever: it was asked for, or it takes
+    /// back what it is the best candidate for.
+    pub due: Option<Duration>,
     /// How many candidates are better than this node; `None` when it is no candidate.
     pub position: Option<u32>,
     /// Some node is a candidate.
@@ -55,12 +58,12 @@ pub enum Decision {
 /// The whole policy. The table in the tests is complete.
 #[must_use]
 pub fn decide(situation: Situation) -> Decision {
-    let Situation { holder, keeps, position, candidates, since, damped } = situation;
+    let Situation { holder, keeps, due, position, candidates, since, damped } = situation;
     match (holder, keeps) {
         (Holder::Me, true) => Decision::Hold,
         (Holder::Me, false) if candidates && since < YIELD => Decision::Yield(YIELD - since),
         (Holder::Me, false) => Decision::Release,
-        (Holder::Other, true) => Decision::Leave,
+        (Holder::Other, true) => due.map_or(Decision::Leave, |due| take_after(due.max(damped))),
         (Holder::Other, false) => succeed(position, since, damped),
         (Holder::Nobody, _) => succeed(position, since, Duration::ZERO),
     }
@@ -69,6 +72,9 @@ pub fn decide(situation: Situation) -> Decision {
 fn succeed(position: Option<u32>, since: Duration, damped: Duration) -> Decision {
     let Some(position) = position else { return Decision::Leave };
     let turn = STEP.saturating_mul(position).min(LONGEST_WAIT);
-    let wait = turn.saturating_sub(since).max(damped);
+    take_after(turn.saturating_sub(since).max(damped))
+}
+
+fn take_after(wait: Duration) -> Decision {
     if wait.is_zero() { Decision::Take } else { Decision::Wait(wait) }
 }

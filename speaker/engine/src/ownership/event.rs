@@ -1,4 +1,7 @@
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
 
 use landfall_model::Reason;
 
@@ -29,4 +32,42 @@ pub enum Event {
     },
     /// Another node claimed an address of ours and lost, or gave up: those who listened to it must be told again.
     Defend(IpAddr),
+}
+
+/// The owners as they were told, and what is to be told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    owners: BTreeMap<IpAddr, Box<str>>,
+    events: VecDeque<Event>,
+}
+
+impl Told {
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn owners(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        self.owners.iter().map(|(address, node)| (*address, &**node))
+    }
+
+    pub(super) fn owner_of(&self, address: IpAddr) -> Option<&str> {
+        self.owners.get(&address).map(|node| &**node)
+    }
+
+    /// Tells who owns an address now, if that is another one than before.
+    pub(super) fn owner(&mut self, address: IpAddr, owner: Option<&str>, reason: Reason) {
+        if self.owner_of(address) == owner {
+            return;
+        }
+        let to: Option<Box<str>> = owner.map(Box::from);
+        let from = match to.clone() {
+            Some(node) => self.owners.insert(address, node),
+            None => self.owners.remove(&address),
+        };
+        self.events.push_back(Event::Owner { address, from, to, reason });
+    }
+
+    pub(super) fn defend(&mut self, addresses: &[IpAddr]) {
+        self.events.extend(addresses.iter().copied().map(Event::Defend));
+    }
 }

@@ -1,8 +1,9 @@
 //! Which node owns which group of addresses, decided by every node for itself from claims and from what the cluster
 //! looks like. Nothing here asks the API server.
 //!
-//! * **Sticky**: the owner keeps a group while it may; whoever returns takes nothing back. Only a node that reaches the
-//!   addresses by a better kind of link takes them from one that perhaps cannot use them; it answers until then.
+//! * **Sticky**: the owner keeps a group while it may; whoever returns takes nothing back. It is taken from a living owner
+//!   that may keep it for three reasons only: another node reaches the addresses by a better kind of link, or by endpoints
+//!   that do not terminate; a person asked for another node; or fail-back is on. The owner answers until then.
 //! * **Epochs**: whoever takes a group over claims its addresses with an epoch above every one seen. The highest epoch
 //!   wins; ties go by [`rank::digest`]. Claims are kept per address, so they follow when groups merge or split: the
 //!   holder of a group is the holder of its first claimed address.
@@ -11,83 +12,68 @@
 //!
 //! [`decide`] is the policy; [`Ownership`] keeps claims, waits and deadlines around it.
 
+mod book;
 mod claims;
 mod decide;
 mod event;
+mod fail_back;
 mod rank;
+mod requests;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     time::Duration,
 };
 
-use landfall_model::{Instant, Reason};
+use landfall_model::{Instant, Reason, ServiceKey};
 
 pub use decide::{Decision, Holder, LONGEST_WAIT, STEP, Situation, YIELD, decide};
 pub use event::{Event, Role};
+pub use fail_back::PACE;
 pub use rank::{Rank, digest};
 
-use self::claims::Claims;
+use self::{
+    book::{Book, Standing, State},
+    claims::Claims,
+    event::Told,
+    fail_back::FailBack,
+    rank::{position_of, precedes},
+    requests::Requests,
+};
 use crate::{
-    cluster::{Appraisal, GroupId, Verdict},
+    cluster::{Appraisal, GroupId, Preference, Verdict},
     membership::{Claim, ClaimChanges, Epoch},
 };
 
 /// A node whose process is a new one keeps what the one before claimed for so long: the new one must first hear the
 /// others, which takes a second if one of them is silent, and wait for its turn.
 const RETURN: Duration = Duration::from_secs(2);
-/// Losing a group this soon after claiming it from a living holder means that two nodes see different things.
-const CONTEST: Duration = Duration::from_secs(10);
-/// The longest time that such a node then leaves the other alone.
-const LONGEST_TRUCE: Duration = Duration::from_secs(60);
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    holder: Option<Box<str>>,
-    /// Since when there are candidates, and the holder is missing or may not keep the group.
-    since: Option<Instant>,
-    /// Since when this node still claims addresses of a group that another one holds.
-    leftover: Option<Instant>,
-    /// When this node last took the group from a living holder.
-    taken: Option<Instant>,
-    contests: u32,
-    truce: Option<Instant>,
-    rivals: BTreeSet<Box<str>>,
-    deadline: Option<Instant>,
-}
-
 /// Claims, waits and deadlines of all groups.
 #[derive(Clone, Debug)]
 pub struct Ownership {
     node: Box<str>,
     claims: Claims,
-    states: BTreeMap<GroupId, State>,
-    held_by: BTreeMap<Option<Box<str>>, BTreeSet<GroupId>>,
-    unsettled: BTreeSet<GroupId>,
-    /// Groups whose holder reaches them by less than a connected subnet.
-    lesser: BTreeSet<GroupId>,
-    deadlines: BTreeSet<(Instant, GroupId)>,
-    owners: BTreeMap<IpAddr, Box<str>>,
-    events: VecDeque<Event>,
+    book: Book,
+    requests: Requests,
+    fail_back: FailBack,
+    told: Told,
 }
 
 impl Ownership {
-    /// Owns nothing and has heard nobody.
+    /// Owns nothing and has heard nobody. `fail_back`: after how long as the best candidate it takes a group back from a
+    /// living holder, or never.
     #[must_use]
-    pub fn new(node: &str) -> Self {
+    pub fn new(node: &str, fail_back: Option<Duration>) -> Self {
         Self {
             node: node.into(),
             claims: Claims::default(),
-            states: BTreeMap::new(),
-            held_by: BTreeMap::new(),
-            unsettled: BTreeSet::new(),
-            lesser: BTreeSet::new(),
-            deadlines: BTreeSet::new(),
-            owners: BTreeMap::new(),
-            events: VecDeque::new(),
+            book: Book::default(),
+            requests: Requests::default(),
+            fail_back: FailBack::new(fail_back),
+            told: Told::default(),
         }
     }
 
@@ -104,7 +90,7 @@ impl Ownership {
 
     /// The next event; `None` when there is none.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.told.next_event()
     }
 
     /// The owner of an address and the epoch of its claim, as this node sees it.
@@ -115,7 +101,7 @@ impl Ownership {
 
     /// The owner of every address that has one, by address.
     pub fn owners(&self) -> impl Iterator<Item = (IpAddr, &str)> {
-        self.owners.iter().map(|(address, node)| (*address, &**node))
+        self.told.owners()
     }
 
     /// Takes in what a peer claims. The groups of these addresses must be evaluated in the same step.
@@ -128,7 +114,13 @@ impl Ownership {
     /// Whether the packets of a peer reach us, so that its claims count. Gives the addresses that this is about; their
     /// groups must be evaluated.
     pub fn set_heard(&mut self, node: &str, heard: bool) -> Vec<IpAddr> {
-        if self.claims.set_heard(node, heard) { self.claims.of_node(node).collect() } else { Vec::new() }
+        if !self.claims.set_heard(node, heard) {
+            return Vec::new();
+        }
+        if heard {
+            self.fail_back.heard(node);
+        }
+        self.claims.of_node(node).collect()
     }
 
     /// The process of a node that is heard was started again. To be called before its claims are taken in, which it has
@@ -146,47 +138,60 @@ impl Ownership {
     pub fn forget_node(&mut self, node: &str) -> Vec<IpAddr> {
         let addresses = self.claims.of_node(node).collect();
         self.claims.forget_node(node);
+        self.fail_back.forget_node(node);
         addresses
     }
 
+    /// A Service asks for another owner than before, or for none any more. Its group must be evaluated. What the Services
+    /// asked for when this process began is no move.
+    pub fn ask(&mut self, service: ServiceKey, node: Option<Box<str>>) {
+        self.requests.set(service, node);
+    }
+
+    /// The move that was asked for and not made yet.
+    #[must_use]
+    pub fn requested<'a>(&self, appraisal: &Appraisal<'a>) -> Option<Preference<'a>> {
+        self.requests.of(appraisal)
+    }
+
     /// The groups for which a change of `node` can matter: those that it holds, those that nobody holds, and those
-    /// that wait for another owner. For this node also those whose holder it may be better placed for.
+    /// that wait for another owner. For this node also those that it would take from a living holder, once it could.
     #[must_use]
     pub fn concerned(&self, node: &str) -> BTreeSet<GroupId> {
-        let held = [Some(node.into()), None].into_iter().filter_map(|holder| self.held_by.get(&holder));
-        let lesser = self.lesser.iter().filter(|_| *node == *self.node);
-        held.flatten().chain(&self.unsettled).chain(lesser).copied().collect()
+        let held = self.book.held_by(Some(node)).chain(self.book.held_by(None));
+        let me = *node == *self.node;
+        let coveted = self.book.coveted().filter(|_| me && !self.fail_back.is_on());
+        let all = self.book.all().filter(|_| me && self.fail_back.is_on());
+        held.chain(self.book.unsettled()).chain(coveted).chain(all).collect()
     }
 
     /// The groups that this node holds.
     pub fn held(&self) -> impl Iterator<Item = GroupId> + '_ {
-        self.held_by.get(&Some(self.node.clone())).into_iter().flatten().copied()
+        self.book.held_by(Some(&self.node))
     }
 
     /// Forgets a group that is no more. The claims stay with the addresses.
     pub fn forget_group(&mut self, id: GroupId) {
-        let Some(state) = self.states.remove(&id) else { return };
-        self.unsettled.remove(&id);
-        self.lesser.remove(&id);
-        if let Some(deadline) = state.deadline {
-            self.deadlines.remove(&(deadline, id));
-        }
-        unindex(&mut self.held_by, &state.holder, id);
+        self.book.forget(id);
+        self.fail_back.forget_group(id);
     }
 
     /// Gives every claim up: others have taken over. All groups must be evaluated before this node decides again.
     pub fn relinquish(&mut self) {
+        self.fail_back.excuse();
         self.claims.release_all();
+    }
+
+    /// This process stood still: others may have taken over meanwhile, and were right to.
+    pub fn stalled(&mut self) {
+        self.fail_back.excuse();
     }
 
     /// Gives an address up that no Service uses any more.
     pub fn abandon(&mut self, address: IpAddr) {
         self.claims.release(address);
         self.claims.forget_address(address);
-        if let Some(from) = self.owners.remove(&address) {
-            let reason = Reason::ServiceDeleted;
-            self.events.push_back(Event::Owner { address, from: Some(from), to: None, reason });
-        }
+        self.told.owner(address, None, Reason::ServiceDeleted);
     }
 
     /// Forgets what was seen of an address that no Service uses, once nobody claims it.
@@ -197,21 +202,12 @@ impl Ownership {
     /// When [`Self::take_due`] or [`Self::take_lapsed`] has something to give.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let due = self.deadlines.first().map(|(at, _)| *at);
-        due.into_iter().chain(self.claims.next_lapse()).min()
+        self.book.next_deadline().into_iter().chain(self.claims.next_lapse()).min()
     }
 
     /// The groups that must be evaluated because of the time.
     pub fn take_due(&mut self, now: Instant) -> Vec<GroupId> {
-        let mut due = Vec::new();
-        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            self.deadlines.remove(&(at, id));
-            if let Some(state) = self.states.get_mut(&id) {
-                state.deadline = None;
-            }
-            due.push(id);
-        }
-        due
+        self.book.take_due(now)
     }
 
     /// Decides about one group. To be called when it, its claims or a node that matters to it changed, and never
@@ -219,27 +215,30 @@ impl Ownership {
     ///
     /// Costs the group's Services when the holder may keep it and has a connected subnet, otherwise all members.
     pub fn evaluate(&mut self, id: GroupId, appraisal: &Appraisal<'_>, now: Instant) -> Role {
-        let mut state = self.states.remove(&id).unwrap_or_default();
+        let mut state = self.book.take(id);
         let addresses = &appraisal.group().addresses;
         let holder = self.holder_of(addresses);
-        self.note_loss(&mut state, holder.as_deref(), now);
+        let side = self.side(holder.as_deref());
+        self.note_loss(id, &mut state, holder.as_deref(), now);
         let verdict = holder.as_deref().map(|node| appraisal.verdict(node));
-        let lesser = verdict.and_then(Verdict::merit).filter(|merit| !merit.is_connected());
-        if lesser.is_some() {
-            self.lesser.insert(id);
-        } else {
-            self.lesser.remove(&id);
-        }
+        let lesser = verdict.and_then(Verdict::merit).filter(|merit| !merit.is_lasting());
         // The holder itself goes on until the better one claims the group.
-        let outclassed = self.side(holder.as_deref()) == Holder::Other
+        let outclassed = side == Holder::Other
             && lesser.is_some_and(|merit| appraisal.candidates().any(|(_, other)| other.outclasses(merit)));
         let keeps = verdict.is_some_and(|verdict| !matches!(verdict, Verdict::No(_))) && !outclassed;
-        let (position, candidates) = if keeps { (None, true) } else { self.position(appraisal) };
+        let (position, candidates) = if keeps { (None, true) } else { position_of(&self.node, appraisal) };
         // Nobody is late for a turn that has not come: without a candidate nothing is counted.
         state.since = if keeps || !candidates { None } else { state.since.or(Some(now)) };
+        let living = holder.as_deref().filter(|_| side == Holder::Other && keeps);
+        let request = self.requested(appraisal);
+        let called = living.is_some_and(|holder| self.is_called(request, holder, appraisal));
+        let better = living.is_some_and(|holder| self.outranks(holder, appraisal));
+        let best = better && position_of(&self.node, appraisal).0 == Some(0);
+        let returns = self.fail_back.due(id, best, now);
         let situation = Situation {
-            holder: self.side(holder.as_deref()),
+            holder: side,
             keeps,
+            due: if called { Some(Duration::ZERO) } else { returns },
             position,
             candidates,
             since: state.since.map_or(Duration::ZERO, |since| now.since(since)),
@@ -254,8 +253,11 @@ impl Ownership {
                 Role::Owner
             }
             Decision::Take => {
-                if situation.holder == Holder::Other {
+                if side == Holder::Other {
                     state.taken = Some(now);
+                }
+                if keeps && !called {
+                    self.fail_back.took(id);
                 }
                 state.since = None;
                 addresses.iter().for_each(|address| self.claims.claim(*address));
@@ -278,7 +280,11 @@ impl Ownership {
         };
         let after = self.holder_of(addresses);
         self.tell_owners(addresses, after.is_some() || candidates, appraisal);
-        self.keep(id, state, after, deadline, keeps || decision == Decision::Take);
+        let request = request.filter(|request| !self.requests.fulfil(*request, after.as_deref()));
+        let waits = request.is_some_and(|request| *request.node == *self.node);
+        let unsettled = (!keeps || better) && decision != Decision::Take;
+        let coveted = lesser.is_some() || waits;
+        self.book.keep(id, state, after, Standing { deadline, unsettled, coveted });
         role
     }
 
@@ -298,31 +304,22 @@ impl Ownership {
         }
     }
 
-    /// How many candidates are better than this node, and whether there is any candidate.
-    fn position(&self, appraisal: &Appraisal<'_>) -> (Option<u32>, bool) {
-        let address = appraisal.group().rank_address();
-        let ranks: Vec<Rank<'_>> =
-            appraisal.candidates().map(|(node, merit)| Rank::new(node, address, merit)).collect();
-        let me = ranks.iter().find(|rank| *rank.node() == *self.node);
-        let better = me.map(|me| ranks.iter().filter(|rank| *rank < me).count());
-        (better.map(|count| u32::try_from(count).unwrap_or(u32::MAX)), !ranks.is_empty())
+    /// Whether this node was asked to take the group from its living holder, and clients would lose nothing.
+    fn is_called(&self, request: Option<Preference<'_>>, holder: &str, appraisal: &Appraisal<'_>) -> bool {
+        let request = request.filter(|request| *request.node == *self.node);
+        request.is_some_and(|request| appraisal.refusal(request, holder).is_none())
     }
 
-    /// Two nodes that see different things could take a group from each other for ever. Whoever loses it soon after
-    /// taking it from a living holder leaves that one alone for a while, longer each time.
-    fn note_loss(&self, state: &mut State, holder: Option<&str>, now: Instant) {
+    /// Whether groups are taken back, and this node goes before the living holder of this one.
+    fn outranks(&self, holder: &str, appraisal: &Appraisal<'_>) -> bool {
+        self.fail_back.is_on() && precedes(&self.node, holder, appraisal)
+    }
+
+    fn note_loss(&mut self, id: GroupId, state: &mut State, holder: Option<&str>, now: Instant) {
         let had = state.holder.as_deref() == Some(&*self.node);
-        if !had || self.side(holder) != Holder::Other {
-            return;
-        }
-        let Some(taken) = state.taken.take() else { return };
-        if now.since(taken) > CONTEST {
-            state.contests = 0;
-            return;
-        }
-        let truce = Duration::from_secs(1 << state.contests.min(6)).min(LONGEST_TRUCE);
-        state.contests = state.contests.saturating_add(1);
-        state.truce = Some(now + truce);
+        let Some(to) = holder.filter(|to| had && **to != *self.node) else { return };
+        self.fail_back.lost(id, to);
+        state.lose(now);
     }
 
     /// Claims those addresses of our group that we do not hold.
@@ -378,7 +375,7 @@ impl Ownership {
         let rivals = self.rivals(addresses);
         if rivals != state.rivals {
             state.rivals = rivals;
-            self.events.extend(addresses.iter().copied().map(Event::Defend));
+            self.told.defend(addresses);
         }
     }
 
@@ -388,65 +385,28 @@ impl Ownership {
 
     /// Tells who owns the addresses now. That nobody does is told when nobody will.
     fn tell_owners(&mut self, addresses: &[IpAddr], expected: bool, appraisal: &Appraisal<'_>) {
+        let request = self.requested(appraisal);
+        let Self { node, claims, told, .. } = self;
         for address in addresses {
-            let before = self.owners.get(address);
-            let after = self.claims.holder(*address, &self.node).map(|(node, _)| node);
-            if before.map(|node| &**node) == after || (after.is_none() && expected) {
+            let after = claims.holder(*address, node).map(|(holder, _)| holder);
+            let before = told.owner_of(*address);
+            if before == after || (after.is_none() && expected) {
                 continue;
             }
             let reason = match (before, after) {
                 (_, None) => appraisal.obstacle().unwrap_or(Reason::NoCandidates),
                 (None, Some(_)) => Reason::Owner,
-                (Some(before), Some(_)) if *before != self.node && !self.claims.is_heard(before) => {
+                (Some(before), Some(_)) if before != &**node && !claims.is_heard(before) => {
                     Reason::SpeakerNotAlive
                 }
-                (Some(before), Some(_)) => appraisal.verdict(before).reason().unwrap_or(Reason::NotOwner),
+                (Some(before), Some(after)) => match appraisal.verdict(before).reason() {
+                    Some(reason) => reason,
+                    None if request.is_some_and(|request| request.node == after) => Reason::MoveRequested,
+                    None if precedes(after, before, appraisal) => Reason::BetterNode,
+                    None => Reason::NotOwner,
+                },
             };
-            let to: Option<Box<str>> = after.map(Box::from);
-            let from = match to.clone() {
-                Some(node) => self.owners.insert(*address, node),
-                None => self.owners.remove(address),
-            };
-            self.events.push_back(Event::Owner { address: *address, from, to, reason });
-        }
-    }
-
-    fn keep(
-        &mut self,
-        id: GroupId,
-        mut state: State,
-        holder: Option<Box<str>>,
-        deadline: Option<Instant>,
-        settled: bool,
-    ) {
-        if let Some(before) = state.deadline.take() {
-            self.deadlines.remove(&(before, id));
-        }
-        if let Some(at) = deadline {
-            self.deadlines.insert((at, id));
-        }
-        state.deadline = deadline;
-        if settled {
-            self.unsettled.remove(&id);
-        } else {
-            self.unsettled.insert(id);
-        }
-        unindex(&mut self.held_by, &state.holder, id);
-        self.held_by.entry(holder.clone()).or_default().insert(id);
-        state.holder = holder;
-        self.states.insert(id, state);
-    }
-}
-
-fn unindex(
-    index: &mut BTreeMap<Option<Box<str>>, BTreeSet<GroupId>>,
-    holder: &Option<Box<str>>,
-    id: GroupId,
-) {
-    if let Some(ids) = index.get_mut(holder) {
-        ids.remove(&id);
-        if ids.is_empty() {
-            index.remove(holder);
+            told.owner(*address, after, reason);
         }
     }
 }

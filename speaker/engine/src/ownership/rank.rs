@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::cluster::Merit;
+use crate::cluster::{Appraisal, Merit};
 
 /// The place of a node among the candidates for an address; the least one is the best.
 ///
@@ -38,4 +38,22 @@ pub fn digest(node: &str, address: IpAddr) -> [u8; 32] {
     hash.update(b"#");
     hash.update(address.to_canonical().to_string().as_bytes());
     hash.finalize().into()
+}
+
+/// How many candidates are better than `node`, if it is one, and whether there is any. Costs all members.
+pub(super) fn position_of(node: &str, appraisal: &Appraisal<'_>) -> (Option<u32>, bool) {
+    let address = appraisal.group().rank_address();
+    let ranks: Vec<Rank<'_>> =
+        appraisal.candidates().map(|(node, merit)| Rank::new(node, address, merit)).collect();
+    let own = ranks.iter().find(|rank| *rank.node() == *node);
+    let better = own.map(|own| ranks.iter().filter(|rank| *rank < own).count());
+    (better.map(|count| u32::try_from(count).unwrap_or(u32::MAX)), !ranks.is_empty())
+}
+
+/// Whether both are candidates, and `one` is the better one.
+pub(super) fn precedes(one: &str, other: &str, appraisal: &Appraisal<'_>) -> bool {
+    let address = appraisal.group().rank_address();
+    let one = appraisal.verdict(one).merit().map(|merit| Rank::new(one, address, merit));
+    let other = appraisal.verdict(other).merit().map(|merit| Rank::new(other, address, merit));
+    one.zip(other).is_some_and(|(one, other)| one < other)
 }

@@ -30,6 +30,7 @@ use std::{
 use landfall_model::{Instant, Observation, SpeakerView};
 
 pub use isolation::Minority;
+pub use report::MOVE_WAITS;
 pub use snapshot::{MemberView, OwnerView, Snapshot};
 
 use self::{agreement::Agreement, forwarder::Forwarder, isolation::Isolation, report::Reports};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub standalone: bool,
     /// What becomes of addresses on a side without a majority.
     pub minority: Minority,
+    /// After how long as the best candidate this node takes addresses back from a living owner; `None`: never.
+    pub fail_back: Option<Duration>,
 }
 
 /// The machine.
@@ -138,6 +141,7 @@ impl Speaker {
             version,
             standalone,
             minority,
+            fail_back,
         } = settings;
         let membership = membership::Settings { node: node.clone(), boot, timing, seed };
         Self {
@@ -148,7 +152,7 @@ impl Speaker {
             cluster: Cluster::new(cluster),
             links: Links::new(exclude),
             membership: Membership::new(membership),
-            ownership: Ownership::new(&node),
+            ownership: Ownership::new(&node, fail_back),
             responder: Responder::new(),
             forwarder: Forwarder::new(&node, node_port),
             reports: Reports::new(&node),
@@ -178,6 +182,10 @@ impl Speaker {
             return;
         }
         self.last = now;
+        if self.overslept(now) {
+            // What is heard now may be what others did meanwhile.
+            self.ownership.stalled();
+        }
         match input {
             Input::Observed(observation) => self.observe(observation),
             Input::Link(index, link) => {

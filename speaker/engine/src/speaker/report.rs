@@ -17,6 +17,8 @@ use crate::{
 const NODE_ASSIGNED: &str = "nodeAssigned";
 /// The node that should announce the Service cannot.
 const ANNOUNCE_FAILED: &str = "announceFailed";
+/// The node that a Service asks for does not take it over yet; the message says why.
+pub const MOVE_WAITS: &str = "moveWaits";
 
 /// What the API server is told, on change only: which Services this node announces, and why it cannot.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Reports {
     told: BTreeMap<ServiceKey, Announced>,
     /// Missing interfaces that were complained about, by Service.
     complaints: BTreeMap<ServiceKey, BTreeSet<Box<str>>>,
+    /// Moves that were said to wait, by the Service that asks for one: for which node, and why.
+    waiting: BTreeMap<ServiceKey, (Box<str>, Reason)>,
     departed: BTreeSet<ServiceKey>,
     groups: BTreeSet<GroupId>,
 }
@@ -36,6 +40,7 @@ impl Reports {
             node: node.into(),
             told: BTreeMap::new(),
             complaints: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             departed: BTreeSet::new(),
             groups: BTreeSet::new(),
         }
@@ -71,6 +76,7 @@ impl Reports {
             let listening = |address: &IpAddr| responder.is_listening(*address);
             if appraisal.group().addresses.iter().any(listening) {
                 self.announcing(cluster, &appraisal, responder, wanted, commands);
+                self.explain_waiting(cluster, ownership, &appraisal, commands);
                 continue;
             }
             for service in &appraisal.group().services {
@@ -86,6 +92,7 @@ impl Reports {
 
     fn withdraw(&mut self, service: ServiceKey, commands: &mut VecDeque<Command>) {
         self.complaints.remove(&service);
+        self.waiting.remove(&service);
         if self.told.remove(&service).is_some() {
             commands.push_back(Command::Status { service, announced: None });
         }
@@ -130,6 +137,38 @@ impl Reports {
                 commands.push_back(Command::Status { service: key.clone(), announced: Some(announced) });
             }
         }
+    }
+
+    /// A person asked for another node, and that one does not take it: who has it says why.
+    fn explain_waiting(
+        &mut self,
+        cluster: &Cluster,
+        ownership: &Ownership,
+        appraisal: &Appraisal<'_>,
+        commands: &mut VecDeque<Command>,
+    ) {
+        let Some(preference) = appraisal.preference() else { return };
+        let refusal = ownership.requested(appraisal).and_then(|_| appraisal.refusal(preference, &self.node));
+        let Some(reason) = refusal else {
+            self.waiting.remove(preference.service);
+            return;
+        };
+        let Some(view) = cluster.service(preference.service) else { return };
+        let said = (preference.node.into(), reason);
+        if self.waiting.insert(preference.service.clone(), said.clone()) == Some(said) {
+            return;
+        }
+        commands.push_back(Command::Event {
+            service: preference.service.clone(),
+            uid: view.uid.clone(),
+            warning: true,
+            reason: MOVE_WAITS,
+            message: format!(
+                "node \"{}\", which the annotation landfall.dev/preferred-node names, does not take over: {reason}; node \"{}\" \
+                 goes on. It moves when that changes; name another node, or remove the annotation",
+                preference.node, self.node
+            ),
+        });
     }
 
     /// Nobody announces the group: if the interfaces that its advertisements name exist on no node, the one that would

@@ -95,7 +95,10 @@ impl Speaker {
                 }
                 membership::Event::Restarted { node } => self.ownership.restarted(&node, now),
                 membership::Event::Settled => {}
-                membership::Event::Stalled { .. } => self.mute(now),
+                membership::Event::Stalled { .. } => {
+                    self.ownership.stalled();
+                    self.mute(now);
+                }
             }
         }
     }
@@ -173,6 +176,9 @@ impl Speaker {
         }
         for service in touched.departed {
             self.reports.depart(service);
+        }
+        for (service, node) in touched.moves {
+            self.ownership.ask(service, node);
         }
         if !touched.nodes.is_empty() {
             self.forwarder.touch();

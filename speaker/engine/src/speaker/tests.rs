@@ -23,6 +23,7 @@ fn settings() -> Settings {
         version: "0".into(),
         standalone: false,
         minority: Minority::Serve,
+        fail_back: None,
     }
 }
 

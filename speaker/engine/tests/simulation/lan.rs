@@ -113,6 +113,8 @@ pub(crate) struct Lan {
     asking: bool,
     standalone: bool,
     minority: Minority,
+    /// What the hosts are told that start from now on.
+    pub(crate) fail_back: Option<Duration>,
     /// The side that the default gateway is on, if there is one that answers.
     pub(crate) gateway: Option<u32>,
 }
@@ -147,6 +149,7 @@ impl Lan {
             asking: false,
             standalone,
             minority,
+            fail_back: None,
             gateway: None,
         };
         for name in names {
@@ -217,6 +220,7 @@ impl Lan {
             version: "0".into(),
             standalone: self.standalone,
             minority: self.minority,
+            fail_back: self.fail_back,
         }));
         let link = Link {
             index: ETH0,

@@ -8,6 +8,7 @@ mod failover;
 mod forwarding;
 mod isolation;
 mod lan;
+mod moves;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod planned;

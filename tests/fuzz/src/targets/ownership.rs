@@ -85,7 +85,7 @@ fn peer(number: u8) -> &'static str {
 pub(crate) fn ownership(input: &[u8]) {
     let mut bed = Bed {
         cluster: Cluster::new(Settings::default()),
-        ownership: Ownership::new("a"),
+        ownership: Ownership::new("a", None),
         now: Instant::from_micros(1),
         claims: BTreeMap::new(),
         told: BTreeMap::new(),

@@ -124,6 +124,7 @@ impl Bed {
             version: "0".into(),
             standalone: true,
             minority: Minority::Serve,
+            fail_back: None,
         };
         let mut bed = Self {
             speaker: Speaker::new(settings),

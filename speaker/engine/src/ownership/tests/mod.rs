@@ -1,3 +1,6 @@
+mod planned;
+mod properties;
+
 use std::collections::BTreeMap;
 
 use landfall_model::{EXCLUDE_LABEL, Observation};
@@ -84,7 +87,24 @@ fn every_situation_has_its_decision() {
         ((Nobody, false, Some(u32::MAX), true, ms(2_000), zero), Take),
     ];
     for ((holder, keeps, position, candidates, since, damped), expected) in rows {
-        let situation = Situation { holder, keeps, position, candidates, since, damped };
+        let situation = Situation { holder, keeps, due: None, position, candidates, since, damped };
+        assert_eq!(decide(situation), expected, "{situation:?}");
+        // That it is due matters only where another node lives and may keep it.
+        let due = Situation { due: Some(zero), ..situation };
+        let expected = match (holder, keeps) {
+            (Other, true) => Take,
+            (Me | Nobody | Other, _) => expected,
+        };
+        assert_eq!(decide(due), expected, "{due:?}");
+    }
+    for (due, damped, expected) in [
+        (zero, ms(700), Wait(ms(700))),
+        (ms(300), zero, Wait(ms(300))),
+        (ms(300), ms(700), Wait(ms(700))),
+        (ms(900), ms(700), Wait(ms(900))),
+    ] {
+        let (holder, keeps, position, candidates, since) = (Other, true, none, true, zero);
+        let situation = Situation { holder, keeps, due: Some(due), position, candidates, since, damped };
         assert_eq!(decide(situation), expected, "{situation:?}");
     }
 }
@@ -104,16 +124,21 @@ const ADDRESS: &str = "198.51.100.1";
 impl Fleet {
     /// `fir`, `elm` and `oak`, which is their rank for [`ADDRESS`], and a Service with that address.
     fn new() -> Self {
+        Self::with_fail_back(|_| None)
+    }
+
+    fn with_fail_back(delay: impl Fn(&str) -> Option<Duration>) -> Self {
         let mut cluster = Cluster::new(Settings::default());
         let mut nodes = BTreeMap::new();
         for name in ["fir", "elm", "oak"] {
             cluster.observe(see_node(node(name)));
-            nodes.insert(name, Ownership::new(name));
+            nodes.insert(name, Ownership::new(name, delay(name)));
         }
         cluster.observe(see_pool(pool("lan", &["198.51.100.0/24"])));
         cluster.observe(see_advertisement(advertisement("all")));
         cluster.observe(see_slice(slice("web", &["oak"])));
         cluster.observe(see_service(service("web", &[ADDRESS])));
+        cluster.observe(Observation::Synced);
         let mut fleet = Self { cluster, nodes, now: Instant::from_micros(1) };
         for name in ["fir", "elm", "oak"] {
             fleet.set_state(name, MemberState::Alive { settled: true });
@@ -391,73 +416,11 @@ fn claims_follow_addresses_when_groups_merge_and_split() {
     assert_eq!(fir.mine().keys().copied().collect::<Vec<_>>(), [second]);
 }
 
-mod properties {
-    use proptest::prelude::*;
+const NAMES: [&str; 3] = ["fir", "elm", "oak"];
 
-    use super::*;
-
-    #[derive(Clone, Copy, Debug)]
-    enum Step {
-        /// One node evaluates the group.
-        Evaluate(usize),
-        /// One node's full claims reach another.
-        Tell(usize, usize),
-        /// Time passes.
-        Pass(u64),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            3 => (0..3_usize).prop_map(Step::Evaluate),
-            3 => (0..3_usize, 0..3_usize).prop_map(|(from, to)| Step::Tell(from, to)),
-            1 => (1..400_u64).prop_map(Step::Pass),
-        ]
-    }
-
-    const NAMES: [&str; 3] = ["fir", "elm", "oak"];
-
-    fn sync(fleet: &mut Fleet, from: &str, to: &str) {
-        let mut claims: ClaimChanges = BTreeMap::from([(ip(ADDRESS), None)]);
-        claims.extend(fleet.nodes[from].mine().iter().map(|(address, claim)| (*address, Some(*claim))));
-        fleet.nodes.get_mut(to).unwrap().set_claims(from, &claims);
-    }
-
-    proptest! {
-        /// However messages were delayed or lost, once all are heard there is exactly one owner, all agree on it, and
-        /// it does not change any more.
-        #[test]
-        fn whatever_happened_one_owner_is_left(steps in proptest::collection::vec(step(), 0..60)) {
-            let mut fleet = Fleet::new();
-            for step in steps {
-                match step {
-                    Step::Evaluate(node) => { fleet.evaluate(NAMES[node]); }
-                    Step::Tell(from, to) if from != to => sync(&mut fleet, NAMES[from], NAMES[to]),
-                    Step::Tell(_, _) => {}
-                    Step::Pass(millis) => fleet.pass(millis),
-                }
-            }
-            let mut owners = Vec::new();
-            for _ in 0..4 {
-                for from in NAMES {
-                    fleet.evaluate(from);
-                    for to in NAMES.into_iter().filter(|to| *to != from) {
-                        sync(&mut fleet, from, to);
-                    }
-                }
-                fleet.pass(3_000);
-            }
-            for _ in 0..2 {
-                let mine: Vec<_> = NAMES.into_iter().filter(|name| fleet.epoch(name).is_some()).collect();
-                prop_assert_eq!(mine.len(), 1, "owners: {:?}", mine);
-                owners.push(mine[0]);
-                for name in NAMES {
-                    let (seen, _) = fleet.nodes[name].holder(ip(ADDRESS)).unwrap();
-                    prop_assert_eq!(seen, mine[0]);
-                    fleet.evaluate(name);
-                }
-                fleet.pass(5_000);
-            }
-            prop_assert_eq!(owners[0], owners[1]);
-        }
-    }
+/// All claims of one node reach another.
+fn sync(fleet: &mut Fleet, from: &str, to: &str) {
+    let mut claims: ClaimChanges = BTreeMap::from([(ip(ADDRESS), None)]);
+    claims.extend(fleet.nodes[from].mine().iter().map(|(address, claim)| (*address, Some(*claim))));
+    fleet.nodes.get_mut(to).unwrap().set_claims(from, &claims);
 }

@@ -285,6 +285,21 @@ fn the_preferred_prefix_wins_even_when_empty() {
 }
 
 #[test]
+fn the_preferred_node_is_read_as_written() {
+    let preferred = |annotations: Value| {
+        let preferred = service(json!({}), annotations).requests.preferred_node;
+        preferred.map(|preferred| (preferred.node.to_string(), preferred.requested.to_string()))
+    };
+    let both = |node: &str, requested: &str| Some((node.to_owned(), requested.to_owned()));
+    assert_eq!(preferred(json!({})), None);
+    assert_eq!(preferred(json!({ "landfall.dev/preferred-node": "" })), None);
+    assert_eq!(preferred(json!({ "landfall.dev/move-requested": "now" })), None);
+    assert_eq!(preferred(json!({ "landfall.dev/preferred-node": "n2" })), both("n2", ""));
+    let asked = json!({ "landfall.dev/preferred-node": "n2", "landfall.dev/move-requested": "now" });
+    assert_eq!(preferred(asked), both("n2", "now"));
+}
+
+#[test]
 fn annotations_of_aws_claim_a_service() {
     let [kind, target] = ["type", "nlb-target-type"]
         .map(|name| format!("{}aws-load-balancer-{name}", landfall_aws_plan::PREFIX));

@@ -256,6 +256,27 @@ impl Machines {
         Ok(())
     }
 
+    /// Writes into every machine's manifests that this machine should have the address; `requested` tells one request from
+    /// the next.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn prefer(&self, number: u8, index: usize, requested: &str) -> Result<()> {
+        let plain = format!("metallb.io/loadBalancerIPs: {}", self.address(number));
+        let node = self.host(index).name();
+        let wish = format!("landfall.dev/preferred-node: {node}, landfall.dev/move-requested: {requested:?}");
+        for machine in 0..self.machines.len() {
+            let folder = self.folder(machine);
+            let file = folder.join("manifests/all.yaml");
+            let text = fs::read_to_string(&file)?;
+            ensure!(text.contains(&format!("{plain} ")), "{} has another shape", file.display());
+            let staged = folder.join("staged");
+            fs::write(&staged, text.replace(&format!("{plain} "), &format!("{plain}, {wish} ")))?;
+            fs::rename(staged, file)?;
+        }
+        Ok(())
+    }
+
     /// What the program on a machine has said so far.
     ///
     /// # Errors

@@ -148,6 +148,7 @@ mod tests {
         ("docs/admission.md", "## When no webhook answers", "tests/e2e/tests/admission/main.rs"),
         ("docs/aws.md", "## Install", "tests/e2e/tests/aws/cloud.rs"),
         ("docs/aws.md", "## Pods that wait for their targets", "tests/e2e/tests/admission/gates.rs"),
+        ("docs/failover.md", "## A planned move", "tests/e2e/tests/moves.rs"),
         ("docs/installs.md", "## In the place of MetalLB", "tests/e2e/tests/installs.rs"),
         ("docs/installs.md", "## Two installs side by side", "tests/e2e/tests/installs.rs"),
         ("docs/installs.md", "## Removing one", "tests/e2e/tests/removal.rs"),

@@ -107,6 +107,26 @@ fn preferences_and_interfaces_are_those_of_the_advertisements() {
 }
 
 #[test]
+fn the_preferred_node_of_a_service_goes_before_those_of_advertisements() {
+    let by_weight = json!({
+        "preferredNodeSelectors": [{"weight": 10, "preference": {"matchLabels": {"name": "n3"}}}],
+    });
+    let mut objects = site(vec![l2("all", by_weight)]);
+    objects.retain(|object| object["kind"] != "Service");
+    for (node, reason) in [("n1", "Owner"), ("n2", "Owner"), ("n3", "Owner"), ("n9", "UnknownNode")] {
+        let mut all = objects.clone();
+        all.push(service("web", annotated("landfall.dev/preferred-node", node)));
+        let report = planned(&all);
+        let eligible = reason == "Owner";
+        assert_eq!(owner(&report), Some(if eligible { node } else { "n3" }));
+        let preferred = report.layer2[0].preferred.as_ref().unwrap();
+        assert_eq!((&*preferred.node, &*preferred.reason, preferred.eligible), (node, reason, eligible));
+        let table = super::super::render::text(&report);
+        assert_eq!(table.contains("n9 (UnknownNode)"), !eligible, "{table}");
+    }
+}
+
+#[test]
 fn routes_go_from_every_node_to_every_peer_that_is_meant() {
     let objects = site(vec![
         bgp("all", json!({"communities": ["64500:7", "blue"], "localPref": 150})),

@@ -13,7 +13,9 @@ use landfall_engine::{
     membership::{Claim, Epoch, MemberState},
     ownership::{Event, Ownership, Role, YIELD},
 };
-use landfall_model::{EXCLUDE_LABEL, Instant, NodeView, Observation, TrafficPolicy};
+use landfall_model::{
+    EXCLUDE_LABEL, Instant, NodeView, Observation, PreferredNode, ServiceView, TrafficPolicy,
+};
 
 use crate::objects::{
     advertisement, ip, key, node, pool, see_advertisement, see_node, see_pool, see_service, see_slice,
@@ -63,12 +65,20 @@ enum Operation {
     },
     /// Evaluate once more without a reason.
     Again,
+    /// A person asks for an owner, perhaps for one that does not exist, or for none any more.
+    Prefer {
+        name: u8,
+        node: u8,
+    },
 }
 
 struct Bed {
     cluster: Cluster,
     ownership: Ownership,
     now: Instant,
+    /// The Services as they were seen last.
+    services: BTreeMap<String, ServiceView>,
+    requests: u64,
     /// What each peer claims, heard or not.
     claims: BTreeMap<(IpAddr, &'static str), Epoch>,
     /// The owners as they were told.
@@ -85,8 +95,10 @@ fn peer(number: u8) -> &'static str {
 pub(crate) fn ownership(input: &[u8]) {
     let mut bed = Bed {
         cluster: Cluster::new(Settings::default()),
-        ownership: Ownership::new("a", None),
+        ownership: Ownership::new("a", Some(Duration::from_millis(700))),
         now: Instant::from_micros(1),
+        services: BTreeMap::new(),
+        requests: 0,
         claims: BTreeMap::new(),
         told: BTreeMap::new(),
         yielding: BTreeMap::new(),
@@ -181,11 +193,14 @@ impl Bed {
                 if local {
                     view.traffic_policy = TrafficPolicy::Local;
                 }
-                self.cluster.observe(if gone {
-                    Observation::Service(key(&name), None)
+                let before = self.services.remove(&name);
+                if gone {
+                    self.cluster.observe(Observation::Service(key(&name), None));
                 } else {
-                    see_service(view)
-                });
+                    view.requests.preferred_node = before.and_then(|before| before.requests.preferred_node);
+                    self.cluster.observe(see_service(view.clone()));
+                    self.services.insert(name, view);
+                }
             }
             Operation::Endpoints { name, nodes } => {
                 let chosen = NODES.iter().enumerate().filter(|(bit, _)| nodes & (1 << bit) != 0);
@@ -200,6 +215,17 @@ impl Bed {
             Operation::Again => {
                 return self.cluster.groups().iter().flat_map(|(_, group)| group.addresses.clone()).collect();
             }
+            Operation::Prefer { name, node } => {
+                self.requests += 1;
+                if let Some(view) = self.services.get_mut(&format!("s{}", name % 4)) {
+                    let nodes = NODES.into_iter().chain(["nobody"]).map(Some).chain([None]);
+                    let node = nodes.cycle().nth(node.into()).flatten();
+                    let requested: Box<str> = self.requests.to_string().into();
+                    view.requests.preferred_node =
+                        node.map(|node| PreferredNode { node: node.into(), requested });
+                    self.cluster.observe(see_service(view.clone()));
+                }
+            }
         }
         BTreeSet::new()
     }
@@ -209,6 +235,9 @@ impl Bed {
         let touched = self.cluster.take_touched();
         for id in &touched.gone {
             self.ownership.forget_group(*id);
+        }
+        for (service, node) in touched.moves {
+            self.ownership.ask(service, node);
         }
         for address in touched.orphans {
             self.ownership.abandon(address);

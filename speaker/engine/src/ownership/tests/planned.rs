@@ -1,6 +1,6 @@
 //! Moves that people ask for, and fail-back.
 
-use landfall_model::PreferredNode;
+use landfall_model::{PreferredNode, TrafficPolicy};
 
 use super::*;
 
@@ -201,6 +201,43 @@ fn a_preferred_node_is_first_in_the_line_of_successors() {
     assert_eq!(fleet.evaluate("fir"), Role::Bystander, "it waits for its turn");
     assert_eq!(fleet.nodes["fir"].poll_timeout(), Some(fleet.now + STEP));
     assert_eq!(fleet.evaluate("oak"), Role::Owner);
+}
+
+/// Endpoints of a Service with policy Local: where they are, and whether each is ready or terminates.
+fn local_endpoints(fleet: &mut Fleet, endpoints: &[(&str, bool)]) {
+    let nodes: Vec<&str> = endpoints.iter().map(|(node, _)| *node).collect();
+    let mut slice = slice("web", &nodes);
+    for (endpoint, (_, ready)) in slice.endpoints.iter_mut().zip(endpoints) {
+        endpoint.ready = *ready;
+    }
+    fleet.cluster.observe(see_slice(slice));
+}
+
+#[test]
+fn an_owner_whose_endpoints_terminate_answers_until_one_with_a_ready_endpoint_does() {
+    let mut fleet = settled();
+    let mut web = service("web", &[ADDRESS]);
+    web.traffic_policy = TrafficPolicy::Local;
+    fleet.cluster.observe(see_service(web));
+    local_endpoints(&mut fleet, &[("fir", true), ("fir", true)]);
+    fleet.live(SECOND);
+    for (endpoints, owner) in [
+        (&[("fir", true), ("fir", false), ("oak", true)][..], "fir"),
+        // The last one terminates, and nobody else has any.
+        (&[("fir", false)], "fir"),
+        (&[("fir", false), ("elm", false)], "fir"),
+        (&[("fir", false), ("elm", false), ("oak", true)], "oak"),
+        (&[("fir", true), ("oak", true)], "oak"),
+    ] {
+        local_endpoints(&mut fleet, endpoints);
+        if owner == "oak" {
+            assert_ne!(fleet.evaluate("fir"), Role::Yielding, "it has no reason to be in a hurry");
+            assert_eq!(fleet.epoch("fir").is_some(), endpoints.len() == 3, "it answers until oak does");
+        }
+        fleet.live(SECOND * 5);
+        assert_eq!(fleet.owner(), owner, "{endpoints:?}");
+    }
+    assert!(fleet.reasons("elm").ends_with(&[Reason::BetterNode]));
 }
 
 #[test]

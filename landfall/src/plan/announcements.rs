@@ -171,6 +171,7 @@ fn any_link(configuration: &Objects) -> Vec<LinkSummary> {
         default_v6: true,
         arp: true,
         ndp: true,
+        mac: None,
     };
     names.into_iter().map(link).collect()
 }

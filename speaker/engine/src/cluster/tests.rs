@@ -18,6 +18,7 @@ fn link(name: &str, prefix: &str) -> LinkSummary {
         default_v6: false,
         arp: true,
         ndp: true,
+        mac: None,
     }
 }
 

@@ -34,6 +34,9 @@ pub struct LinkSummary {
     pub arp: bool,
     /// It can announce IPv6 addresses.
     pub ndp: bool,
+    /// Its Ethernet address, by which others tell its frames from those of hosts that are no members. `None`: an older
+    /// version did not tell it.
+    pub mac: Option<Mac>,
 }
 
 /// Where a neighbour is.
@@ -194,6 +197,7 @@ impl Links {
             default_v6: link.default_v6,
             arp: ability.arp,
             ndp: ability.ndp,
+            mac: link.mac,
         })
     }
 

@@ -84,6 +84,7 @@ fn the_summary_has_subnets_without_host_bits_and_without_link_local_ones() {
     let summary = summary_of(link).unwrap();
     let expected: Vec<IpNet> = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
     assert_eq!(summary.prefixes, expected);
+    assert_eq!(summary.mac, eth0().mac, "by which others know our frames");
     assert!(!summary.default_v4 && summary.default_v6);
 }
 
@@ -130,7 +131,7 @@ fn handle_tells_whether_peers_must_know() {
     assert!(!links.handle(IfIndex(2), Some(eth0())), "says the same again");
     let mut other_mac = eth0();
     other_mac.mac = Some(Mac([2, 0, 0, 0, 0, 2]));
-    assert!(!links.handle(IfIndex(2), Some(other_mac)), "peers do not care for the Ethernet address");
+    assert!(links.handle(IfIndex(2), Some(other_mac)), "peers know our frames by the Ethernet address");
     assert_eq!(links.get(IfIndex(2)).unwrap().mac, Some(Mac([2, 0, 0, 0, 0, 2])));
     assert!(!links.handle(IfIndex(3), Some(link(3, "veth0", &["198.51.100.1/24"]))), "excluded");
     assert!(!links.handle(IfIndex(3), None), "an excluded one goes");

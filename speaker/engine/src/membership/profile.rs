@@ -5,7 +5,7 @@ use super::{
     assigned,
     field::{Reader, put_address, put_field},
 };
-use crate::links::LinkSummary;
+use crate::{Mac, links::LinkSummary};
 
 /// The longest encoded profile. Whoever claims a longer one is not asked for it.
 pub(super) const MAX_PROFILE: usize = 60_000;
@@ -20,6 +20,7 @@ const ASSIGNED: u8 = 4;
 const LINK_NAME: u8 = 1;
 const LINK_FLAGS: u8 = 2;
 const LINK_PREFIX: u8 = 3;
+const LINK_MAC: u8 = 4;
 
 const FLAG_NODE_PORT: u32 = 1;
 
@@ -85,7 +86,7 @@ impl Profile {
 impl LinkSummary {
     /// An upper bound.
     fn encoded_len(&self) -> usize {
-        3 + 3 + cut(&self.name).len() + 3 + 4 + self.prefixes.len() * (3 + 1 + 17)
+        3 + 3 + cut(&self.name).len() + 3 + 4 + self.prefixes.len() * (3 + 1 + 17) + 3 + 6
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -98,6 +99,9 @@ impl LinkSummary {
                 out.push(prefix.prefix_len());
                 put_address(out, prefix.addr());
             });
+        }
+        if let Some(Mac(mac)) = self.mac {
+            put_field(out, LINK_MAC, |out| out.extend_from_slice(&mac));
         }
     }
 
@@ -122,6 +126,7 @@ impl LinkSummary {
                     }
                     link.prefixes.push(IpNet::new(address, len).ok()?);
                 }
+                LINK_MAC => link.mac = Some(Mac(value.try_into().ok()?)),
                 _ => {}
             }
         }

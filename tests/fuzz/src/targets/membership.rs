@@ -8,6 +8,7 @@ use std::{
 
 use arbitrary::Arbitrary;
 use landfall_engine::{
+    Mac,
     links::LinkSummary,
     membership::{
         BootId, Claim, DropReason, Epoch, Event, Key, MemberState, Membership, Phase, Profile, Settings,
@@ -329,6 +330,7 @@ fn profile(links: u8, prefixes: u8, version: &str) -> Profile {
         default_v6: number & 2 == 0,
         arp: true,
         ndp: number & 4 == 0,
+        mac: (number & 8 == 0).then_some(Mac([2, 0, 0, 0, 0, number])),
     };
     // What is longer is cut.
     let version = &version[..version.floor_char_boundary(255)];

@@ -123,6 +123,7 @@ fn member(state: MemberState, wrong_link: bool) -> Member {
         default_v6: true,
         arp: true,
         ndp: true,
+        mac: None,
     };
     Member { state, links: Some(vec![link]), node_port: true }
 }

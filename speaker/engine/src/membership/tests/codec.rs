@@ -5,7 +5,6 @@ use landfall_model::{Assigned, IpMode, ServiceKey};
 use proptest::{collection::vec, option, prelude::*};
 
 use super::claims::{address, claim};
-use crate::links::LinkSummary;
 use crate::membership::{
     BootId, DropReason, Key, KeyError, Phase, Profile,
     field::{Reader, put_field},
@@ -16,6 +15,7 @@ use crate::membership::{
     packet::{HEADER_LEN, Packet, VERSION, seal},
     profile::MAX_PROFILE,
 };
+use crate::{Mac, links::LinkSummary};
 
 fn key(secret: &str) -> Key {
     Key::derive(secret.as_bytes(), "6f1c").unwrap()
@@ -215,14 +215,15 @@ fn network() -> impl Strategy<Value = IpNet> {
 }
 
 fn link() -> impl Strategy<Value = LinkSummary> {
-    ("[a-z0-9]{0,15}", vec(network(), 0..4), any::<[bool; 4]>()).prop_map(
-        |(name, prefixes, [default_v4, default_v6, arp, ndp])| LinkSummary {
+    ("[a-z0-9]{0,15}", vec(network(), 0..4), any::<[bool; 4]>(), any::<Option<[u8; 6]>>()).prop_map(
+        |(name, prefixes, [default_v4, default_v6, arp, ndp], mac)| LinkSummary {
             name: name.into(),
             prefixes,
             default_v4,
             default_v6,
             arp,
             ndp,
+            mac: mac.map(Mac),
         },
     )
 }

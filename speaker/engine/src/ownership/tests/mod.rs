@@ -158,6 +158,7 @@ impl Fleet {
             default_v6: false,
             arp: true,
             ndp: true,
+            mac: None,
         };
         self.cluster.set_member(name, Some(Member { state, links: Some(vec![link]), node_port: true }));
         for (other, ownership) in &mut self.nodes {

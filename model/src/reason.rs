@@ -136,6 +136,8 @@ reasons! {
     UnknownNode,
     /// The node reaches the addresses by a worse kind of link than their owner, is not Ready, or lacks some of them.
     WorseThanOwner,
+    /// The node owns the address and is silent about it: a host that is no node of the cluster has it.
+    AddressConflict,
     /// No node may own the address.
     NoCandidates,
     /// The forwarding mode asked for does not exist.

@@ -149,6 +149,10 @@ struct Families {
     suspicions: IntCounterVec,
     verdicts: IntCounterVec,
     questions: IntCounterVec,
+    probes: IntCounterVec,
+    contested: IntGauge,
+    claims: IntCounter,
+    defences: IntCounter,
 }
 
 impl Families {
@@ -207,6 +211,25 @@ impl Families {
                 ),
                 &["result"],
             )?,
+            probes: IntCounterVec::new(
+                Opts::new(
+                    "landfall_speaker_probes_total",
+                    "Addresses that were asked for before they were announced, by what became of it",
+                ),
+                &["result"],
+            )?,
+            contested: IntGauge::new(
+                "landfall_speaker_addresses_contested",
+                "Addresses that this node does not announce because a host that is no node has them",
+            )?,
+            claims: IntCounter::new(
+                "landfall_speaker_foreign_claims_total",
+                "Claims of hosts that are no nodes to addresses that this node announces",
+            )?,
+            defences: IntCounter::new(
+                "landfall_speaker_defences_total",
+                "Announcements because of such claims",
+            )?,
         })
     }
 
@@ -222,10 +245,14 @@ impl Families {
             suspicions,
             verdicts,
             questions,
+            probes,
+            contested,
+            claims,
+            defences,
         } = self;
         vec![
             announced, received, responses, gratuitous, members, ignored, unread, dropped, stalls,
-            suspicions, verdicts, questions,
+            suspicions, verdicts, questions, probes, contested, claims, defences,
         ]
     }
 }
@@ -275,6 +302,13 @@ impl Now {
         for (result, count) in [("asked", counters.questions), ("answered", counters.answers)] {
             families.questions.with_label_values(&[result]).inc_by(count);
         }
+        let conflicts = speaker.responder().conflicts();
+        for (result, count) in [("clear", conflicts.clear), ("conflict", conflicts.yielded)] {
+            families.probes.with_label_values(&[result]).inc_by(count);
+        }
+        families.contested.set(i64::try_from(speaker.responder().contested()).unwrap_or(i64::MAX));
+        families.claims.inc_by(conflicts.claims);
+        families.defences.inc_by(conflicts.defences);
         for (kind, socket) in &self.read.sockets {
             families.unread.with_label_values(&[kind.as_str()]).inc_by(socket.dropped());
         }

@@ -22,9 +22,9 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// Which frames a [`FrameSocket`] carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FrameKind {
-    /// ARP requests, and replies to this node.
+    /// ARP requests, replies to this node, and announcements.
     Arp,
-    /// Neighbour solicitations, and advertisements to this node.
+    /// Neighbour solicitations, and advertisements to this node or to all.
     Neighbor,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! | Socket | What it carries | Capability |
 //! |---|---|---|
-//! | [`FrameSocket`] for ARP | ARP requests of all interfaces, and replies to this node; whole frames both ways | NET_RAW |
-//! | [`FrameSocket`] for neighbour discovery | neighbour solicitations of all interfaces, and advertisements to this node | NET_RAW |
+//! | [`FrameSocket`] for ARP | ARP requests of all interfaces, replies to this node and announcements; whole frames both ways | NET_RAW |
+//! | [`FrameSocket`] for neighbour discovery | neighbour solicitations of all interfaces, and advertisements to this node or to all | NET_RAW |
 //! | [`Groups`] | nothing: it only holds memberships of multicast groups | NET_RAW |
 //! | [`PeerSocket`] | heartbeats of other speakers | none |
 

@@ -129,42 +129,67 @@ fn the_kernel_drops_what_the_engine_would_ignore() {
     let from = client.mac().unwrap().0;
     on(&node, async || {
         let socket = FrameSocket::open(FrameKind::Arp).unwrap();
-        // The last one ends the wait.
-        let sent = [(2, all), (2, other), (3, me), (1, other), (1, me), (2, me), (1, all)];
+        // Operation, receiver, and the last octet of sender and target: only an announcement has the same twice. The
+        // last one ends the wait.
+        let sent = [
+            (2, all, 1, 2),
+            (2, all, 3, 3),
+            (2, other, 4, 4),
+            (3, me, 5, 5),
+            (1, other, 6, 7),
+            (1, me, 8, 9),
+            (2, me, 10, 11),
+            (1, all, 12, 13),
+        ];
         on(&client, async || {
             let sender = FrameSocket::open(FrameKind::Arp).unwrap();
-            for (operation, to) in sent {
+            for (operation, to, sender_address, target) in sent {
                 let mut frame = [to, from].concat();
                 frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, operation]);
-                frame.extend([0; 32]);
+                frame.extend(
+                    [from.as_slice(), &[10, 0, 0, sender_address], &[0; 6], &[10, 0, 0, target]].concat(),
+                );
                 sender.send(interface, &frame).unwrap();
             }
         });
         assert_eq!(socket.dropped(), 0);
         let frames = socket.receive(16).await.unwrap();
-        let seen: Vec<(u8, [u8; 6])> =
-            frames.iter().map(|(_, frame)| (frame[21], *frame.first_chunk().unwrap())).collect();
-        assert_eq!(seen, [(1, me), (2, me), (1, all)]);
+        let seen: Vec<(u8, [u8; 6], u8)> =
+            frames.iter().map(|(_, frame)| (frame[21], *frame.first_chunk().unwrap(), frame[31])).collect();
+        assert_eq!(seen, [(2, all, 3), (1, me, 8), (2, me, 10), (1, all, 12)]);
     });
 }
 
 #[test]
 #[ignore = "needs root"]
-fn advertisements_pass_only_when_they_are_for_this_node_alone() {
+fn advertisements_pass_only_when_they_are_for_this_node_alone_or_for_all() {
     let (_lan, [node, client]) = lan(["n1", "c1"]);
     let interface = interface_number(&client);
     let (all, me) = ([0x33, 0x33, 0, 0, 0, 1], node.mac().unwrap().0);
+    let group = wire::solicited_node(V6);
+    let its = wire::multicast_mac(group).0;
     let from = client.mac().unwrap().0;
     on(&node, async || {
         let socket = FrameSocket::open(FrameKind::Neighbor).unwrap();
-        // A type of its own for each; nothing but headers. The last one ends the wait.
-        let sent = [(136, all, 255), (134, me, 255), (136, me, 64), (136, me, 255), (135, all, 255)];
+        // Nothing but headers. The last one ends the wait.
+        let (all_nodes, one) = (wire::ALL_NODES, Ipv6Addr::LOCALHOST);
+        let sent = [
+            (136, its, 255, group),
+            (136, all, 255, one),
+            (134, me, 255, one),
+            (136, me, 64, one),
+            (136, all, 64, all_nodes),
+            (136, me, 255, one),
+            (136, all, 255, all_nodes),
+            (135, all, 255, one),
+        ];
         on(&client, async || {
             let sender = FrameSocket::open(FrameKind::Neighbor).unwrap();
-            for (kind, to, hops) in sent {
+            for (kind, to, hops, destination) in sent {
                 let mut frame = [to, from].concat();
                 frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 58, hops]);
-                frame.extend([0; 32]);
+                frame.extend([0; 16]);
+                frame.extend(destination.octets());
                 frame.push(kind);
                 frame.extend([0; 23]);
                 sender.send(interface, &frame).unwrap();
@@ -179,7 +204,7 @@ fn advertisements_pass_only_when_they_are_for_this_node_alone() {
                 }
             }
         }
-        assert_eq!(seen, [(136, me), (135, all)]);
+        assert_eq!(seen, [(136, me), (136, all), (135, all)]);
     });
 }
 

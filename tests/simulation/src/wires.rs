@@ -48,5 +48,15 @@ pub(crate) fn is_broadcast(frame: &[u8]) -> bool {
 /// The Service's address that an ARP frame says is its sender's.
 pub(crate) fn service_of(frame: &[u8]) -> Option<IpAddr> {
     let Ok(Frame::Arp { arp, .. }) = Frame::parse(frame) else { return None };
-    (arp.sender.octets()[..3] == [10, 0, 0]).then_some(IpAddr::V4(arp.sender))
+    is_service(arp.sender).then_some(IpAddr::V4(arp.sender))
+}
+
+/// The Service's address that a probe asks for, which tells nothing of who asks (RFC 5227 §2.1.1).
+pub(crate) fn service_probed(frame: &[u8]) -> Option<IpAddr> {
+    let Ok(Frame::Arp { arp, .. }) = Frame::parse(frame) else { return None };
+    (arp.sender.is_unspecified() && is_service(arp.target)).then_some(IpAddr::V4(arp.target))
+}
+
+fn is_service(address: Ipv4Addr) -> bool {
+    address.octets()[..3] == [10, 0, 0]
 }

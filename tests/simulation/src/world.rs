@@ -13,7 +13,7 @@ use crate::{
     judge::{Judge, Violation},
     objects::{advertisement, pool, see_advertisement, see_node, see_pool, see_service, service},
     script::Script,
-    wires::{Wires, is_broadcast, service_address, service_of},
+    wires::{Wires, is_broadcast, service_address, service_of, service_probed},
 };
 
 pub(crate) const PORT: u16 = 7946;
@@ -296,6 +296,12 @@ impl World {
             let name = self.hosts[number].name.clone();
             let kind = if is_broadcast(&bytes) { "announces" } else { "tells of" };
             self.log(format_args!("{name} {kind} {address}"));
+            Judge::speaks(self, number, address);
+        }
+        if let Some(address) = service_probed(&bytes) {
+            let name = self.hosts[number].name.clone();
+            self.log(format_args!("{name} asks whether anybody has {address}"));
+            // Only its owner may.
             Judge::speaks(self, number, address);
         }
         self.transmit(number, bytes);

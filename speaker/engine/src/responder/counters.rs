@@ -14,6 +14,19 @@ pub struct AddressCounters {
     pub gratuitous_sent: u64,
 }
 
+/// What was counted about other hosts that have, or want, an address of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConflictCounters {
+    /// Addresses that nobody had when they were asked for.
+    pub clear: u64,
+    /// Tries to announce an address that ended because another host had it.
+    pub yielded: u64,
+    /// Claims of other hosts to addresses that this node announces.
+    pub claims: u64,
+    /// Announcements that were sent because of such a claim.
+    pub defences: u64,
+}
+
 /// Why a frame was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ignored {
@@ -23,6 +36,8 @@ pub enum Ignored {
     NotAnnounced,
     /// This node announces the target, but not on the interface where the frame came in.
     OtherInterface,
+    /// This node will perhaps announce the target, and is silent about it until nobody else has it.
+    Silent,
     /// It is a reply or an advertisement.
     NotRequest,
     /// It is a unicast frame to another Ethernet address, or its two destinations do not fit.
@@ -41,6 +56,7 @@ impl Ignored {
             Self::Invalid(error) => error.as_str(),
             Self::NotAnnounced => "NotAnnounced",
             Self::OtherInterface => "OtherInterface",
+            Self::Silent => "Silent",
             Self::NotRequest => "NotRequest",
             Self::OtherDestination => "OtherDestination",
             Self::OwnFrame => "OwnFrame",

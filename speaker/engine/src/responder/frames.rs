@@ -5,7 +5,7 @@ use crate::{
     Mac,
     wire::{
         ALL_NODES, ArpOperation, ArpRepr, BROADCAST, EtherType, EthernetRepr, Frame, Ipv6Repr, NeighborRepr,
-        multicast_mac,
+        multicast_mac, solicited_node,
     },
 };
 
@@ -23,6 +23,25 @@ pub(super) fn announcement(address: IpAddr, mac: Mac) -> impl Iterator<Item = Fr
         IpAddr::V6(v6) => [Some(advert(v6, mac, ALL_NODES, multicast_mac(ALL_NODES), false)), None],
     };
     frames.into_iter().flatten()
+}
+
+/// Asks everybody who has `address`, without saying that anybody has it: RFC 5227 §2.1.1, RFC 4862 §5.4.2.
+pub(super) fn probe(address: IpAddr, mac: Mac) -> Frame {
+    match address {
+        IpAddr::V4(target) => {
+            let (operation, sender) = (ArpOperation::Request, Ipv4Addr::UNSPECIFIED);
+            let arp = ArpRepr { operation, sender_mac: mac, sender, target_mac: Mac([0; 6]), target };
+            Frame::Arp { ethernet: ethernet(BROADCAST, mac, EtherType::Arp), arp }
+        }
+        IpAddr::V6(target) => {
+            let group = solicited_node(target);
+            Frame::Neighbor {
+                ethernet: ethernet(multicast_mac(group), mac, EtherType::Ipv6),
+                ipv6: Ipv6Repr { source: Ipv6Addr::UNSPECIFIED, destination: group },
+                neighbor: NeighborRepr::Solicit { target, source_mac: None },
+            }
+        }
+    }
 }
 
 /// The answer to a frame about an address that is announced where the frame came in; `mac` is that interface's.

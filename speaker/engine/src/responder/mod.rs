@@ -1,15 +1,22 @@
 //! Answers ARP requests and neighbour solicitations for the addresses that this node announces, and tells the segment
-//! when it takes one over.
+//! when it takes one over. An address that is new on the segment is asked for first, and is kept from whoever claims it
+//! later.
 //!
-//! Rules: RFC 826 and RFC 5227 for ARP, RFC 4861 §7.2 for neighbour discovery. Silence is immediate: after
+//! Rules: RFC 826 and RFC 5227 for ARP, RFC 4861 §7.2 and RFC 4862 §5.4 for neighbour discovery. Silence is immediate: after
 //! [`Responder::withdraw`] no frame of that address leaves, not even one that was waiting.
 
+mod conflict;
 mod counters;
 mod frames;
 mod pacing;
+mod ports;
+mod probe;
 mod schedule;
+mod watch;
 
-pub use counters::{AddressCounters, Ignored};
+pub use conflict::{Claimant, Contest, DEFEND_INTERVAL};
+pub use counters::{AddressCounters, ConflictCounters, Ignored};
+pub use probe::{ASK_EVERY, FIRST_RETRY, LAST_RETRY, QUESTIONS};
 pub use schedule::ANNOUNCE_AT;
 
 use std::{
@@ -20,7 +27,11 @@ use std::{
 
 use landfall_model::Instant;
 
-use self::schedule::Schedule;
+use self::{
+    conflict::Defences,
+    probe::{Probes, Step},
+    schedule::Schedule,
+};
 use crate::{
     Command, IfIndex, Link, Mac,
     wire::{self, Frame},
@@ -41,6 +52,14 @@ pub struct Responder {
     busy: BTreeSet<IfIndex>,
     pending: VecDeque<Pending>,
     ignored: BTreeMap<Ignored, u64>,
+    /// Those of `addresses` that nobody may hear of yet.
+    probes: Probes,
+    defences: Defences,
+    /// Claims that [`Self::take_claims`] has not given yet.
+    claims: BTreeMap<IpAddr, Claimant>,
+    /// Addresses that [`Self::take_cleared`] has not given yet.
+    cleared: BTreeSet<IpAddr>,
+    conflicts: ConflictCounters,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +101,7 @@ enum Pending {
 enum Kind {
     Response,
     Gratuitous,
+    Probe,
 }
 
 impl Pending {
@@ -103,6 +123,28 @@ impl Responder {
     /// announced on before. Call it with the whole set at a takeover and whenever the set may have changed; the same
     /// set again does nothing. An interface that [`Self::handle_link`] has not reported yet counts from then on.
     pub fn announce(&mut self, address: IpAddr, interfaces: BTreeSet<IfIndex>, now: Instant) {
+        let was_silent = self.probes.stop(address);
+        self.place(address, interfaces, now);
+        if was_silent {
+            self.reannounce(address, now);
+        }
+        self.handle_timeout(now);
+    }
+
+    /// As [`Self::announce`], once nobody else has the address: it is asked for first, and until then this node is
+    /// silent about it. What comes of it is told by [`Self::take_cleared`] and [`Self::take_claims`]. One that is
+    /// announced already stays so.
+    pub fn probe(&mut self, address: IpAddr, interfaces: BTreeSet<IfIndex>, now: Instant) {
+        let known = self.addresses.get(&address);
+        let same = known.is_some_and(|known| known.interfaces == interfaces);
+        if known.is_none() || (!same && self.probes.contains(address)) {
+            self.probes.start(address, now);
+        }
+        self.place(address, interfaces, now);
+        self.handle_timeout(now);
+    }
+
+    fn place(&mut self, address: IpAddr, interfaces: BTreeSet<IfIndex>, now: Instant) {
         self.listening.insert(address);
         let announced = self.addresses.entry(address).or_default();
         let before = std::mem::replace(&mut announced.interfaces, interfaces);
@@ -114,13 +156,15 @@ impl Responder {
         for interface in added {
             self.attach(address, interface, now);
         }
-        self.handle_timeout(now);
     }
 
     /// Runs the announcements of an address once more, for example after a peer claimed it and lost. Does nothing for
     /// an address that is not announced.
     pub fn reannounce(&mut self, address: IpAddr, now: Instant) {
         let Some(announced) = self.addresses.get(&address) else { return };
+        if self.probes.contains(address) {
+            return;
+        }
         for interface in &announced.interfaces {
             if let Some(port) = self.ports.get_mut(interface).filter(|port| port.mac.is_some()) {
                 port.schedule.start(address, now);
@@ -135,6 +179,9 @@ impl Responder {
     pub fn withdraw(&mut self, address: IpAddr) {
         let Some(announced) = self.addresses.remove(&address) else { return };
         self.listening.remove(&address);
+        self.probes.stop(address);
+        self.claims.remove(&address);
+        self.cleared.remove(&address);
         for interface in announced.interfaces {
             self.detach(address, interface);
         }
@@ -177,7 +224,7 @@ impl Responder {
     /// hold them up.
     pub fn handle_frame(&mut self, interface: IfIndex, bytes: &[u8], now: Instant) {
         self.handle_timeout(now);
-        if let Err(reason) = self.answer(interface, bytes) {
+        if let Err(reason) = self.take(interface, bytes) {
             *self.ignored.entry(reason).or_default() += 1;
         }
     }
@@ -185,6 +232,16 @@ impl Responder {
     /// Sends the announcements that are due. Harmless when called early or twice; late calls delay announcements and
     /// lose none.
     pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(step) = self.probes.pop(now) {
+            match step {
+                Step::Ask(address) => self.ask(address),
+                Step::Clear(address) => {
+                    self.conflicts.clear += 1;
+                    self.cleared.insert(address);
+                    self.reannounce(address, now);
+                }
+            }
+        }
         for interface in self.busy.clone() {
             let Some(port) = self.ports.get_mut(&interface) else { continue };
             let Some(mac) = port.mac else { continue };
@@ -202,7 +259,8 @@ impl Responder {
     /// When [`Self::handle_timeout`] has something to do; ask again after every call with `&mut self`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.busy.iter().filter_map(|interface| self.ports.get(interface)?.schedule.next()).min()
+        let due = self.busy.iter().filter_map(|interface| self.ports.get(interface)?.schedule.next());
+        due.chain(self.probes.next()).min()
     }
 
     /// The next thing to do; call it until it gives `None`.
@@ -215,13 +273,15 @@ impl Responder {
                 Pending::Frame { address, interface, mac, kind, frame } => {
                     let port = self.ports.get(&interface);
                     let may_send = |port: &Port| port.mac == Some(mac) && port.addresses.contains(&address);
-                    if !port.is_some_and(may_send) {
+                    let silent = self.probes.contains(address) && !matches!(kind, Kind::Probe);
+                    if silent || !port.is_some_and(may_send) {
                         continue;
                     }
                     let Some(announced) = self.addresses.get_mut(&address) else { continue };
                     match kind {
                         Kind::Response => announced.counters.responses_sent += 1,
                         Kind::Gratuitous => announced.counters.gratuitous_sent += 1,
+                        Kind::Probe => {}
                     }
                     return Some(Command::SendFrame { interface, bytes: frame.emit() });
                 }
@@ -233,10 +293,10 @@ impl Responder {
     /// Whether the address is announced; takes the same time however many are.
     #[must_use]
     pub fn is_listening(&self, address: IpAddr) -> bool {
-        self.listening.contains(&address)
+        self.listening.contains(&address) && !self.probes.contains(address)
     }
 
-    /// Where the address is announced; `None` if it is not.
+    /// Where the address is announced or asked for; `None` if it is not.
     #[must_use]
     pub fn interfaces(&self, address: IpAddr) -> Option<&BTreeSet<IfIndex>> {
         self.addresses.get(&address).map(|announced| &announced.interfaces)
@@ -244,7 +304,8 @@ impl Responder {
 
     /// Every announced address with what was counted since it was announced, in order.
     pub fn counters(&self) -> impl Iterator<Item = (IpAddr, AddressCounters)> {
-        self.addresses.iter().map(|(address, announced)| (*address, announced.counters))
+        let announced = self.addresses.iter().filter(|(address, _)| !self.probes.contains(**address));
+        announced.map(|(address, announced)| (*address, announced.counters))
     }
 
     /// How many frames were not answered, by reason, since the start.
@@ -252,80 +313,34 @@ impl Responder {
         self.ignored.iter().map(|(reason, count)| (*reason, *count))
     }
 
-    fn answer(&mut self, interface: IfIndex, bytes: &[u8]) -> Result<(), Ignored> {
-        let address = wire::target(bytes)?;
-        if !self.listening.contains(&address) {
+    fn take(&mut self, interface: IfIndex, bytes: &[u8]) -> Result<(), Ignored> {
+        let target = wire::target(bytes)?;
+        let asked = self.listening.contains(&target);
+        if !asked && !wire::sender(bytes).is_some_and(|sender| self.listening.contains(&sender)) {
             return Err(Ignored::NotAnnounced);
         }
+        let frame = Frame::parse(bytes)?;
+        let claimed = self.note_claim(interface, &frame);
+        if asked {
+            self.answer(interface, target, &frame)
+        } else if claimed {
+            Err(Ignored::Conflict)
+        } else {
+            Err(Ignored::NotAnnounced)
+        }
+    }
+
+    fn answer(&mut self, interface: IfIndex, address: IpAddr, frame: &Frame) -> Result<(), Ignored> {
         let port = self.ports.get(&interface).filter(|port| port.addresses.contains(&address));
         let mac = port.and_then(|port| port.mac).ok_or(Ignored::OtherInterface)?;
-        let is_ours = |source| self.ports.values().any(|port| port.mac == Some(source));
-        let frame = frames::answer(&Frame::parse(bytes)?, mac, is_ours)?;
+        if self.probes.contains(address) {
+            return Err(Ignored::Silent);
+        }
+        let frame = frames::answer(frame, mac, |source| self.is_ours(source))?;
         let announced = self.addresses.get_mut(&address).ok_or(Ignored::NotAnnounced)?;
         announced.counters.requests_received += 1;
         self.pending.push_back(Pending::Frame { address, interface, mac, kind: Kind::Response, frame });
         Ok(())
-    }
-
-    fn attach(&mut self, address: IpAddr, interface: IfIndex, now: Instant) {
-        let port = self.ports.entry(interface).or_default();
-        port.addresses.insert(address);
-        if port.mac.is_some() {
-            port.schedule.start(address, now);
-            self.busy.insert(interface);
-            self.join(address, interface);
-        }
-    }
-
-    fn detach(&mut self, address: IpAddr, interface: IfIndex) {
-        let Some(port) = self.ports.get_mut(&interface) else { return };
-        port.addresses.remove(&address);
-        port.schedule.stop(address);
-        if port.schedule.is_empty() {
-            self.busy.remove(&interface);
-        }
-        self.leave(address, interface);
-        self.forget_unused(interface);
-    }
-
-    fn schedule_all(&mut self, interface: IfIndex, now: Instant) {
-        let Some(port) = self.ports.get_mut(&interface) else { return };
-        for address in &port.addresses {
-            port.schedule.start(*address, now);
-        }
-        if !port.schedule.is_empty() {
-            self.busy.insert(interface);
-        }
-    }
-
-    fn join(&mut self, address: IpAddr, interface: IfIndex) {
-        let IpAddr::V6(v6) = address else { return };
-        let Some(port) = self.ports.get_mut(&interface) else { return };
-        let group = wire::solicited_node(v6);
-        let members = port.groups.entry(group).or_default();
-        *members += 1;
-        if *members == 1 {
-            self.pending.push_back(Pending::Group { interface, group, join: true });
-        }
-    }
-
-    fn leave(&mut self, address: IpAddr, interface: IfIndex) {
-        let IpAddr::V6(v6) = address else { return };
-        let Some(port) = self.ports.get_mut(&interface) else { return };
-        let group = wire::solicited_node(v6);
-        let Some(members) = port.groups.get_mut(&group) else { return };
-        *members -= 1;
-        if *members == 0 {
-            port.groups.remove(&group);
-            self.pending.push_back(Pending::Group { interface, group, join: false });
-        }
-    }
-
-    fn forget_unused(&mut self, interface: IfIndex) {
-        let unused = |port: &Port| port.mac.is_none() && port.addresses.is_empty();
-        if self.ports.get(&interface).is_some_and(unused) {
-            self.ports.remove(&interface);
-        }
     }
 }
 

@@ -23,6 +23,11 @@ impl Pace {
         Self::new(25, Duration::from_millis(2))
     }
 
+    /// Probes: the frames of first announcements, which are two each, in the same time.
+    pub(super) fn probe() -> Self {
+        Self::new(100, Duration::from_micros(500))
+    }
+
     fn new(burst: u32, interval: Duration) -> Self {
         Self { interval, tolerance: interval * (burst - 1), next: Instant::ZERO }
     }

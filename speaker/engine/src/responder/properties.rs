@@ -9,13 +9,16 @@ use super::{
     *,
 };
 use crate::wire::{
-    NeighborRepr,
+    ArpOperation, NeighborRepr,
     samples::{ANNOUNCER, DUPLICATE_DETECTION, REQUEST, SOLICIT, UNICAST_PROBE},
 };
 
 #[derive(Clone, Debug)]
 enum Operation {
     Announce(IpAddr, BTreeSet<IfIndex>),
+    Probe(IpAddr, BTreeSet<IfIndex>),
+    /// Whoever was heard to have addresses is no member.
+    Contest,
     Reannounce(IpAddr),
     Withdraw(IpAddr),
     Link(IfIndex, Option<(bool, Mac)>),
@@ -28,19 +31,28 @@ enum Operation {
 #[derive(Default)]
 struct Model {
     announced: BTreeMap<IpAddr, BTreeSet<IfIndex>>,
+    /// Those of them that nobody may hear of, since when.
+    silent: BTreeMap<IpAddr, Instant>,
     links: BTreeMap<IfIndex, Option<Mac>>,
     /// The groups that the kernel has joined.
     joined: BTreeSet<(IfIndex, Ipv6Addr)>,
 }
 
 impl Model {
-    fn apply(&mut self, operation: &Operation) {
+    fn apply(&mut self, operation: &Operation, now: Instant) {
         match operation {
             Operation::Announce(address, interfaces) => {
                 self.announced.insert(*address, interfaces.clone());
+                self.silent.remove(address);
+            }
+            Operation::Probe(address, interfaces) => {
+                if self.announced.insert(*address, interfaces.clone()).is_none() {
+                    self.silent.insert(*address, now);
+                }
             }
             Operation::Withdraw(address) => {
                 self.announced.remove(address);
+                self.silent.remove(address);
             }
             Operation::Link(interface, state) => match state {
                 Some((running, mac)) => {
@@ -50,8 +62,21 @@ impl Model {
                     self.links.remove(interface);
                 }
             },
-            Operation::Reannounce(_) | Operation::Frame(..) | Operation::Advance(_) | Operation::Drain => {}
+            Operation::Reannounce(_)
+            | Operation::Contest
+            | Operation::Frame(..)
+            | Operation::Advance(_)
+            | Operation::Drain => {}
         }
+    }
+
+    fn take_cleared(&mut self, responder: &mut Responder, now: Instant) -> Result<(), TestCaseError> {
+        for address in responder.take_cleared() {
+            let since = self.silent.remove(&address);
+            let long_enough = since.is_some_and(|since| now.since(since) >= ASK_EVERY * QUESTIONS.into());
+            prop_assert!(long_enough, "{} is announced {:?} after {:?}", address, now, since);
+        }
+        Ok(())
     }
 
     fn can_send(&self, address: IpAddr, interface: IfIndex) -> Option<Mac> {
@@ -95,16 +120,34 @@ impl Model {
         };
         let frame = Frame::parse(&bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
         let (source, subject, claimed) = match frame {
+            // A question that says nothing of who asks.
+            Frame::Arp { ethernet, arp }
+                if arp.sender.is_unspecified() && arp.operation == ArpOperation::Request =>
+            {
+                let target = IpAddr::V4(arp.target);
+                prop_assert_eq!(self.can_send(target, interface), Some(ethernet.source));
+                return Ok(());
+            }
+            Frame::Neighbor {
+                ethernet,
+                ipv6,
+                neighbor: NeighborRepr::Solicit { target, source_mac: None },
+            } => {
+                prop_assert!(ipv6.source.is_unspecified());
+                prop_assert_eq!(self.can_send(IpAddr::V6(target), interface), Some(ethernet.source));
+                return Ok(());
+            }
             Frame::Arp { ethernet, arp } => (ethernet.source, IpAddr::V4(arp.sender), Some(arp.sender_mac)),
             Frame::Neighbor {
                 ethernet, neighbor: NeighborRepr::Advert { target, target_mac, .. }, ..
             } => (ethernet.source, IpAddr::V6(target), target_mac),
             Frame::Neighbor { neighbor: NeighborRepr::Solicit { .. }, .. } => {
-                return Err(TestCaseError::fail("the responder asks nothing"));
+                return Err(TestCaseError::fail("the responder asks for nobody but itself"));
             }
         };
         prop_assert_eq!(claimed, Some(source));
         prop_assert!(self.can_send(subject, interface).is_some(), "{} on {:?}", subject, interface);
+        prop_assert!(!self.silent.contains_key(&subject), "{} is spoken for", subject);
         Ok(())
     }
 }
@@ -136,10 +179,12 @@ fn any_request() -> impl Strategy<Value = Vec<u8>> {
 
 fn any_operation() -> impl Strategy<Value = Operation> {
     let mac = prop_oneof![Just(ANNOUNCER), Just(Mac([2, 0, 0, 0, 0, 7]))];
-    let interfaces = proptest::collection::btree_set(any_interface(), 0..3);
+    let interfaces = || proptest::collection::btree_set(any_interface(), 0..3);
     let advance = (0..3000u64).prop_map(|millis| Operation::Advance(Duration::from_millis(millis)));
     prop_oneof![
-        3 => (any_address(), interfaces).prop_map(|(address, set)| Operation::Announce(address, set)),
+        3 => (any_address(), interfaces()).prop_map(|(address, set)| Operation::Announce(address, set)),
+        3 => (any_address(), interfaces()).prop_map(|(address, set)| Operation::Probe(address, set)),
+        1 => Just(Operation::Contest),
         1 => any_address().prop_map(Operation::Reannounce),
         2 => any_address().prop_map(Operation::Withdraw),
         3 => (any_interface(), proptest::option::weighted(0.8, (any::<bool>(), mac)))
@@ -153,6 +198,12 @@ fn any_operation() -> impl Strategy<Value = Operation> {
 fn apply(responder: &mut Responder, operation: Operation, now: &mut Instant) {
     match operation {
         Operation::Announce(address, interfaces) => responder.announce(address, interfaces, *now),
+        Operation::Probe(address, interfaces) => responder.probe(address, interfaces, *now),
+        Operation::Contest => {
+            for claimant in responder.take_claims().into_values() {
+                responder.contest(claimant, *now);
+            }
+        }
         Operation::Reannounce(address) => responder.reannounce(address, *now),
         Operation::Withdraw(address) => responder.withdraw(address),
         Operation::Link(interface, state) => {
@@ -177,12 +228,13 @@ proptest! {
         let mut model = Model::default();
         let mut now = Instant::from_micros(1_000_000);
         for operation in operations {
-            model.apply(&operation);
+            model.apply(&operation, now);
             let drain = matches!(operation, Operation::Drain | Operation::Link(..));
             if let Operation::Link(interface, None) = operation {
                 model.joined.retain(|(joined, _)| *joined != interface);
             }
             apply(&mut responder, operation, &mut now);
+            model.take_cleared(&mut responder, now)?;
             if drain {
                 while let Some(command) = responder.next_command() {
                     model.check(command)?;
@@ -190,9 +242,11 @@ proptest! {
                 prop_assert_eq!(&model.joined, &model.wanted_groups());
             }
             responder.handle_timeout(now);
+            model.take_cleared(&mut responder, now)?;
             prop_assert!(responder.poll_timeout().is_none_or(|next| next > now));
             for address in [v4(), v6()] {
-                prop_assert_eq!(responder.is_listening(address), model.announced.contains_key(&address));
+                let announced = model.announced.contains_key(&address) && !model.silent.contains_key(&address);
+                prop_assert_eq!(responder.is_listening(address), announced);
                 prop_assert_eq!(responder.interfaces(address), model.announced.get(&address));
             }
         }

@@ -67,6 +67,13 @@ impl Schedule {
         self.enqueue(address, now, 0, now);
     }
 
+    /// Announces the address once more, unless it will be anyway.
+    pub(super) fn once(&mut self, address: IpAddr, now: Instant) {
+        if !self.waiting.contains_key(&address) {
+            self.enqueue(address, now, ANNOUNCE_AT.len() - 1, now);
+        }
+    }
+
     /// Announces the address no more.
     pub(super) fn stop(&mut self, address: IpAddr) {
         if let Some(waiting) = self.waiting.remove(&address) {

@@ -23,7 +23,7 @@ pub(super) fn v6() -> IpAddr {
     "2001:db8::50".parse().unwrap()
 }
 
-fn group() -> Ipv6Addr {
+pub(super) fn group() -> Ipv6Addr {
     "ff02::1:ff00:50".parse().unwrap()
 }
 
@@ -44,15 +44,15 @@ pub(super) fn link(index: IfIndex, mac: Mac) -> Link {
     }
 }
 
-fn at(millis: u64) -> Instant {
+pub(super) fn at(millis: u64) -> Instant {
     Instant::from_micros(1_000_000 + millis * 1000)
 }
 
-fn commands(responder: &mut Responder) -> Vec<Command> {
+pub(super) fn commands(responder: &mut Responder) -> Vec<Command> {
     std::iter::from_fn(|| responder.next_command()).collect()
 }
 
-fn frames(responder: &mut Responder) -> Vec<(IfIndex, Frame)> {
+pub(super) fn frames(responder: &mut Responder) -> Vec<(IfIndex, Frame)> {
     let sent = commands(responder).into_iter().filter_map(|command| {
         let Command::SendFrame { interface, bytes } = command else { return None };
         Some((interface, Frame::parse(&bytes).unwrap()))
@@ -69,7 +69,7 @@ fn group_command(interface: IfIndex, group: Ipv6Addr, join: bool) -> Command {
 }
 
 /// Lets the schedule run out, so that only what follows is seen.
-fn settle(responder: &mut Responder) {
+pub(super) fn settle(responder: &mut Responder) {
     while let Some(next) = responder.poll_timeout() {
         responder.handle_timeout(next);
     }
@@ -77,7 +77,7 @@ fn settle(responder: &mut Responder) {
 }
 
 /// `ANNOUNCER` on eth0 with both addresses, everything announced already.
-fn announcing() -> Responder {
+pub(super) fn announcing() -> Responder {
     let mut responder = Responder::new();
     responder.handle_link(ETH0, Some(&link(ETH0, ANNOUNCER)), at(0));
     responder.announce(v4(), BTreeSet::from([ETH0]), at(0));
@@ -93,7 +93,7 @@ fn ask(bytes: &[u8]) -> (Vec<Command>, Vec<(Ignored, u64)>) {
     (commands, responder.ignored().collect())
 }
 
-fn arp(destination: Mac, change: impl FnOnce(&mut ArpRepr)) -> Vec<u8> {
+pub(super) fn arp(destination: Mac, change: impl FnOnce(&mut ArpRepr)) -> Vec<u8> {
     let mut arp = ArpRepr {
         operation: ArpOperation::Request,
         sender_mac: ASKER,

@@ -16,6 +16,7 @@ mod forwarder;
 mod isolation;
 mod kernel;
 mod report;
+mod rivals;
 mod snapshot;
 mod step;
 #[cfg(test)]
@@ -33,7 +34,9 @@ pub use isolation::Minority;
 pub use report::MOVE_WAITS;
 pub use snapshot::{MemberView, OwnerView, Snapshot};
 
-use self::{agreement::Agreement, forwarder::Forwarder, isolation::Isolation, report::Reports};
+use self::{
+    agreement::Agreement, forwarder::Forwarder, isolation::Isolation, report::Reports, rivals::Rivals,
+};
 use crate::{
     Command, Input, Mac,
     cluster::{self, Cluster, GroupId, Member},
@@ -96,6 +99,7 @@ pub struct Speaker {
     responder: Responder,
     forwarder: Forwarder,
     reports: Reports,
+    rivals: Rivals,
     /// The cards that answered questions to kernels, while any are asked.
     cards: BTreeMap<IpAddr, Mac>,
     isolation: Isolation,
@@ -156,6 +160,7 @@ impl Speaker {
             responder: Responder::new(),
             forwarder: Forwarder::new(&node, node_port),
             reports: Reports::new(&node),
+            rivals: Rivals::default(),
             cards: BTreeMap::new(),
             isolation: Isolation::new(minority, timing),
             agreement: standalone.then(Agreement::default),
@@ -211,7 +216,7 @@ impl Speaker {
                 }
                 // A gateway's answer may be what a decision waits for; other frames change nothing here.
                 if !answer || self.isolation.decides() {
-                    self.drain_responder();
+                    self.drain_responder(now);
                     return;
                 }
             }
@@ -237,7 +242,7 @@ impl Speaker {
         self.membership.handle_timeout(now);
         self.step(now);
         self.responder.handle_timeout(now);
-        self.drain_responder();
+        self.drain_responder(now);
     }
 
     /// When [`Self::handle_timeout`] is to be called; a time that has passed means at once.

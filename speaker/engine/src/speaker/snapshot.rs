@@ -86,7 +86,10 @@ impl Speaker {
         match (appraisal.reason(service, &self.node), owner) {
             (Some(reason), _) => reason,
             (None, Some(owner)) if *owner == *self.node => {
-                self.forwarder.refusal(address, service).unwrap_or(Reason::Owner)
+                let contested =
+                    || self.cluster.addresses(service).any(|its| self.responder.rival(its).is_some());
+                let conflict = || contested().then_some(Reason::AddressConflict);
+                self.forwarder.refusal(address, service).or_else(conflict).unwrap_or(Reason::Owner)
             }
             (None, Some(_)) => Reason::NotOwner,
             (None, None) => Reason::NoCandidates,

@@ -39,7 +39,7 @@ impl Speaker {
         self.unmute(now);
         self.apply(now);
         self.drain_ownership(now);
-        self.drain_responder();
+        self.drain_responder(now);
         // Silence after a stall is over in a moment, and nothing that anybody should be told.
         if self.mute_until.is_none() {
             self.report();
@@ -58,9 +58,13 @@ impl Speaker {
         );
     }
 
-    pub(super) fn drain_responder(&mut self) {
+    pub(super) fn drain_responder(&mut self, now: Instant) {
+        let news = self.meet_rivals(now);
         while let Some(command) = self.responder.next_command() {
             self.commands.push_back(command);
+        }
+        if news && self.mute_until.is_none() {
+            self.report();
         }
     }
 
@@ -172,6 +176,7 @@ impl Speaker {
         }
         for address in touched.orphans {
             self.ownership.abandon(address);
+            self.rivals.settle(address);
             self.set_wanted(address, None, BTreeSet::new(), now);
         }
         for service in touched.departed {
@@ -247,7 +252,9 @@ impl Speaker {
             Some(usable) => {
                 self.forwarder.set(address, Some(services), now);
                 self.unapplied.insert(address);
-                self.wanted.insert(address, usable);
+                if self.wanted.insert(address, usable).is_none() {
+                    self.rivals.begin(address, self.ownership.mine().get(&address).map(|claim| claim.epoch));
+                }
                 return;
             }
             None => self.wanted.remove(&address),
@@ -305,7 +312,8 @@ impl Speaker {
             let ready = !mute && self.forwarder.is_ready(address);
             match self.wanted.get(&address).filter(|_| ready) {
                 Some(usable) => {
-                    self.responder.announce(address, self.links.resolve(&usable.interfaces), now);
+                    let interfaces = self.links.resolve(&usable.interfaces);
+                    self.place(address, interfaces, now);
                 }
                 None => self.responder.withdraw(address),
             }
@@ -313,7 +321,7 @@ impl Speaker {
         }
     }
 
-    fn look_at(&mut self, address: IpAddr) {
+    pub(super) fn look_at(&mut self, address: IpAddr) {
         if let Some(id) = self.cluster.groups().of(address) {
             self.reports.look_at(id);
         }
@@ -323,6 +331,9 @@ impl Speaker {
         while let Some(event) = self.ownership.next_event() {
             match event {
                 ownership::Event::Owner { address, from, to, reason } => {
+                    if to.as_ref().is_some_and(|to| *to != self.node) {
+                        self.rivals.settle(address);
+                    }
                     self.commands.push_back(Command::Ownership { address, from, to, reason });
                 }
                 ownership::Event::Defend(address) => self.responder.reannounce(address, now),
@@ -340,7 +351,7 @@ impl Speaker {
             self.responder.withdraw(address);
             self.look_at(address);
         }
-        self.drain_responder();
+        self.drain_responder(now);
         self.report();
         self.membership.set_claims(&std::collections::BTreeMap::new(), now);
         self.drain_membership(now);

@@ -8,6 +8,8 @@ use crate::{
         advertisement, ip, key, node, pool, proxied, see_advertisement, see_node, see_pool, see_service,
         see_slice, service, slice,
     },
+    responder::{ASK_EVERY, QUESTIONS},
+    wire::Frame,
 };
 
 fn settings() -> Settings {
@@ -45,10 +47,10 @@ fn link() -> Link {
 }
 
 /// When a speaker without peers has settled.
-const START: Instant = Instant::from_micros(1_050_000);
+pub(super) const START: Instant = Instant::from_micros(1_050_000);
 
 /// The only speaker of a cluster of some nodes, which sees what `observations` give and then all there is, at [`START`].
-fn alone(nodes: usize, observations: impl IntoIterator<Item = Observation>) -> Speaker {
+pub(super) fn alone(nodes: usize, observations: impl IntoIterator<Item = Observation>) -> Speaker {
     alone_with(settings(), nodes, observations)
 }
 
@@ -82,15 +84,28 @@ fn many(services: usize) -> impl Iterator<Item = Observation> {
     })
 }
 
-fn drain(speaker: &mut Speaker) -> Vec<Command> {
+pub(super) fn drain(speaker: &mut Speaker) -> Vec<Command> {
     std::iter::from_fn(|| speaker.next_command()).collect()
 }
 
-fn settle(speaker: &mut Speaker, now: Instant) {
-    while speaker.poll_timeout().is_some_and(|due| due <= now) {
-        speaker.handle_timeout(now);
-        drain(speaker);
+/// Serves every timer up to then, when it is due. Gives the commands.
+pub(super) fn settle(speaker: &mut Speaker, now: Instant) -> Vec<Command> {
+    let mut commands = drain(speaker);
+    while let Some(due) = speaker.poll_timeout().filter(|due| *due <= now) {
+        speaker.handle_timeout(due);
+        commands.extend(drain(speaker));
     }
+    commands
+}
+
+/// When what began at `start` is announced: nobody answered when it was asked for.
+pub(super) fn proven(start: Instant) -> Instant {
+    start + ASK_EVERY * QUESTIONS.into()
+}
+
+fn is_probe(command: &Command) -> bool {
+    let Command::SendFrame { bytes, .. } = command else { return false };
+    matches!(Frame::parse(bytes), Ok(Frame::Arp { arp, .. }) if arp.sender.is_unspecified())
 }
 
 #[test]
@@ -150,9 +165,12 @@ fn a_large_cluster_is_worked_through_in_steps() {
 fn it_owns_answers_and_reports() {
     let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
     let commands = drain(&mut speaker);
+    assert!(matches!(&commands[0], Command::Ownership { to: Some(to), .. } if **to == *"a"));
+    assert!(is_probe(&commands[1]) && commands.len() == 2, "nothing is told yet: {commands:?}");
+    let commands = settle(&mut speaker, proven(START));
     let place = |wanted: &dyn Fn(&Command) -> bool| commands.iter().position(wanted).unwrap();
-    place(&|command| matches!(command, Command::Ownership { to: Some(to), .. } if **to == *"a"));
-    place(&|command| matches!(command, Command::SendFrame { .. }));
+    assert_eq!(commands.iter().filter(|command| is_probe(command)).count(), 2);
+    place(&|command| matches!(command, Command::SendFrame { .. }) && !is_probe(command));
     let announced = Some(on_eth0(LinkChoice::Subnet));
     place(&|command| *command == Command::Status { service: key("web"), announced: announced.clone() });
     place(&|command| matches!(command, Command::Event { reason: "nodeAssigned", warning: false, .. }));
@@ -172,8 +190,8 @@ fn on_eth0(choice: LinkChoice) -> Announced {
 fn it_tells_where_it_announces_and_why_there_whenever_that_changes() {
     let web = [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))];
     let mut speaker = alone(1, web);
-    drain(&mut speaker);
-    let mut now = START;
+    let mut now = proven(START);
+    settle(&mut speaker, now);
     let mut told = |input: Input| -> Vec<Option<Announced>> {
         now += Duration::from_millis(2);
         speaker.handle(input, now);
@@ -228,7 +246,12 @@ fn it_claims_then_programs_then_answers() {
     assert_eq!(speaker.reason(&key("web")), Reason::ForwardingUnavailable);
     speaker.handle(Input::Forwarding(Ok(())), now);
     let commands = drain(&mut speaker);
-    assert!(commands.iter().any(|command| matches!(command, Command::SendFrame { .. })));
+    assert!(commands.iter().any(is_probe));
+    assert!(!commands.iter().any(|command| matches!(command, Command::Status { .. })));
+    let commands = settle(&mut speaker, proven(now));
+    assert!(
+        commands.iter().any(|command| matches!(command, Command::SendFrame { .. }) && !is_probe(command))
+    );
     assert!(commands.iter().any(|command| matches!(command, Command::Status { .. })));
     assert_eq!(speaker.reason(&key("web")), Reason::Owner);
 
@@ -292,8 +315,8 @@ fn the_only_endpoint_counts_although_the_speaker_of_its_node_is_dead() {
     let dead = Member { state: MemberState::Dead, links: None, node_port: true };
     speaker.cluster.set_member("n1", Some(dead));
     speaker.handle_timeout(now);
-    settle(&mut speaker, now);
-    speaker.handle(Input::Forwarding(Ok(())), now);
+    settle(&mut speaker, proven(now));
+    speaker.handle(Input::Forwarding(Ok(())), proven(now));
     assert_eq!(speaker.reason(&key("web")), Reason::Owner);
     assert!(speaker.responder().is_listening(ip("10.1.0.1")));
 }
@@ -301,7 +324,7 @@ fn the_only_endpoint_counts_although_the_speaker_of_its_node_is_dead() {
 #[test]
 fn a_moment_of_silence_is_not_reported() {
     let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
-    drain(&mut speaker);
+    settle(&mut speaker, proven(START));
     let now = START + Duration::from_secs(3);
     let until = now + Duration::from_millis(200);
     speaker.mute_until = Some(until);
@@ -318,7 +341,7 @@ fn a_moment_of_silence_is_not_reported() {
 #[test]
 fn a_speaker_that_ends_takes_its_statuses_back_also_while_it_is_silent() {
     let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
-    drain(&mut speaker);
+    settle(&mut speaker, proven(START));
     let now = START + Duration::from_secs(5);
     speaker.mute_until = Some(now + Duration::from_millis(200));
     speaker.handle(Input::Shutdown, now);

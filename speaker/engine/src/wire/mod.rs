@@ -182,6 +182,20 @@ pub fn target(bytes: &[u8]) -> Result<IpAddr, WireError> {
     }
 }
 
+/// The address that the sender of an ARP or neighbour discovery frame says is its own; `None` when it says none, as in
+/// a probe (RFC 5227 §2.1.1, RFC 4862 §5.4.2). As little is checked as by [`target`], which must have accepted the frame.
+#[must_use]
+pub fn sender(bytes: &[u8]) -> Option<IpAddr> {
+    const ARP_SENDER: usize = EthernetRepr::LEN + 14;
+    const SOURCE: usize = EthernetRepr::LEN + 8;
+
+    let address = match EthernetRepr::ether_type(bytes).ok()? {
+        EtherType::Arp => IpAddr::from(field::<4>(bytes, ARP_SENDER).ok()?),
+        EtherType::Ipv6 => IpAddr::from(field::<16>(bytes, SOURCE).ok()?),
+    };
+    (!address.is_unspecified()).then_some(address)
+}
+
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], WireError> {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().ok_or(WireError::Truncated)
 }

@@ -14,6 +14,10 @@ use landfall_engine::{
     links::NamePattern,
     membership::{BootId, Key, Timing},
     speaker::{Minority, Settings, Speaker},
+    wire::{
+        ALL_NODES, ArpOperation, ArpRepr, BROADCAST, EtherType, EthernetRepr, Frame, Ipv6Repr, NeighborRepr,
+        multicast_mac,
+    },
 };
 use landfall_model::{
     Assigned, Ingress, Instant, IpMode, NodeView, Observation, Reason, ServiceKey, ServiceView, SpeakerView,
@@ -117,6 +121,12 @@ pub(crate) struct Lan {
     pub(crate) fail_back: Option<Duration>,
     /// The side that the default gateway is on, if there is one that answers.
     pub(crate) gateway: Option<u32>,
+    /// Hosts without a speaker, by the address that they have, on the first side.
+    rivals: BTreeMap<IpAddr, Mac>,
+    /// Conflicts may be told of.
+    had_rivals: bool,
+    /// Questions of speakers, before they announce: when, by whom, and for what.
+    pub(crate) probes: Vec<Announcement>,
 }
 
 impl Lan {
@@ -151,6 +161,9 @@ impl Lan {
             minority,
             fail_back: None,
             gateway: None,
+            rivals: BTreeMap::new(),
+            had_rivals: false,
+            probes: Vec::new(),
         };
         for name in names {
             lan.hosts.push(Host {
@@ -225,7 +238,7 @@ impl Lan {
         let link = Link {
             index: ETH0,
             name: "eth0".into(),
-            mac: Some(Mac([2, 0, 0, 0, 0, index as u8 + 1])),
+            mac: Some(mac_of(index)),
             running: true,
             broadcast: true,
             arp: true,
@@ -316,6 +329,26 @@ impl Lan {
                 self.hosts[to].missed.push(observation.clone());
             }
         }
+    }
+
+    /// A host that is no node has this address from now on, and says so to everybody.
+    pub(crate) fn claim(&mut self, address: &str, mac: Mac) {
+        let address: IpAddr = address.parse().unwrap();
+        self.rivals.insert(address, mac);
+        self.had_rivals = true;
+        for to in (0..self.hosts.len()).filter(|to| self.hosts[*to].side == 0).collect::<Vec<_>>() {
+            self.schedule(20, Delivery::Frame { to, bytes: rival_frame(address, mac, None) });
+        }
+    }
+
+    /// Members may be taken for strangers.
+    pub(crate) fn expect_conflicts(&mut self) {
+        self.had_rivals = true;
+    }
+
+    /// That host is gone, without a word.
+    pub(crate) fn give_up(&mut self, address: &str) {
+        self.rivals.remove(&address.parse().unwrap()).unwrap();
     }
 
     pub(crate) fn shut_down(&mut self, index: usize) {
@@ -475,6 +508,8 @@ impl Lan {
                     self.hosts[index].told.push(Told::Status(service, interfaces));
                 }
                 Command::Event { service, reason, message, .. } => {
+                    let conflict = reason == "addressConflict";
+                    assert!(self.had_rivals || !conflict, "nobody but members is here: {message}");
                     self.hosts[index].told.push(Told::Event(service, reason, message));
                 }
                 Command::Ownership { address, from, to, reason } => {
@@ -535,8 +570,16 @@ impl Lan {
 
     /// Only who believes to own an address may speak for it.
     fn frame(&mut self, from: usize, bytes: Vec<u8>) {
-        // Its hosts die as a whole, with their kernels: nobody answers, except for a router.
-        if asks_a_kernel(&bytes) {
+        // Its hosts die as a whole, with their kernels: nobody answers for them, except for a router and for rivals.
+        if let Some((asker, address)) = question(&bytes) {
+            if asker.is_none() {
+                self.probes.push(Announcement { at: self.now, node: from, address });
+            }
+            let rival = self.rivals.get(&address).filter(|_| self.hosts[from].side == 0);
+            if let Some(answer) = rival.map(|mac| rival_frame(address, *mac, Some((mac_of(from), asker)))) {
+                self.schedule(100, Delivery::Frame { to: from, bytes: answer });
+            }
+            self.to_all(from, &bytes);
             if let Some(bytes) =
                 gateway_answer(&bytes).filter(|_| self.gateway == Some(self.hosts[from].side))
             {
@@ -552,13 +595,78 @@ impl Lan {
             self.hosts[from].replies.push(address);
             return;
         }
+        // What answers a host goes to that one alone.
+        if bytes[0] & 1 == 0 {
+            let to = (0..self.hosts.len()).find(|to| mac_of(*to).0 == bytes[..6]);
+            if let Some(to) = to.filter(|to| self.hosts[*to].side == self.hosts[from].side) {
+                self.schedule(20, Delivery::Frame { to, bytes });
+            }
+            return;
+        }
         self.announcements.push(Announcement { at: self.now, node: from, address });
+        self.to_all(from, &bytes);
+    }
+
+    fn to_all(&mut self, from: usize, bytes: &[u8]) {
         for to in 0..self.hosts.len() {
             if to != from && self.hosts[to].side == self.hosts[from].side {
-                self.schedule(20, Delivery::Frame { to, bytes: bytes.clone() });
+                self.schedule(20, Delivery::Frame { to, bytes: bytes.to_vec() });
             }
         }
     }
+}
+
+fn mac_of(host: usize) -> Mac {
+    Mac([2, 0, 0, 0, 0, u8::try_from(host).unwrap() + 1])
+}
+
+/// What a kernel with that address says: to who asked, by Ethernet address and IP address if it has one, or to all.
+fn rival_frame(address: IpAddr, mac: Mac, to: Option<(Mac, Option<IpAddr>)>) -> Vec<u8> {
+    let asker = to.and_then(|(_, asker)| asker);
+    match address {
+        IpAddr::V4(sender) => {
+            let target = match (to, asker) {
+                (None, _) => sender,
+                (Some(_), Some(IpAddr::V4(asker))) => asker,
+                (Some(_), _) => Ipv4Addr::UNSPECIFIED,
+            };
+            let destination = to.map_or(BROADCAST, |(mac, _)| mac);
+            Frame::Arp {
+                ethernet: EthernetRepr { destination, source: mac, ether_type: EtherType::Arp },
+                arp: ArpRepr {
+                    operation: ArpOperation::Reply,
+                    sender_mac: mac,
+                    sender,
+                    target_mac: destination,
+                    target,
+                },
+            }
+        }
+        IpAddr::V6(target) => {
+            // RFC 4861 §7.2.4: who has no address yet is told with everybody.
+            let one = to.zip(asker);
+            let (destination, destination_mac) = match one {
+                Some(((mac, _), IpAddr::V6(asker))) => (asker, mac),
+                _ => (ALL_NODES, multicast_mac(ALL_NODES)),
+            };
+            Frame::Neighbor {
+                ethernet: EthernetRepr {
+                    destination: destination_mac,
+                    source: mac,
+                    ether_type: EtherType::Ipv6,
+                },
+                ipv6: Ipv6Repr { source: target, destination },
+                neighbor: NeighborRepr::Advert {
+                    target,
+                    router: false,
+                    solicited: one.is_some(),
+                    overrides: true,
+                    target_mac: Some(mac),
+                },
+            }
+        }
+    }
+    .emit()
 }
 
 /// What the gateway's kernel says when it is asked for its address.
@@ -602,10 +710,17 @@ fn claimed_address(frame: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// An ARP request of somebody for another one's address, or a neighbour solicitation.
-fn asks_a_kernel(frame: &[u8]) -> bool {
-    match frame.get(12..14) {
-        Some([8, 6]) => frame.get(20..22) == Some(&[0, 1]) && frame.get(28..32) != frame.get(38..42),
-        _ => frame.get(54) == Some(&135),
+/// Who asks, if he says so, for which address: an ARP request of somebody for another one's address, or a neighbour
+/// solicitation.
+fn question(frame: &[u8]) -> Option<(Option<IpAddr>, IpAddr)> {
+    let named = |asker: IpAddr| (!asker.is_unspecified()).then_some(asker);
+    match Frame::parse(frame).ok()? {
+        Frame::Arp { arp, .. } if arp.operation == ArpOperation::Request && arp.sender != arp.target => {
+            Some((named(arp.sender.into()), arp.target.into()))
+        }
+        Frame::Neighbor { ipv6, neighbor: NeighborRepr::Solicit { target, .. }, .. } => {
+            Some((named(ipv6.source.into()), target.into()))
+        }
+        Frame::Arp { .. } | Frame::Neighbor { .. } => None,
     }
 }

@@ -12,5 +12,6 @@ mod moves;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod planned;
+mod rivals;
 mod standalone;
 mod start;

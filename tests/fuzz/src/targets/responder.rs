@@ -52,6 +52,12 @@ enum Operation {
         millis: u16,
     },
     Drain,
+    Probe {
+        address: u8,
+        interfaces: u8,
+    },
+    /// Whoever was heard to have addresses is no member.
+    Contest,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -87,8 +93,14 @@ struct Bed {
     now: Instant,
     /// What must be true, kept in the plainest way.
     announced: BTreeMap<IpAddr, BTreeSet<IfIndex>>,
+    /// Those of them that nobody may hear of.
+    silent: BTreeSet<IpAddr>,
     links: BTreeMap<IfIndex, Mac>,
     joined: BTreeSet<(IfIndex, Ipv6Addr)>,
+}
+
+fn chosen(interfaces: u8) -> BTreeSet<IfIndex> {
+    (1..=INTERFACES).filter(|index| interfaces & (1 << index) != 0).map(IfIndex).collect()
 }
 
 /// Announcements, links, questions, any bytes and time.
@@ -105,14 +117,15 @@ impl Bed {
     fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::Announce { address, interfaces } => {
-                let chosen = (1..=INTERFACES).filter(|index| interfaces & (1 << index) != 0).map(IfIndex);
-                let (address, chosen) = (self::address(address), chosen.collect::<BTreeSet<_>>());
+                let (address, chosen) = (self::address(address), chosen(interfaces));
+                self.silent.remove(&address);
                 self.announced.insert(address, chosen.clone());
                 self.responder.announce(address, chosen, self.now);
             }
             Operation::Reannounce { address } => self.responder.reannounce(self::address(address), self.now),
             Operation::Withdraw { address } => {
                 self.announced.remove(&self::address(address));
+                self.silent.remove(&self::address(address));
                 self.responder.withdraw(self::address(address));
             }
             Operation::Link { interface, state } => self.link(self::interface(interface), state),
@@ -129,6 +142,21 @@ impl Bed {
                 assert!(next.is_none_or(|next| next > self.now), "{next:?} is not after {:?}", self.now);
             }
             Operation::Drain => self.drain(),
+            Operation::Probe { address, interfaces } => {
+                let (address, chosen) = (self::address(address), chosen(interfaces));
+                if self.announced.insert(address, chosen.clone()).is_none() {
+                    self.silent.insert(address);
+                }
+                self.responder.probe(address, chosen, self.now);
+            }
+            Operation::Contest => {
+                for claimant in self.responder.take_claims().into_values() {
+                    self.responder.contest(claimant, self.now);
+                }
+            }
+        }
+        for address in self.responder.take_cleared() {
+            assert!(self.silent.remove(&address), "{address} was not being asked for");
         }
     }
 
@@ -223,25 +251,43 @@ impl Bed {
 
     fn sent(&self, interface: IfIndex, bytes: &[u8]) {
         let (source, subject, claimed) = match Frame::parse(bytes).expect("what is sent is valid") {
+            // A question that says nothing of who asks.
+            Frame::Arp { ethernet, arp }
+                if arp.sender.is_unspecified() && arp.operation == ArpOperation::Request =>
+            {
+                assert_eq!(self.speaker(arp.target.into(), interface), Some(ethernet.source));
+                return;
+            }
+            Frame::Neighbor {
+                ethernet,
+                ipv6,
+                neighbor: NeighborRepr::Solicit { target, source_mac: None },
+            } => {
+                assert!(ipv6.source.is_unspecified(), "{bytes:02x?}");
+                assert_eq!(self.speaker(target.into(), interface), Some(ethernet.source));
+                return;
+            }
             Frame::Arp { ethernet, arp } => (ethernet.source, IpAddr::V4(arp.sender), Some(arp.sender_mac)),
             Frame::Neighbor {
                 ethernet, neighbor: NeighborRepr::Advert { target, target_mac, .. }, ..
             } => (ethernet.source, IpAddr::V6(target), target_mac),
             Frame::Neighbor { neighbor: NeighborRepr::Solicit { .. }, .. } => {
-                panic!("a responder asks nothing")
+                panic!("a responder asks for nobody but itself")
             }
         };
         assert_eq!(claimed, Some(source));
         assert_eq!(self.speaker(subject, interface), Some(source), "{subject} on {interface:?}");
+        assert!(!self.silent.contains(&subject), "{subject} is spoken for");
     }
 
     fn check(&self) {
         for number in 0..6 {
             let address = address(number);
             assert_eq!(self.responder.interfaces(address), self.announced.get(&address));
-            assert_eq!(self.responder.is_listening(address), self.announced.contains_key(&address));
+            let announced = self.announced.contains_key(&address) && !self.silent.contains(&address);
+            assert_eq!(self.responder.is_listening(address), announced);
         }
-        assert_eq!(self.responder.counters().count(), self.announced.len());
+        assert_eq!(self.responder.counters().count(), self.announced.len() - self.silent.len());
     }
 }
 

@@ -118,13 +118,13 @@ impl Drop for Manifests {
     }
 }
 
-struct Running {
-    stop: CancellationToken,
-    thread: JoinHandle<Result<(), Error>>,
+pub(super) struct Running {
+    pub(super) stop: CancellationToken,
+    pub(super) thread: JoinHandle<Result<(), Error>>,
 }
 
 /// Runs a speaker on a host, on a thread of its own.
-fn run_speaker(node: &Host, manifests: &Path) -> Running {
+pub(super) fn run_speaker(node: &Host, manifests: &Path) -> Running {
     let stop = CancellationToken::new();
     let (node, directory, shutdown) = (node.clone(), manifests.to_owned(), stop.clone());
     let speaker = move || {

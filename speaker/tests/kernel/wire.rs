@@ -21,7 +21,7 @@ const V4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 const V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200);
 
 /// Sends a datagram to an address that only a neighbour answer can make reachable.
-fn knock(client: &Host, address: IpAddr) {
+pub(super) fn knock(client: &Host, address: IpAddr) {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = client.within(move || UdpSocket::bind((any, 0))).unwrap().unwrap();

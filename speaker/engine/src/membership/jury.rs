@@ -15,7 +15,9 @@
 //!
 //! # Who is a juror
 //! Who is heard and does not leave, whom we do not suspect ourselves, and whose last packet had a list. Who is not settled, or
-//! stood still a moment ago, sends none: it cannot tell, and nobody waits for it.
+//! stood still a moment ago, sends none: it cannot tell, and nobody waits for it. In a larger cluster only the watchers of the
+//! member count, see `graph.rs`: the first four after it on the ring who are jurors. Its suspicion is told to those who
+//! are near, and the verdict to all, see `verdict.rs`.
 //!
 //! # Why nothing is dead too early, and nothing waits for ever
 //! Two nodes must have heard nothing of a member for a whole window each, or its kernel must have outlasted the hold,
@@ -33,6 +35,7 @@ use super::{
     member::{MemberState, Signal},
     message::MAX_UNHEARD,
     peer::{Peer, PeerId},
+    ring::{Place, WATCHERS},
     timers::Timer,
 };
 
@@ -54,11 +57,17 @@ impl Jury {
             Self { agree, .. } => agree > 0,
         }
     }
+
+    fn count(&mut self, juror: &Peer, suspect: &Peer) {
+        let agrees = juror.unheard.as_ref().is_some_and(|list| list.contains(&suspect.name_digest));
+        self.jurors += 1;
+        self.agree += usize::from(agrees);
+    }
 }
 
 impl Peer {
     /// Its packets tell whom it hears.
-    fn is_juror(&self) -> bool {
+    pub(super) fn is_juror(&self) -> bool {
         let heard = matches!(self.state, MemberState::Alive { .. } | MemberState::Degraded);
         heard && self.unheard.is_some() && self.suspected.is_none()
     }
@@ -79,14 +88,14 @@ impl Membership {
         self.reconsider(now);
         if first {
             self.counters.suspicions += 1;
-            self.beat_all(now);
+            self.tell_near(now);
         }
     }
 
     /// It is heard again, or its kernel is.
     pub(super) fn absolve(&mut self, id: PeerId, now: Instant) {
         if self.drop_suspicion(id) {
-            self.beat_all(now);
+            self.tell_near(now);
             self.reconsider(now);
         }
     }
@@ -106,25 +115,55 @@ impl Membership {
 
     /// Who is suspected by us may be dead now: a juror said something, or is one no more.
     pub(super) fn reconsider(&mut self, now: Instant) {
-        while let Some((id, cause)) = self.suspects.iter().find_map(|id| self.agreed(*id)) {
+        if self.graph.is_mesh() {
+            self.hold_juries(now);
+        } else {
+            self.graph.pending.juries = true;
+        }
+    }
+
+    pub(super) fn hold_juries(&mut self, now: Instant) {
+        while let Some((id, cause, tell)) = self.suspects.iter().find_map(|id| self.agreed(*id)) {
+            if tell {
+                self.tell_verdict(id, cause, now);
+            }
             self.convict(id, cause, now);
         }
     }
 
-    fn agreed(&self, id: PeerId) -> Option<(PeerId, Cause)> {
+    /// A suspect that is dead, and whether everybody is to be told.
+    fn agreed(&self, id: PeerId) -> Option<(PeerId, Cause, bool)> {
         let suspect = self.peers.get(&id)?;
-        self.jury(id, suspect).agrees().then_some((id, suspect.suspected?))
+        let (jury, ours) = if self.graph.is_mesh() {
+            (self.all_jurors(id, suspect), false)
+        } else {
+            self.watchers(id, suspect)
+        };
+        jury.agrees().then_some((id, suspect.suspected?, ours && jury.agree > 0))
     }
 
-    fn jury(&self, id: PeerId, suspect: &Peer) -> Jury {
+    /// The jurors among the first after a suspect on the ring that can be, and whether we are one.
+    fn watchers(&self, id: PeerId, suspect: &Peer) -> (Jury, bool) {
+        let ring = self.graph.ring.after(suspect.name_digest, Some(id));
+        let able = |place: &Place| place.is_none_or(|id| self.peers.get(&id).is_some_and(Peer::is_juror));
+        let (mut jury, mut ours) = (Jury::default(), false);
+        for place in ring.filter(able).take(WATCHERS) {
+            match place.and_then(|id| self.peers.get(&id)) {
+                Some(juror) => jury.count(juror, suspect),
+                None => ours = true,
+            }
+        }
+        (jury, ours)
+    }
+
+    fn all_jurors(&self, id: PeerId, suspect: &Peer) -> Jury {
+        let mut jury = Jury::default();
         let others = self.peers.iter().filter(|(other, peer)| **other != id && peer.is_juror());
-        others.fold(Jury::default(), |jury, (_, other)| {
-            let agrees = other.unheard.as_ref().is_some_and(|list| list.contains(&suspect.name_digest));
-            Jury { jurors: jury.jurors + 1, agree: jury.agree + usize::from(agrees) }
-        })
+        others.for_each(|(_, juror)| jury.count(juror, suspect));
+        jury
     }
 
-    fn convict(&mut self, id: PeerId, cause: Cause, now: Instant) {
+    pub(super) fn convict(&mut self, id: PeerId, cause: Cause, now: Instant) {
         self.suspects.remove(&id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.suspected = None;

@@ -10,10 +10,10 @@ use super::{
     claims::{Claim, ClaimChanges, Ledger, digest64},
     counters::Counters,
     event::{Event, Member},
+    graph::{Graph, REPEATS},
     key::Key,
     member::{MemberState, Signal, next_state},
-    message::{BootId, Content, Digests, Echo, Heartbeat, Phase, Stamp, write},
-    packet::seal,
+    message::{BootId, Phase, Stamp},
     peer::{Peer, PeerId},
     profile::Profile,
     random::Random,
@@ -35,9 +35,9 @@ pub struct Membership {
     pub(super) boot: BootId,
     /// A peer has echoed this run, so it is no older than what peers know.
     pub(super) confirmed: bool,
-    sequence: u64,
+    pub(super) sequence: u64,
     pub(super) timing: Timing,
-    random: Random,
+    pub(super) random: Random,
     pub(super) keys: Vec<Key>,
     leaving: bool,
     pub(super) settled: bool,
@@ -51,6 +51,7 @@ pub struct Membership {
     pub(super) asked: BTreeSet<PeerId>,
     /// Peers that are silent, as far as we can tell, and that no other juror has called so.
     pub(super) suspects: BTreeSet<PeerId>,
+    pub(super) graph: Graph,
     /// Peers that are suspected or not heard, the last ones first.
     pub(super) lost: BTreeSet<(Reverse<Instant>, PeerId)>,
     /// We stood still: until then we cannot tell who is silent.
@@ -58,7 +59,7 @@ pub struct Membership {
     departed: BTreeMap<Box<str>, Stamp>,
     next_id: u32,
     /// How many members are heard.
-    heard: usize,
+    pub(super) heard: usize,
     /// Digest of the members that are alive, ourselves included.
     pub(super) view: u64,
     pub(super) profile: Vec<u8>,
@@ -77,13 +78,14 @@ impl Membership {
     pub fn new(settings: Settings) -> Self {
         let Settings { node, boot, timing, seed } = settings;
         let name_digest = digest64(node.as_bytes());
+        let timing = timing.within_limits();
         Self {
             node,
             name_digest,
             boot,
             confirmed: false,
             sequence: 0,
-            timing: timing.within_limits(),
+            timing,
             random: Random::new(seed),
             keys: Vec::new(),
             leaving: false,
@@ -95,6 +97,7 @@ impl Membership {
             sources: BTreeSet::new(),
             asked: BTreeSet::new(),
             suspects: BTreeSet::new(),
+            graph: Graph::new(name_digest, timing.interval),
             lost: BTreeSet::new(),
             unfit_until: Instant::ZERO,
             departed: BTreeMap::new(),
@@ -121,6 +124,7 @@ impl Membership {
             for id in self.peers.keys() {
                 self.timers.arm(Timer::Send(*id), now);
             }
+            self.peers.values_mut().for_each(|peer| peer.quick = REPEATS);
         }
         self.start_settling(now);
     }
@@ -144,6 +148,7 @@ impl Membership {
         }
         self.have_peers = true;
         self.reconsider(now);
+        self.tend(now);
         self.start_settling(now);
         self.try_settle(now);
     }
@@ -206,6 +211,7 @@ impl Membership {
             self.timers.disarm(timer);
             self.fire(timer, now);
         }
+        self.tend(now);
     }
 
     /// When [`Membership::handle_timeout`] is to be called; `None` while there is nothing to wait for.
@@ -230,13 +236,15 @@ impl Membership {
     /// Whether any other member is heard. `false` with members present means that we are cut off, or all alone.
     #[must_use]
     pub fn hears_anyone(&self) -> bool {
-        self.heard > 0
+        self.heard > 0 && !self.graph.alone
     }
 
-    /// How many other members are heard, and how many there are.
+    /// How many other members are heard, and how many there are. None is heard as soon as there was no packet of any of them
+    /// for one detection time, although most have not been judged yet.
     #[must_use]
     pub fn reach(&self) -> (usize, usize) {
-        (self.heard, self.peers.len())
+        let heard = if self.graph.alone { 0 } else { self.heard };
+        (heard, self.peers.len())
     }
 
     /// Whether the profiles and claims of all members that are heard are known. Costs the members.
@@ -298,8 +306,10 @@ impl Membership {
     fn add(&mut self, node: Box<str>, addresses: Vec<SocketAddr>, now: Instant) {
         let id = PeerId(self.next_id);
         self.next_id += 1;
-        let mut peer = Peer::new(node.clone(), addresses);
+        let mut peer = Peer::new(node.clone(), addresses, self.timing.interval);
         peer.stamp = self.departed.remove(&node);
+        self.graph.ring.insert(peer.name_digest, id);
+        self.graph.stale = true;
         self.peers.insert(id, peer);
         self.lose(id, Instant::ZERO);
         self.names.insert(node.clone(), id);
@@ -313,6 +323,8 @@ impl Membership {
         self.suspects.remove(&id);
         self.find(id);
         let Some(peer) = self.peers.remove(&id) else { return };
+        self.graph.ring.remove(peer.name_digest, id);
+        self.graph.stale = true;
         if let Some(stamp) = peer.stamp {
             if self.departed.len() >= MAX_DEPARTED {
                 self.departed.pop_first();
@@ -330,7 +342,9 @@ impl Membership {
         if state == before {
             return;
         }
+        let lived = peer.is_living();
         peer.state = state;
+        self.graph.stale |= lived != peer.is_living() || before.is_heard() != state.is_heard();
         match (before.is_heard(), state.is_heard()) {
             (false, true) => {
                 self.heard += 1;
@@ -338,6 +352,7 @@ impl Membership {
             }
             (true, false) => {
                 self.heard -= 1;
+                peer.asks = false;
                 self.timers.disarm(Timer::Window(id));
                 self.timers.disarm(Timer::Sync(id));
             }
@@ -366,63 +381,17 @@ impl Membership {
     fn fire(&mut self, timer: Timer, now: Instant) {
         match timer {
             Timer::OwnSettle => self.try_settle(now),
+            Timer::Repeat => self.tell_again(now),
+            Timer::Company => self.look_for_company(now),
             Timer::Send(id) => {
                 self.beat(id, now);
-                self.timers.arm(timer, now + self.random.jittered(self.timing.interval));
+                self.arm_beat(id, now);
             }
             Timer::Window(id) => self.judge(id, now),
             Timer::Ask(id) => self.ask_kernel(id, now),
             Timer::Settle(id) => self.transition(id, Signal::Stable, now),
             Timer::Sync(id) => self.pull(id, now),
         }
-    }
-
-    /// A heartbeat to everyone who is heard, now.
-    pub(super) fn beat_all(&mut self, now: Instant) {
-        for id in self.heard_peers() {
-            self.beat(id, now);
-        }
-    }
-
-    pub(super) fn heard_peers(&self) -> Vec<PeerId> {
-        self.peers.iter().filter(|(_, peer)| peer.state.is_heard()).map(|(id, _)| *id).collect()
-    }
-
-    /// A heartbeat to one peer, with the changes of the last moments.
-    pub(super) fn beat(&mut self, id: PeerId, now: Instant) {
-        let content = Content { changes: self.recent_changes(now), ..Content::default() };
-        self.send(id, &content, now);
-    }
-
-    pub(super) fn send(&mut self, id: PeerId, content: &Content<'_>, now: Instant) {
-        let phase = self.phase();
-        let unheard = self.unheard(now);
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(to) = peer.next_path() else { return };
-        let Some(key) = self.keys.first() else {
-            self.counters.unsigned += 1;
-            return;
-        };
-        self.sequence += 1;
-        let echo = peer.stamp.zip(peer.heard_until);
-        let heartbeat = Heartbeat {
-            sender: &self.node,
-            receiver: peer.name_digest,
-            stamp: Stamp { boot: self.boot, sequence: self.sequence },
-            phase,
-            interval: self.timing.interval,
-            echo: echo.map(|(stamp, until)| Echo { boot: stamp.boot, now: until > now }),
-            digests: Digests {
-                view: self.view,
-                profile: self.profile_digest,
-                claims: self.claims.digest(),
-                claims_len: self.claims.len(),
-            },
-            unheard,
-        };
-        let bytes = seal(key, |out| write(out, &heartbeat, content));
-        self.counters.sent += 1;
-        self.events.push_back(Event::Send { to, bytes });
     }
 }
 

@@ -7,6 +7,8 @@ use super::{
     field::{Reader, address_len, put_address, put_field, put_optional_address},
     key::TAG_LEN,
     packet::{HEADER_LEN, MAX_LEN},
+    tie::Tie,
+    verdict::Verdict,
 };
 
 /// The longest node name (RFC 1123 through the Kubernetes API).
@@ -75,6 +77,7 @@ pub(super) struct Heartbeat<'a> {
     pub(super) digests: Digests,
     /// The members that the sender does not hear, by the digests of their names; `None`: it cannot tell.
     pub(super) unheard: Option<Vec<u64>>,
+    pub(super) tie: Tie,
 }
 
 /// What a packet carries besides.
@@ -87,6 +90,7 @@ pub(super) struct Content<'a> {
     pub(super) claims_range: Option<ClaimsRange>,
     /// The newest changes of the sender's claims.
     pub(super) changes: Vec<Change>,
+    pub(super) verdicts: Vec<Verdict>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,12 +128,15 @@ const CLAIMS_REQUEST: u8 = 9;
 const CLAIMS_RANGE: u8 = 10;
 const CHANGES: u8 = 11;
 const UNHEARD: u8 = 12;
+const TIE: u8 = 13;
+const VERDICTS: u8 = 14;
 
 /// How many members a packet says are not heard. More are not judged by others.
 pub(super) const MAX_UNHEARD: usize = 16;
 
 /// Bytes of a [`Heartbeat`] apart from the sender's name.
-const HEARTBEAT_LEN: usize = 3 + (3 + 8) + (3 + 24) + (3 + 5) + (3 + 17) + (3 + 28) + (3 + 8 * MAX_UNHEARD);
+const HEARTBEAT_LEN: usize =
+    3 + (3 + 8) + (3 + 24) + (3 + 5) + (3 + 17) + (3 + 28) + (3 + 8 * MAX_UNHEARD) + (3 + 1);
 
 /// Bytes that are left for [`Content`] beside the heartbeat of a sender with this name.
 pub(super) const fn room(sender: &str) -> usize {
@@ -190,6 +197,9 @@ pub(super) fn write(out: &mut Vec<u8>, heartbeat: &Heartbeat<'_>, content: &Cont
             }
         });
     }
+    if !content.verdicts.is_empty() {
+        put_field(out, VERDICTS, |out| content.verdicts.iter().for_each(|verdict| verdict.write(out)));
+    }
 }
 
 fn write_heartbeat(out: &mut Vec<u8>, heartbeat: &Heartbeat<'_>) {
@@ -226,9 +236,12 @@ fn write_heartbeat(out: &mut Vec<u8>, heartbeat: &Heartbeat<'_>) {
             unheard.iter().take(MAX_UNHEARD).for_each(|name| out.extend_from_slice(&name.to_be_bytes()));
         });
     }
+    if heartbeat.tie != Tie::default() {
+        put_field(out, TIE, |out| out.push(heartbeat.tie.bits()));
+    }
 }
 
-fn put_boot(out: &mut Vec<u8>, boot: BootId) {
+pub(super) fn put_boot(out: &mut Vec<u8>, boot: BootId) {
     out.extend_from_slice(&boot.seconds.to_be_bytes());
     out.extend_from_slice(&boot.random.to_be_bytes());
 }
@@ -238,7 +251,7 @@ pub(super) fn read(mut fields: Reader<'_>) -> Option<(Heartbeat<'_>, Content<'_>
     let (mut sender, mut receiver, mut stamp, mut status, mut echo, mut digests, mut unheard) =
         (None, None, None, None, None, None, None);
     let mut content = Content::default();
-    let mut changes = None;
+    let (mut tie, mut changes, mut verdicts) = (None, None, None);
     while !fields.is_empty() {
         let (kind, value) = fields.field()?;
         match kind {
@@ -256,11 +269,14 @@ pub(super) fn read(mut fields: Reader<'_>) -> Option<(Heartbeat<'_>, Content<'_>
             CLAIMS_RANGE => once(&mut content.claims_range, whole(value, read_range)?)?,
             CHANGES => once(&mut changes, whole(value, read_changes)?)?,
             UNHEARD => once(&mut unheard, whole(value, read_unheard)?)?,
+            TIE => once(&mut tie, whole(value, |value| value.u8().map(Tie::from_bits))?)?,
+            VERDICTS => once(&mut verdicts, whole(value, Verdict::read_all)?)?,
             _ => {}
         }
     }
     let (phase, interval) = status?;
     content.changes = changes.unwrap_or_default();
+    content.verdicts = verdicts.unwrap_or_default();
     let heartbeat = Heartbeat {
         sender: sender?,
         receiver: receiver?,
@@ -270,6 +286,7 @@ pub(super) fn read(mut fields: Reader<'_>) -> Option<(Heartbeat<'_>, Content<'_>
         echo,
         digests: digests?,
         unheard,
+        tie: tie.unwrap_or_default(),
     };
     Some((heartbeat, content))
 }
@@ -292,7 +309,7 @@ fn read_name(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok()
 }
 
-fn read_boot(value: &mut Reader<'_>) -> Option<BootId> {
+pub(super) fn read_boot(value: &mut Reader<'_>) -> Option<BootId> {
     Some(BootId { seconds: value.u64()?, random: value.u64()? })
 }
 

@@ -8,6 +8,7 @@ use landfall_model::Instant;
 use super::{
     claims::{Ledger, digest64},
     counters::Cause,
+    graph::REPEATS,
     member::MemberState,
     message::{Digests, Phase, Stamp},
     profile::Profile,
@@ -31,12 +32,22 @@ pub(super) struct Peer {
     pub(super) phase: Phase,
     /// The interval that the peer announces.
     pub(super) interval: Duration,
+    /// The interval that we keep to it.
+    pub(super) ours: Duration,
+    /// Our ring makes it near, see `graph.rs`.
+    pub(super) near: bool,
+    /// Its own ring makes us near.
+    pub(super) asks: bool,
+    /// So many heartbeats to it are quick although it is far.
+    pub(super) quick: u32,
     /// Until when we tell the peer that we hear it.
     pub(super) heard_until: Option<Instant>,
     /// When its silence window ends, unless it proves before that it hears us, or says that it does not.
     pub(super) deadline: Instant,
-    /// When it last did that.
+    /// When it last did that, or when we began to judge it.
     pub(super) heard_at: Instant,
+    /// When it last did that.
+    pub(super) spoke_at: Instant,
     /// When its node's kernel was last asked.
     pub(super) asked: Option<Instant>,
     /// When its node's kernel last answered a question.
@@ -69,7 +80,7 @@ pub(super) struct Assembly {
 }
 
 impl Peer {
-    pub(super) fn new(node: Box<str>, addresses: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(node: Box<str>, addresses: Vec<SocketAddr>, ours: Duration) -> Self {
         Self {
             name_digest: digest64(node.as_bytes()),
             node,
@@ -79,8 +90,13 @@ impl Peer {
             stamp: None,
             phase: Phase::Joining,
             interval: Duration::ZERO,
+            ours,
+            near: false,
+            asks: false,
+            quick: REPEATS,
             heard_until: None,
             heard_at: Instant::ZERO,
+            spoke_at: Instant::ZERO,
             asked: None,
             answered: None,
             deadline: Instant::ZERO,

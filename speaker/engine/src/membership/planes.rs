@@ -74,7 +74,7 @@ impl Timing {
     }
 
     /// After so long without a heartbeat one is missing: they come with 10 % jitter.
-    fn overdue(&self, interval: Duration) -> Duration {
+    pub(super) fn overdue(&self, interval: Duration) -> Duration {
         self.longer(interval) * 5 / 4
     }
 
@@ -85,9 +85,7 @@ impl Timing {
 
     /// When a peer is looked at: when its heartbeat is missing, at one of few moments, so that a wake-up serves many peers.
     pub(super) fn look(&self, peer: &Peer) -> Instant {
-        let missing = (peer.heard_at + self.overdue(peer.interval)).as_micros();
-        let step = u64::try_from((self.interval / 8).as_micros()).unwrap_or(u64::MAX).max(1);
-        Instant::from_micros(missing.div_ceil(step).saturating_mul(step)).min(peer.deadline)
+        rounded_up(peer.heard_at + self.overdue(peer.pace()), peer.ours / 8).min(peer.deadline)
     }
 
     /// For so long an answer of a kernel counts: eight questions.
@@ -106,10 +104,13 @@ impl Membership {
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         peer.answered = Some(now);
         let suspected = peer.suspected.is_some();
+        let until = now + self.timing.kernel_window(peer.pace());
         self.counters.answers += 1;
+        self.keep_company(until);
         if suspected {
             self.judge(id, now);
         }
+        self.tend(now);
         true
     }
 
@@ -136,7 +137,7 @@ impl Membership {
         };
         let known = peer.asked.replace(now).is_some_and(|asked| peer.answered >= Some(asked));
         let addresses = peer.addresses.iter().map(|address| address.ip().to_canonical()).collect();
-        self.timers.arm(Timer::Ask(id), now + self.timing.ask_again(peer.interval));
+        self.timers.arm(Timer::Ask(id), now + self.timing.ask_again(peer.pace()));
         self.counters.questions += 1;
         self.events.push_back(Event::Ask { node: peer.node.clone(), addresses, known });
     }
@@ -170,7 +171,7 @@ impl Membership {
     }
 
     fn planes(&self, peer: &Peer) -> Planes {
-        let window = self.timing.kernel_window(peer.interval);
+        let window = self.timing.kernel_window(peer.pace());
         // The process said goodbye, so nobody waits for it.
         let leaving = peer.state == MemberState::Leaving;
         Planes {
@@ -189,18 +190,20 @@ impl Membership {
     fn is_overdue(&self, peer: &Peer, now: Instant) -> bool {
         let leaving = peer.state == MemberState::Leaving;
         let over = peer.suspected.is_some() && now >= self.hold(peer);
-        let overdue = now.since(peer.heard_at) >= self.timing.overdue(peer.interval);
+        let overdue = now.since(peer.heard_at) >= self.timing.overdue(peer.pace());
         peer.state.is_heard() && !leaving && !over && overdue
     }
 
     /// Nobody is dead because we slept: as if everyone who was heard when we should have woken had just been heard.
     pub(super) fn restart_windows(&mut self, due: Instant, now: Instant) {
         for (id, peer) in &mut self.peers {
-            let until = now + self.timing.window(peer.interval);
+            let until = now + self.timing.window(peer.pace());
             if peer.state.is_heard() {
                 peer.deadline = peer.deadline.max(until);
                 peer.heard_at = now;
-                self.unfit_until = self.unfit_until.max(peer.deadline);
+                if peer.is_near() {
+                    self.unfit_until = self.unfit_until.max(peer.deadline);
+                }
             }
             peer.heard_until = peer.heard_until.map(|at| if at > due { at.max(until) } else { at });
             if peer.state == (MemberState::Alive { settled: false }) {
@@ -211,5 +214,12 @@ impl Membership {
             self.drop_suspicion(id);
         }
         self.restart_settling(now);
+        self.keep_company(now + self.timing.detection());
     }
+}
+
+/// The first multiple of `step` that is not before `at`.
+pub(super) fn rounded_up(at: Instant, step: Duration) -> Instant {
+    let step = u64::try_from(step.as_micros()).unwrap_or(u64::MAX).max(1);
+    Instant::from_micros(at.as_micros().div_ceil(step).saturating_mul(step))
 }

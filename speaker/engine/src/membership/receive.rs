@@ -10,6 +10,7 @@ use super::{
     message::{Content, Echo, Heartbeat, Phase, read},
     packet::Packet,
     peer::PeerId,
+    tie::Tie,
 };
 
 /// How many silence windows a peer may take us for an old run, before an established run does something about it. After
@@ -28,7 +29,10 @@ impl Membership {
     /// A datagram arrived on the membership port. Whatever is wrong with it is counted, see [`DropReason`].
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
         match self.admit(from, bytes) {
-            Ok((id, heartbeat, content)) => self.accept(id, &heartbeat, &content, now),
+            Ok((id, heartbeat, content)) => {
+                self.accept(id, &heartbeat, &content, now);
+                self.tend(now);
+            }
             Err(reason) => self.counters.drop(reason),
         }
     }
@@ -67,13 +71,14 @@ impl Membership {
     fn accept(&mut self, id: PeerId, heartbeat: &Heartbeat<'_>, content: &Content<'_>, now: Instant) {
         self.counters.accepted += 1;
         let proof = self.proof(id, heartbeat.echo, now);
-        let until = now + self.timing.window(heartbeat.interval);
+        let waits = proof != Proof::Nothing && self.set_asks(id, heartbeat.tie.near, now);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let before = peer.stamp.map(|stamp| stamp.boot);
         let new_run = before != Some(heartbeat.stamp.boot);
         peer.stamp = Some(heartbeat.stamp);
         peer.phase = heartbeat.phase;
         peer.interval = heartbeat.interval;
+        let until = now + self.timing.window(peer.pace());
         peer.heard_until = Some(until);
         if new_run {
             peer.unheard = None;
@@ -86,8 +91,12 @@ impl Membership {
         if proof != Proof::Nothing {
             peer.deadline = until;
             peer.heard_at = now;
+            peer.spoke_at = now;
             peer.theirs = Some(heartbeat.digests);
+            let company = if peer.is_near() { until } else { now + self.timing.detection() };
+            self.keep_company(company);
         }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         let (was, was_heard) = (peer.state, peer.state.is_heard());
         self.transition(id, signal(proof, heartbeat.phase), now);
         if proof != Proof::Nothing {
@@ -100,14 +109,28 @@ impl Membership {
         }
         let came_back = !was_heard && self.peers.get(&id).is_some_and(|peer| peer.state.is_heard());
         if proof != Proof::Nothing {
+            self.hear_verdicts(id, &content.verdicts, now);
             self.take(id, content, now);
         }
-        if new_run || came_back {
+        if waits {
+            self.arm_beat(id, now);
+        }
+        if waits || new_run || came_back || self.wants_answer(id, proof, heartbeat.tie) {
             // It then knows at once that we hear it, and what we claim: two runs, or the two sides of a cut, meet in
             // one round trip, not in two intervals.
             self.beat(id, now);
         }
+        if heartbeat.tie.back && !self.graph.is_mesh() && !self.told_lately(self.timing.settle / 2, now) {
+            // It took us for dead, and so may others who told us nothing since.
+            self.graph.pending.all = true;
+        }
         self.answer(id, content, now);
+    }
+
+    /// One that is far, and would hear of us only later.
+    fn wants_answer(&self, id: PeerId, proof: Proof, tie: Tie) -> bool {
+        let far = self.peers.get(&id).is_some_and(|peer| !peer.is_near());
+        far && (tie.answer || proof != Proof::Hears)
     }
 
     fn proof(&mut self, id: PeerId, echo: Option<Echo>, now: Instant) -> Proof {
@@ -138,7 +161,7 @@ impl Membership {
         }
         let Some(peer) = self.peers.get_mut(&id) else { return false };
         let since = *peer.denied_since.get_or_insert(now);
-        let patience = self.timing.window(peer.interval).saturating_mul(DENIED_WINDOWS);
+        let patience = self.timing.window(peer.pace()).saturating_mul(DENIED_WINDOWS);
         self.hears_anyone() && now.since(since) >= patience
     }
 }

@@ -42,7 +42,7 @@ impl Membership {
         self.recent.extend(changed.iter().rev().take(MAX_REPEATED).map(|(address, _)| (now, *address)));
         self.recent.drain(..self.recent.len().saturating_sub(MAX_REPEATED));
         let packets = self.packets_of(changed);
-        for id in self.heard_peers() {
+        for id in self.audience(now) {
             for changes in &packets {
                 let content = Content { changes: changes.clone(), ..Content::default() };
                 self.send(id, &content, now);

@@ -9,6 +9,10 @@ use super::peer::PeerId;
 pub(super) enum Timer {
     /// Our own cold start is over.
     OwnSettle,
+    /// What everybody must know is told once more.
+    Repeat,
+    /// Nobody may have been heard for long.
+    Company,
     /// The next heartbeat to a peer is due.
     Send(PeerId),
     /// A peer's heartbeat may be missing, or its silence window may have ended. It looks at the peer when it fires, about

@@ -6,7 +6,7 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::claims::{address, claim};
 use crate::membership::{
-    BootId, DropReason, Key, KeyError, Phase, Profile,
+    BootId, Cause, DropReason, Key, KeyError, Phase, Profile,
     field::{Reader, put_field},
     message::{
         ClaimsRange, Content, Digests, Echo, Heartbeat, MAX_UNHEARD, ProfilePart, ProfileRequest, Stamp,
@@ -14,6 +14,8 @@ use crate::membership::{
     },
     packet::{HEADER_LEN, Packet, VERSION, seal},
     profile::MAX_PROFILE,
+    tie::Tie,
+    verdict::Verdict,
 };
 use crate::{Mac, links::LinkSummary};
 
@@ -31,6 +33,7 @@ fn sample() -> Heartbeat<'static> {
         echo: Some(Echo { boot: BootId { seconds: 4, random: 5 }, now: true }),
         digests: Digests { view: 6, profile: 7, claims: 8, claims_len: 9 },
         unheard: None,
+        tie: Tie::default(),
     }
 }
 
@@ -151,7 +154,7 @@ fn unknown_fields_are_skipped_and_known_ones_come_once_and_whole() {
         put_field(&mut bytes, kind, |out| out.extend_from_slice(value));
         signed(bytes)
     };
-    for kind in 13..=255 {
+    for kind in 15..=255 {
         let packet = with(kind, b"from the future");
         assert_eq!(receive(&packet, &[key("secret")]), Ok((sample(), Content::default())), "type {kind}");
     }
@@ -210,6 +213,19 @@ fn phase() -> impl Strategy<Value = Phase> {
     prop_oneof![Just(Phase::Joining), Just(Phase::Serving), Just(Phase::Leaving)]
 }
 
+fn tie() -> impl Strategy<Value = Tie> {
+    any::<[bool; 3]>().prop_map(|[near, back, answer]| Tie { near, back, answer })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    (any::<u64>(), boot(), any::<u32>(), any::<bool>()).prop_map(|(node, boot, millis, process)| Verdict {
+        node,
+        boot,
+        silent: Duration::from_millis(millis.into()),
+        cause: if process { Cause::ProcessSilent } else { Cause::NodeSilent },
+    })
+}
+
 fn network() -> impl Strategy<Value = IpNet> {
     (address(), 0_u8..=32).prop_map(|(address, len)| IpNet::new(address, len).unwrap())
 }
@@ -250,10 +266,11 @@ proptest! {
         (request, after) in (option::of(any::<(u64, u32)>()), option::of(option::of(address()))),
         (part, bytes) in (option::of(any::<(u64, u32, u32)>()), vec(any::<u8>(), 0..200)),
         (claims_range, changes) in (option::of(range()), vec((address(), option::of(claim())), 0..20)),
+        (tie, verdicts) in (tie(), vec(verdict(), 0..20)),
     ) {
         let heartbeat = Heartbeat {
             sender: &sender, receiver, stamp: Stamp { boot, sequence }, phase,
-            interval: Duration::from_millis(millis), echo, digests, unheard,
+            interval: Duration::from_millis(millis), echo, digests, unheard, tie,
         };
         let content = Content {
             profile_request: request.map(|(digest, offset)| ProfileRequest { digest, offset }),
@@ -262,6 +279,7 @@ proptest! {
             claims_request: after,
             claims_range,
             changes,
+            verdicts,
         };
         let key = key("secret");
         let packet = seal(&key, |out| write(out, &heartbeat, &content));
@@ -281,7 +299,7 @@ proptest! {
     #[test]
     fn no_authentic_nonsense_panics(
         bytes in vec(any::<u8>(), 0..300),
-        fields in vec((0_u8..14, vec(any::<u8>(), 0..40)), 0..12),
+        fields in vec((0_u8..16, vec(any::<u8>(), 0..40)), 0..12),
     ) {
         let _ = read(Reader(&bytes));
         let _ = Profile::decode(&bytes);

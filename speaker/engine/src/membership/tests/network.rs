@@ -82,6 +82,9 @@ pub(super) struct Network {
     /// Every datagram that was delivered, if recording.
     pub(super) record: Option<Vec<Datagram>>,
     flying: BTreeMap<(Instant, u64), Datagram>,
+    /// When each node wants to be woken.
+    timers: BTreeSet<(Instant, usize)>,
+    armed: Vec<Option<Instant>>,
     random: Random,
     count: u64,
 }
@@ -102,6 +105,8 @@ impl Network {
             known: Vec::new(),
             record: None,
             flying: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            armed: vec![None; nodes],
             random: Random::new(seed),
             count: 0,
         };
@@ -151,6 +156,7 @@ impl Network {
     /// The process is gone from now on.
     pub(super) fn kill(&mut self, node: usize) {
         self.nodes[node].up = false;
+        self.arm(node);
     }
 
     /// A new process whose wall clock says `seconds`.
@@ -164,6 +170,7 @@ impl Network {
     /// The process does not run for a while; what arrives waits for it.
     pub(super) fn stall(&mut self, node: usize, time: Duration) {
         self.nodes[node].stalled_until = Some(self.now + time);
+        self.arm(node);
     }
 
     pub(super) fn isolate(&mut self, node: usize) {
@@ -234,7 +241,7 @@ impl Network {
 
     fn step(&mut self, end: Instant) -> bool {
         let arrival = self.flying.first_key_value().map(|((at, _), _)| *at);
-        let timer = (0..self.nodes.len()).filter_map(|node| Some((self.wakes(node)?, node))).min();
+        let timer = self.timers.first().copied();
         let next = arrival.into_iter().chain(timer.map(|(at, _)| at)).min();
         let Some(at) = next.filter(|at| *at <= end) else { return false };
         self.now = self.now.max(at);
@@ -244,6 +251,14 @@ impl Network {
             self.wake(node);
         }
         true
+    }
+
+    fn arm(&mut self, node: usize) {
+        let wanted = self.wakes(node);
+        if let Some(at) = std::mem::replace(&mut self.armed[node], wanted) {
+            self.timers.remove(&(at, node));
+        }
+        self.timers.extend(wanted.map(|at| (at, node)));
     }
 
     fn wakes(&self, node: usize) -> Option<Instant> {
@@ -264,6 +279,7 @@ impl Network {
         if self.nodes[node].up {
             self.act(node, Membership::handle_timeout);
         }
+        self.arm(node);
     }
 
     fn deliver(&mut self) {
@@ -300,10 +316,19 @@ impl Network {
                 | Event::Stalled { .. }) => self.nodes[node].log.push((self.now, other)),
             }
         }
+        self.arm(node);
+    }
+
+    /// The node with this address, see [`socket`].
+    fn at(&self, address: IpAddr) -> Option<usize> {
+        let IpAddr::V4(address) = address else { return None };
+        let [_, _, high, low] = address.octets();
+        let node = usize::from(u16::from_be_bytes([high, low]));
+        (node < self.nodes.len() && socket(node).ip() == IpAddr::V4(address)).then_some(node)
     }
 
     fn ask(&mut self, from: usize, address: IpAddr) {
-        let Some(to) = (0..self.nodes.len()).find(|node| socket(*node).ip() == address) else { return };
+        let Some(to) = self.at(address) else { return };
         self.asks.push((self.now, from, to));
         let joined = !self.cut.contains(&(from, to)) && !self.cut.contains(&(to, from));
         if self.nodes[to].kernel && joined {
@@ -314,7 +339,7 @@ impl Network {
     fn send(&mut self, from: usize, to: SocketAddr, bytes: Vec<u8>) {
         assert!(bytes.len() <= MAX_LEN, "{} bytes would be fragmented", bytes.len());
         self.sent += 1;
-        let Some(to) = (0..self.nodes.len()).find(|node| socket(*node) == to) else { return };
+        let Some(to) = self.at(to.ip()) else { return };
         let lost = self.random.next() % 1_000 < self.loss || bytes.len() > self.longest;
         if lost || self.cut.contains(&(from, to)) {
             return;

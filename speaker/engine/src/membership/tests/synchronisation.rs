@@ -11,6 +11,7 @@ use crate::membership::{
     message::{Content, Digests, Echo, Heartbeat, ProfilePart, Stamp, write},
     packet::seal,
     sync::MAX_REPEATED,
+    tie::Tie,
 };
 
 fn pulls(network: &Network) -> u64 {
@@ -163,6 +164,7 @@ fn parts_that_do_not_fit_make_no_profile() {
             echo: Some(Echo { boot: own, now: true }),
             digests: Digests { profile, ..Digests::default() },
             unheard: None,
+            tie: Tie::default(),
         };
         let content = Content { profile_part, ..Content::default() };
         let bytes = seal(&key("secret"), |out| write(out, &heartbeat, &content));

@@ -43,7 +43,7 @@ pub(crate) struct Front {
     elb: Mutex<Elb>,
     controls: Mutex<Controls>,
     /// moto's answers go out as they are.
-    pub(crate) plain: bool,
+    plain: bool,
 }
 
 /// What a request asks for.
@@ -85,9 +85,9 @@ impl Question {
 }
 
 impl Front {
-    pub(crate) fn new(moto: Moto) -> Self {
+    pub(crate) fn new(moto: Moto, plain: bool) -> Self {
         let moto = Arc::new(moto);
-        Self { elb: Mutex::new(Elb::new(Arc::clone(&moto))), controls: Mutex::default(), moto, plain: false }
+        Self { elb: Mutex::new(Elb::new(Arc::clone(&moto))), controls: Mutex::default(), moto, plain }
     }
 
     pub(crate) fn elb(&self) -> MutexGuard<'_, Elb> {

@@ -78,7 +78,7 @@ impl Double {
     ///
     /// Those of [`Self::start`].
     pub fn start_on(address: IpAddr) -> Result<Self> {
-        Self::with(Front::new(Moto::start()?), address)
+        Self::with(Front::new(Moto::start()?, false), address)
     }
 
     /// moto as it is: the front logs, limits and injects faults, takes one call of a service after the other, and changes no
@@ -88,7 +88,7 @@ impl Double {
     ///
     /// Those of [`Self::start`].
     pub fn plain() -> Result<Self> {
-        Self::with(Front { plain: true, ..Front::new(Moto::start()?) }, IpAddr::V4(Ipv4Addr::LOCALHOST))
+        Self::with(Front::new(Moto::start()?, true), IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     fn with(front: Front, address: IpAddr) -> Result<Self> {

@@ -17,7 +17,7 @@ pub(crate) fn all(cloud: &mut Cloud) -> Result<()> {
     let ready =
         r#"{"status":{"conditions":[{"type":"Ready","status":"True","reason":"Test","message":""}]}}"#;
     cloud.kubectl(&["patch", "node", "n9", "--subresource=status", "-p", ready])?;
-    cloud.run(&["--aws-list-seconds", "5"])?;
+    cloud.run(&["--aws-list-seconds", "10"])?;
 
     let mut web = service("web", WEB, &[]);
     web["spec"]["externalTrafficPolicy"] = json!("Local");

@@ -29,17 +29,24 @@ pub(super) struct State {
 }
 
 impl State {
+    /// This node has the group, and whoever would have taken it back from it for seeing different things has had the time to.
+    pub(super) fn is_settled(&self, now: Instant) -> bool {
+        self.taken.is_none_or(|taken| now.since(taken) > CONTEST)
+    }
+
     /// Two nodes that see different things could take a group from each other for ever. Whoever loses it soon after
-    /// taking it from a living holder leaves that one alone for a while, longer each time.
-    pub(super) fn lose(&mut self, now: Instant) {
-        let Some(taken) = self.taken.take() else { return };
+    /// taking it from a living holder leaves that one alone for a while, longer each time. Says whether the truce is as
+    /// long as it gets.
+    pub(super) fn lose(&mut self, now: Instant) -> bool {
+        let Some(taken) = self.taken.take() else { return false };
         if now.since(taken) > CONTEST {
             self.contests = 0;
-            return;
+            return false;
         }
         let truce = Duration::from_secs(1 << self.contests.min(6)).min(LONGEST_TRUCE);
         self.contests = self.contests.saturating_add(1);
         self.truce = Some(now + truce);
+        truce == LONGEST_TRUCE
     }
 }
 

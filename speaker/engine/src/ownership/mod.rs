@@ -219,7 +219,7 @@ impl Ownership {
         let addresses = &appraisal.group().addresses;
         let holder = self.holder_of(addresses);
         let side = self.side(holder.as_deref());
-        self.note_loss(id, &mut state, holder.as_deref(), now);
+        self.note_loss(id, &mut state, holder.as_deref(), appraisal, now);
         let verdict = holder.as_deref().map(|node| appraisal.verdict(node));
         let lesser = verdict.and_then(Verdict::merit).filter(|merit| !merit.is_lasting());
         // The holder itself goes on until the better one claims the group.
@@ -280,7 +280,8 @@ impl Ownership {
         };
         let after = self.holder_of(addresses);
         self.tell_owners(addresses, after.is_some() || candidates, appraisal);
-        let request = request.filter(|request| !self.requests.fulfil(*request, after.as_deref()));
+        let other = after.as_deref().filter(|node| **node != *self.node);
+        let request = request.filter(|request| !self.requests.fulfil(*request, other));
         let waits = request.is_some_and(|request| *request.node == *self.node);
         let unsettled = (!keeps || better) && decision != Decision::Take;
         let coveted = lesser.is_some() || waits;
@@ -315,11 +316,27 @@ impl Ownership {
         self.fail_back.is_on() && precedes(&self.node, holder, appraisal)
     }
 
-    fn note_loss(&mut self, id: GroupId, state: &mut State, holder: Option<&str>, now: Instant) {
-        let had = state.holder.as_deref() == Some(&*self.node);
-        let Some(to) = holder.filter(|to| had && **to != *self.node) else { return };
-        self.fail_back.lost(id, to);
-        state.lose(now);
+    /// What this node held until now may be another one's. A move that it was asked for is made once nobody contests it; who
+    /// sees different things, and will not let it have the group, is not troubled for ever.
+    fn note_loss(
+        &mut self,
+        id: GroupId,
+        state: &mut State,
+        holder: Option<&str>,
+        appraisal: &Appraisal<'_>,
+        now: Instant,
+    ) {
+        if state.holder.as_deref() != Some(&*self.node) {
+            return;
+        }
+        let mut ended = state.is_settled(now);
+        if let Some(to) = holder.filter(|to| **to != *self.node) {
+            self.fail_back.lost(id, to);
+            ended |= state.lose(now);
+        }
+        if ended && let Some(request) = self.requested(appraisal) {
+            self.requests.fulfil(request, Some(&self.node));
+        }
     }
 
     /// Claims those addresses of our group that we do not hold.

@@ -107,7 +107,7 @@ fn who_is_asked_for_takes_it_and_the_owner_answers_until_then() {
 fn a_request_is_made_once() {
     let mut fleet = settled();
     fleet.prefer(Some("oak"), "1");
-    fleet.live(SECOND);
+    fleet.live(SECOND * 11);
     assert_eq!(fleet.owner(), "oak");
     // Its node dies and returns: the best of the others keeps it, although oak is preferred still.
     fleet.set_state("oak", MemberState::Dead);
@@ -174,6 +174,37 @@ fn who_cannot_take_it_is_waited_for_until_another_is_asked_for() {
     fleet.prefer(Some("elm"), "");
     fleet.live(SECOND);
     assert_eq!(fleet.owner(), "elm");
+}
+
+#[test]
+fn an_owner_that_sees_things_late_delays_a_move_and_one_that_never_does_is_left_alone() {
+    let mut fleet = settled();
+    fleet.prefer(Some("oak"), "");
+    // fir still thinks that oak is excluded.
+    let contest = |fleet: &mut Fleet| {
+        fleet.evaluate("oak");
+        sync(fleet, "oak", "fir");
+        fleet.exclude("oak");
+        fleet.evaluate("fir");
+        sync(fleet, "fir", "oak");
+        fleet.cluster.observe(see_node(node("oak")));
+        fleet.evaluate("oak")
+    };
+    assert_eq!(contest(&mut fleet), Role::Bystander);
+    assert_eq!(fleet.nodes["oak"].poll_timeout(), Some(fleet.now + SECOND));
+    let mut late = Fleet { cluster: fleet.cluster.clone(), nodes: fleet.nodes.clone(), now: fleet.now };
+    late.live(SECOND * 2);
+    assert_eq!(late.owner(), "oak");
+    let mut tries = 1;
+    while fleet.nodes["oak"].poll_timeout().is_some() {
+        fleet.pass(60_000);
+        assert_eq!(contest(&mut fleet), Role::Bystander);
+        tries += 1;
+        assert!(tries < 10, "without an end");
+    }
+    assert_eq!(tries, 7);
+    fleet.live(SECOND * 600);
+    assert_eq!(fleet.owner(), "fir", "a person has to ask again");
 }
 
 #[test]

@@ -261,7 +261,7 @@ impl Machines {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn prefer(&self, number: u8, index: usize, requested: &str) -> Result<()> {
+    pub fn prefer(&self, number: u16, index: usize, requested: &str) -> Result<()> {
         let plain = format!("metallb.io/loadBalancerIPs: {}", self.address(number));
         let node = self.host(index).name();
         let wish = format!("landfall.dev/preferred-node: {node}, landfall.dev/move-requested: {requested:?}");

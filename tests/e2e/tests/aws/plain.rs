@@ -105,14 +105,16 @@ pub(crate) fn all(cloud: &mut Cloud) -> Result<()> {
     until("nothing to be left", PATIENCE, || cloud.is_empty())
 }
 
-/// Two listings, and no call that changes anything.
+/// After a listing that ends what was under way, two more, and no call that changes anything.
 fn steady(cloud: &Cloud) -> Result<()> {
-    cloud.aws.forget_calls();
-    until("two listings", PATIENCE, || {
-        let listings = cloud.aws.count("DescribeVpcs");
-        ensure!(listings >= 3, "{listings}");
-        Ok(())
-    })?;
+    for (listings, what) in [(2, "a whole listing"), (3, "two more")] {
+        cloud.aws.forget_calls();
+        until(what, PATIENCE, || {
+            let seen = cloud.aws.count("DescribeVpcs");
+            ensure!(seen >= listings, "{seen}");
+            Ok(())
+        })?;
+    }
     ensure!(cloud.changes().is_empty(), "{:?}", cloud.changes());
     Ok(())
 }

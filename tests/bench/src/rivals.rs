@@ -29,29 +29,57 @@ pub(crate) fn measure(figures: &mut Figures, cuts: usize) -> anyhow::Result<()> 
         ("keepalived, adverts of 100 ms", keepalived(100), None),
         ("keepalived, adverts of 1 s", keepalived(1_000), None),
     ] {
+        let rival = matches!(contender, Contender::Keepalived(_));
         let machines = Machines::start(MACHINES, 1, contender).with_context(|| name.to_owned())?;
-        let quiet = silent_cuts(&machines, cuts);
+        let quiet = silent_cuts(&machines, cuts, rival);
         let busy = Busy::start().and_then(|busy| {
-            let gaps = silent_cuts(&machines, cuts);
+            let seen = silent_cuts(&machines, cuts, rival);
             drop(busy);
-            gaps
+            seen
         });
         let words = machines.diagnosis();
         machines.teardown()?;
-        let gaps = quiet.and_then(|quiet| Ok([(quiet, ""), (busy?, ", six busy loops beside it")]));
-        for (gaps, when) in gaps.with_context(|| format!("{name}: {words}"))? {
+        let cuts = quiet.and_then(|quiet| Ok([(quiet, ""), (busy?, ", six busy loops beside it")]));
+        for (Cuts { gaps, unsettled }, when) in cuts.with_context(|| format!("{name}: {words}"))? {
             let target = target.filter(|_| when.is_empty());
-            figures.add_samples(&format!("failover gap, silent cut{when}: {name}"), gaps, "ms", target);
+            let what = format!("failover gap, silent cut{when}: {name}");
+            if unsettled > 0 {
+                figures.add(
+                    format!("{what}, cuts without one lasting owner"),
+                    f64::from(unsettled),
+                    "cuts",
+                    None,
+                );
+            }
+            if !gaps.is_empty() {
+                figures.add_samples(&what, gaps, "ms", target);
+            }
         }
     }
     Ok(())
 }
 
-fn silent_cuts(machines: &Machines, cuts: usize) -> anyhow::Result<Vec<f64>> {
+struct Cuts {
+    gaps: Vec<f64>,
+    /// After these several went on to answer, or nobody did. A rival that cannot do better on this machine is no reason to stop.
+    unsettled: u32,
+}
+
+fn silent_cuts(machines: &Machines, cuts: usize, rival: bool) -> anyhow::Result<Cuts> {
     let stream = machines.stream(0)?;
     stream.answered_after(Instant::now(), PATIENCE)?;
-    let gaps = (0..cuts).map(|_| Ok(machines.cut_owner(0, &stream)?.as_secs_f64() * 1e3));
-    gaps.collect()
+    let mut seen = Cuts { gaps: Vec::new(), unsettled: 0 };
+    for _ in 0..cuts {
+        match machines.cut_owner(0, &stream) {
+            Ok(gap) => seen.gaps.push(gap.as_secs_f64() * 1e3),
+            Err(error) if rival => {
+                eprintln!("{error:#}");
+                seen.unsettled += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(seen)
 }
 
 /// Threads that do nothing, and do not stop, until this is dropped.

@@ -166,19 +166,36 @@ impl Machines {
     /// # Errors
     /// When nobody takes over, or Landfall's successor does not keep the address.
     pub fn cut_owner(&self, number: u16, stream: &Stream) -> Result<Duration> {
-        let owner = self.owner(number)?;
+        let owner = until("one owner", PATIENCE, || self.owner(number))?;
         let cut = Instant::now();
         self.host(owner).cut()?;
-        let after = self.successor(number, owner)?;
-        stream.answered_after(Instant::now(), PATIENCE)?;
-        let gap = stream.longest_gap_since(cut);
+        let seen = self.successor(number, owner).and_then(|after| {
+            stream.answered_after(Instant::now(), PATIENCE)?;
+            Ok((after, stream.longest_gap_since(cut)))
+        });
         self.host(owner).heal()?;
+        let (after, gap) = seen?;
         match self.contender {
             Contender::Landfall(_) => self.keeps(number, after)?,
-            // Both are masters when they meet, and the one with the higher priority stays.
-            Contender::Keepalived(_) => until("one owner", PATIENCE, || self.owner(number).map(drop))?,
+            // Both are masters when they meet, and the one with the higher priority stays: the one that was laid out first.
+            Contender::Keepalived(advert) => self.agree(number, owner.min(after), 4 * advert + HEALED)?,
         }
         Ok(gap)
+    }
+
+    /// Waits until only this machine has answered for the address for `calm`, from now on.
+    fn agree(&self, number: u16, owner: usize, calm: Duration) -> Result<()> {
+        let healed = Instant::now();
+        let mac = self.host(owner).mac();
+        until("one master", PATIENCE, || {
+            ensure!(healed.elapsed() >= calm, "it is too early to tell");
+            let since = Instant::now().checked_sub(calm).unwrap_or(healed);
+            let heard = self.asker.heard_since(self.address(number), since);
+            let stranger = heard.iter().find(|heard| Some(heard.mac) != mac);
+            ensure!(stranger.is_none(), "{stranger:?} answers, not only {}", self.host(owner).name());
+            ensure!(self.owner(number)? == owner, "it is another one");
+            Ok(())
+        })
     }
 
     /// Nobody else answers for the address for a while, once who was cut off has had a moment to find out.

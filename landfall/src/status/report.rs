@@ -243,10 +243,11 @@ fn on_the_lan(
             not("NotHandled", "no controller has looked at it; is one running that handles this class?")
         }
         (Some((true, ..)), true, _) => not("NoAddress", "the status holds no address"),
-        (Some((true, ..)), false, false) => {
-            not("NotAnnounced", "no speaker announces it: no advertisement, no endpoint, no eligible node, or another host has the address \
-                 (see the Service's events)")
-        }
+        (Some((true, ..)), false, false) => not(
+            "NotAnnounced",
+            "no speaker announces it: no advertisement, no endpoint, no eligible node, or another host has the address \
+                 (see the Service's events)",
+        ),
         // Another provider's address: that it is there is all that can be said.
         (None, false, _) | (Some((true, ..)), false, true) => (true, None, None),
     }

@@ -71,7 +71,7 @@ impl Merit {
     /// or soon nobody. The best of several nodes is never outclassed, so this comes to an end.
     #[must_use]
     pub fn outclasses(self, other: Self) -> bool {
-        (self.choice < other.choice || self.draining < other.draining) && self.serves_as_well_as(other)
+        (self.choice < other.choice || (!self.draining && other.draining)) && self.serves_as_well_as(other)
     }
 
     /// Whether clients lose nothing when a node of this merit takes over from one of the merit `other`.

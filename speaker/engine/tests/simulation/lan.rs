@@ -579,7 +579,7 @@ impl Lan {
             if let Some(answer) = rival.map(|mac| rival_frame(address, *mac, Some((mac_of(from), asker)))) {
                 self.schedule(100, Delivery::Frame { to: from, bytes: answer });
             }
-            self.to_all(from, &bytes);
+            self.broadcast(from, &bytes);
             if let Some(bytes) =
                 gateway_answer(&bytes).filter(|_| self.gateway == Some(self.hosts[from].side))
             {
@@ -604,10 +604,10 @@ impl Lan {
             return;
         }
         self.announcements.push(Announcement { at: self.now, node: from, address });
-        self.to_all(from, &bytes);
+        self.broadcast(from, &bytes);
     }
 
-    fn to_all(&mut self, from: usize, bytes: &[u8]) {
+    fn broadcast(&mut self, from: usize, bytes: &[u8]) {
         for to in 0..self.hosts.len() {
             if to != from && self.hosts[to].side == self.hosts[from].side {
                 self.schedule(20, Delivery::Frame { to, bytes: bytes.to_vec() });

@@ -76,12 +76,12 @@ impl Aws {
             }
             Op::CreateLoadBalancer(create) => self.create_load_balancer(op, create, settings).await,
             Op::SetSubnets { arn, subnets, source_nat } => {
+                use elb::EnablePrefixForIpv6SourceNatEnum as Enabled;
                 let mut request = elb.set_subnets().load_balancer_arn(arn.as_str());
                 request = request.set_subnet_mappings(Some(subnets.iter().map(mapping).collect()));
-                request = request.set_enable_prefix_for_ipv6_source_nat(source_nat.map(|on| match on {
-                    true => elb::EnablePrefixForIpv6SourceNatEnum::On,
-                    false => elb::EnablePrefixForIpv6SourceNatEnum::Off,
-                }));
+                request = request.set_enable_prefix_for_ipv6_source_nat(
+                    source_nat.map(|on| if on { Enabled::On } else { Enabled::Off }),
+                );
                 done!(self, Modify, op, request)
             }
             Op::SetSecurityGroups { arn, groups, private_link_rules } => {

@@ -152,11 +152,9 @@ impl Fleet {
                 Answer::Instances(running.map(|id| (id.clone(), vec![interface.clone()])).collect())
             }
             Job::Call(_, op) => {
-                let about = |op: &Op| match op {
-                    Op::ModifyListener { arn, .. } => Some(arn.clone()),
-                    _ => None,
-                };
-                if about(op).is_some_and(|arn| self.unknown.as_ref() == Some(&arn)) {
+                if let Op::ModifyListener { arn, .. } = op
+                    && self.unknown.as_ref() == Some(arn)
+                {
                     return Err(failure(FailureKind::Stale, "ListenerNotFound"));
                 }
                 if self.fail.is_some_and(|(name, _)| name == op.kind().as_str())

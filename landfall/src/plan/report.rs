@@ -68,6 +68,7 @@ pub(super) struct Layer2 {
     pub(super) address: IpAddr,
     pub(super) owner: Option<String>,
     /// The node that `landfall.dev/preferred-node` names.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) preferred: Option<Candidate>,
     /// The interfaces that advertisements limit the owner to.
     pub(super) interfaces: Vec<String>,

@@ -33,14 +33,14 @@ fn claim(speaker: &mut Speaker, now: Instant) -> Vec<String> {
     let ethernet = EthernetRepr { destination: BROADCAST, source: RIVAL, ether_type: EtherType::Arp };
     let bytes = Frame::Arp { ethernet, arp }.emit();
     speaker.handle(Input::Frame { interface: IfIndex(2), bytes }, now);
-    let events = drain(speaker).into_iter().filter_map(|command| match command {
-        Command::Event { service, reason: ADDRESS_CONFLICT, message, warning, .. } => {
+    let mut messages = Vec::new();
+    for command in drain(speaker) {
+        if let Command::Event { service, reason: ADDRESS_CONFLICT, message, warning, .. } = command {
             assert!(warning && service == key("web"));
-            Some(message)
+            messages.push(message);
         }
-        _ => None,
-    });
-    events.collect()
+    }
+    messages
 }
 
 fn member(state: MemberState, cards: Option<&[Option<Mac>]>) -> Member {
@@ -100,11 +100,11 @@ fn each_rival_is_told_of_once_until_it_was_quiet_for_long() {
     settle(&mut speaker, now);
     let mut told = Vec::new();
     for minute in 0..5 {
-        now = now + Duration::from_secs(60).max(DEFEND_INTERVAL);
+        now += Duration::from_secs(60).max(DEFEND_INTERVAL);
         settle(&mut speaker, now);
         told.extend(claim(&mut speaker, now).into_iter().map(|_| minute));
     }
-    now = now + QUIET;
+    now += QUIET;
     settle(&mut speaker, now);
     assert_eq!(claim(&mut speaker, now).len(), 1, "it is back");
     assert_eq!(told, [0]);

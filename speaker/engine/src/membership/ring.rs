@@ -8,7 +8,7 @@ use super::peer::PeerId;
 /// So many members after a node on the ring watch it.
 pub(super) const WATCHERS: usize = 4;
 /// Up to so many members, ourselves included, everybody watches everybody.
-pub(super) const MESH: usize = 8;
+pub(super) const MESH: usize = 128;
 
 /// A member on the ring; `None` is this node.
 pub(super) type Place = Option<PeerId>;

@@ -163,8 +163,10 @@ impl World {
         };
         entry.said.remove(&Event::FailedBuild);
         let endpoints = self.endpoints(&entry.service.key);
-        // Whoever cannot ask goes on without an answer.
-        let instances = (!self.troubles.contains_key(&Slot::Instances)).then_some(&self.instances);
+        // Whoever cannot ask goes on without an answer, and so does one who is told of no instance at all: they are then
+        // not where it asks, and AWS decides about each call.
+        let told = self.instances.is_empty() || self.instances.values().any(Option::is_some);
+        let instances = (told && !self.troubles.contains_key(&Slot::Instances)).then_some(&self.instances);
         let sources = Sources { nodes: &self.nodes, endpoints: &endpoints, instances };
         let targets = targets(&stack, &entry.service, &request, &self.settings, sources, &self.inventory);
         self.open(&stack, &targets, &endpoints);

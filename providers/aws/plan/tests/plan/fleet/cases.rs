@@ -440,6 +440,15 @@ fn targets_are_registered_without_an_answer_about_their_instances() {
 }
 
 #[test]
+fn targets_are_registered_where_aws_knows_none_of_the_instances() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    fleet.gone.extend(["i-01", "i-02"].map(Into::into));
+    fleet.converge();
+    assert_eq!(fleet.status("web-0").1, "Active");
+    assert!(fleet.aws.target_groups.values().all(|group| group.targets.as_ref().unwrap().len() == 2));
+}
+
+#[test]
 fn what_aws_does_not_know_any_more_is_asked_for_again() {
     let mut fleet = Fleet::new(1, Rhythm::default());
     fleet.converge();

@@ -299,18 +299,17 @@ fn a_list_that_is_too_long_names_who_was_lost_last() {
 }
 
 #[test]
-fn a_rack_that_loses_power_is_lost_a_ring_s_turn_later_at_the_most() {
+fn a_rack_that_loses_power_is_lost_as_fast_as_one_node() {
     let mut network = Network::settled(40, 13);
     let (death, sent) = (network.now, network.sent);
     (28..40).for_each(|node| network.kill(node));
     let all = |network: &Network| (0..28).all(|by| (28..40).all(|node| network.state(node, by) == Dead));
     let took = network.run_until(SECOND, all).since(death);
-    // Some of them have lost three of their watchers too, and must be noticed by new ones.
-    assert!(took <= DETECTION * 2 + LONGEST + LATENCY * 4, "{took:?}");
-    // Heartbeats to at most twice as many as in the quiet, and the verdicts of four watchers for each, told three times.
-    let told = 12 * 4 * 39 * 3;
-    let beats = 28 * 16 * (took.as_micros() / 45_000 + 1);
-    assert!(u128::from(network.sent - sent) <= told + beats, "{}", network.sent - sent);
+    assert!(took <= DETECTION + LATENCY * 2, "{took:?}");
+    // Heartbeats for as long as it took, and at most one packet from each to each other for each that died.
+    let told = 28 * 39 * 12;
+    let beats = 28 * 39 * 5;
+    assert!(network.sent - sent <= told + beats, "{}", network.sent - sent);
     network.run(5 * SECOND);
     for seen_by in 0..28 {
         assert!((0..28).all(|of| of == seen_by || network.states_seen(of, seen_by) == [Unknown, LIVE]));

@@ -69,6 +69,9 @@ fn a_minority_is_to_be_silent() {
     on_machines(5, 1, &["--minority", "silent"], &[("two of five, the owner among them", minority)]);
 }
 
+/// What a machine says that is cut off.
+const ALONE: &str = "it is cut off";
+
 /// Both hear nobody, and only one of them hears the gateway: that one serves, and the other one knows better.
 fn cut_off_alone(machines: &mut Machines) -> Result<()> {
     let stream = machines.stream(0)?;
@@ -309,6 +312,10 @@ fn minority(machines: &mut Machines) -> Result<()> {
     let parts = Parts::around(before);
     let stream = machines.stream(0)?;
     stream.answered_after(Instant::now(), PATIENCE)?;
+    // Each of them is cut off until it hears the first others.
+    let told =
+        |machines: &Machines, index, what| Ok::<_, anyhow::Error>(machines.log(index)?.matches(what).count());
+    let at_start = (0..5).map(|index| told(machines, index, ALONE)).collect::<Result<Vec<_>>>()?;
     let cut = Instant::now();
     parts.cut(machines)?;
     let after = machines.successor(0, before)?;
@@ -323,13 +330,15 @@ fn minority(machines: &mut Machines) -> Result<()> {
     stream.answered_after(alone, PATIENCE)?;
     eprintln!("   longest gap {:.0?}", stream.longest_gap_since(cut));
     for index in parts.small {
-        ensure!(machines.log(index)?.contains("it is cut off"), "{index} does not say that it is cut off");
+        let times = told(machines, index, ALONE)?;
+        ensure!(times == at_start[index] + 1, "{index} does not say that it is cut off");
     }
     let healed = Instant::now();
     parts.join(machines)?;
     for index in parts.small {
         until("the minority to be back", PATIENCE, || {
-            ensure!(machines.log(index)?.contains("no longer cut off"), "{index} does not say so");
+            let times = told(machines, index, "no longer cut off")?;
+            ensure!(times == at_start[index] + 1, "{index} does not say so");
             Ok(())
         })?;
     }
@@ -339,9 +348,10 @@ fn minority(machines: &mut Machines) -> Result<()> {
         ensure!(stranger.is_none(), "{stranger:?} answers again");
         Ok(())
     })?;
-    let large =
-        parts.large.iter().filter(|index| machines.log(**index).is_ok_and(|log| log.contains("cut off")));
-    ensure!(large.count() == 0, "one of the majority thinks that it is cut off");
+    for index in parts.large {
+        let times = told(machines, index, ALONE)?;
+        ensure!(times == at_start[index], "{index} is of the majority and thinks that it is cut off");
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use landfall_model::{Reason, ServiceKey};
+use landfall_model::{Reason, ServiceKey, ServiceView};
 
 use crate::{
     Announced, Command,
@@ -158,17 +158,12 @@ impl Reports {
         if self.waiting.insert(preference.service.clone(), said.clone()) == Some(said) {
             return;
         }
-        commands.push_back(Command::Event {
-            service: preference.service.clone(),
-            uid: view.uid.clone(),
-            warning: true,
-            reason: MOVE_WAITS,
-            message: format!(
-                "node \"{}\", which the annotation landfall.dev/preferred-node names, does not take over: {reason}; node \"{}\" \
-                 goes on. It moves when that changes; name another node, or remove the annotation",
-                preference.node, self.node
-            ),
-        });
+        let message = format!(
+            "node \"{}\", which the annotation landfall.dev/preferred-node names, does not take over: {reason}; node \"{}\" \
+             goes on. It moves when that changes; name another node, or remove the annotation",
+            preference.node, self.node
+        );
+        commands.push_back(warning(view, MOVE_WAITS, message));
     }
 
     /// Nobody announces the group: if the interfaces that its advertisements name exist on no node, the one that would
@@ -200,13 +195,7 @@ impl Reports {
                 self.node,
                 list.join(", ")
             );
-            commands.push_back(Command::Event {
-                service: key.clone(),
-                uid: view.uid.clone(),
-                warning: true,
-                reason: ANNOUNCE_FAILED,
-                message,
-            });
+            commands.push_back(warning(view, ANNOUNCE_FAILED, message));
             self.complaints.insert(key.clone(), names);
         }
     }
@@ -219,4 +208,9 @@ impl Reports {
         let first = without_link.map(|node| Rank::new(node, address, Merit::default())).min();
         first.is_some_and(|first| *first.node() == *self.node)
     }
+}
+
+/// Tells the people of a Service what somebody has to mend.
+pub(super) fn warning(view: &ServiceView, reason: &'static str, message: String) -> Command {
+    Command::Event { service: view.key.clone(), uid: view.uid.clone(), warning: true, reason, message }
 }

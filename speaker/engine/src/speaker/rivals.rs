@@ -8,9 +8,9 @@ use std::{
 
 use landfall_model::Instant;
 
-use super::Speaker;
+use super::{Speaker, report::warning};
 use crate::{
-    Command, IfIndex, Mac,
+    IfIndex, Mac,
     membership::Epoch,
     responder::{Claimant, Contest},
 };
@@ -155,23 +155,12 @@ impl Speaker {
             "{stands} a host that is no node of the cluster has it too, with the Ethernet address {mac} on {interface}; give \
              that host another address, or take this one out of the pool"
         );
-        self.tell_services(address, ADDRESS_CONFLICT, &message);
-    }
-
-    /// A warning on each Service with this address.
-    pub(super) fn tell_services(&mut self, address: IpAddr, reason: &'static str, message: &str) {
         let id = self.cluster.groups().of(address);
         let Some(appraisal) = id.and_then(|id| self.cluster.appraise(id)) else { return };
         for key in &appraisal.group().services {
             let Some(view) = self.cluster.service(key) else { continue };
             if self.cluster.addresses(key).any(|its| its == address) {
-                self.commands.push_back(Command::Event {
-                    service: key.clone(),
-                    uid: view.uid.clone(),
-                    warning: true,
-                    reason,
-                    message: message.to_owned(),
-                });
+                self.commands.push_back(warning(view, ADDRESS_CONFLICT, message.clone()));
             }
         }
     }

@@ -74,12 +74,7 @@ pub(crate) fn all(cloud: &mut Cloud) -> Result<()> {
     ensure!(cloud.texts("elasticloadbalancing", "DescribeTargetGroups", "TargetGroupArn")? == groups);
     // From TCP to HTTP and back.
     cloud.kubectl(&["annotate", "service", "web", "-n", SHOP, &change("healthcheck-protocol", "tcp")])?;
-    until("the check", PATIENCE, || {
-        let groups = cloud.ask("elasticloadbalancing", "DescribeTargetGroups", &[])?;
-        let protocols = texts(&groups, "HealthCheckProtocol");
-        ensure!(protocols.iter().filter(|one| *one == "HTTP").count() == 2, "{protocols:?}");
-        Ok(())
-    })?;
+    checks_by_http(cloud, 2)?;
     cloud.kubectl(&[
         "annotate",
         "--overwrite",
@@ -89,12 +84,7 @@ pub(crate) fn all(cloud: &mut Cloud) -> Result<()> {
         SHOP,
         &change("healthcheck-protocol", "HTTP"),
     ])?;
-    until("the check", PATIENCE, || {
-        let groups = cloud.ask("elasticloadbalancing", "DescribeTargetGroups", &[])?;
-        let protocols = texts(&groups, "HealthCheckProtocol");
-        ensure!(protocols.iter().filter(|one| *one == "HTTP").count() == 4, "{protocols:?}");
-        Ok(())
-    })?;
+    checks_by_http(cloud, 4)?;
     steady(cloud)?;
 
     // A Service that moves from one account of itself to the next: deleted and made anew.
@@ -103,6 +93,16 @@ pub(crate) fn all(cloud: &mut Cloud) -> Result<()> {
     until("a host name", PATIENCE, || cloud.hostname("dns"))?;
     cloud.kubectl(&["delete", "services", "--all", "-n", SHOP, "--timeout=60s"]).context("the last ones")?;
     until("nothing to be left", PATIENCE, || cloud.is_empty())
+}
+
+/// Waits until so many target groups are checked by HTTP.
+fn checks_by_http(cloud: &Cloud, wanted: usize) -> Result<()> {
+    until("the check", PATIENCE, || {
+        let groups = cloud.ask("elasticloadbalancing", "DescribeTargetGroups", &[])?;
+        let protocols = texts(&groups, "HealthCheckProtocol");
+        ensure!(protocols.iter().filter(|one| *one == "HTTP").count() == wanted, "{protocols:?}");
+        Ok(())
+    })
 }
 
 /// After a listing that ends what was under way, two more, and no call that changes anything.

@@ -54,6 +54,14 @@ impl Fleet {
         self.now = end;
     }
 
+    /// The node that `fir` knows to be asked for, and why that one does not take over from it.
+    fn waits_for(&self) -> (String, Option<Reason>) {
+        let id = self.cluster.groups().of(ip(ADDRESS)).unwrap();
+        let appraisal = self.cluster.appraise(id).unwrap();
+        let waits = self.nodes["fir"].requested(&appraisal).unwrap();
+        (waits.node.to_owned(), appraisal.refusal(waits, "fir"))
+    }
+
     /// The one owner that all agree on.
     pub(super) fn owner(&self) -> &'static str {
         let mine: Vec<_> = NAMES.into_iter().filter(|name| self.epoch(name).is_some()).collect();
@@ -157,9 +165,7 @@ fn who_cannot_take_it_is_waited_for_until_another_is_asked_for() {
     fleet.live(SECOND * 60);
     assert_eq!(fleet.owner(), "fir");
     let id = fleet.cluster.groups().of(ip(ADDRESS)).unwrap();
-    let appraisal = fleet.cluster.appraise(id).unwrap();
-    let waits = fleet.nodes["fir"].requested(&appraisal).unwrap();
-    assert_eq!((waits.node, appraisal.refusal(waits, "fir")), ("oak", Some(Reason::NodeExcluded)));
+    assert_eq!(fleet.waits_for(), ("oak".to_owned(), Some(Reason::NodeExcluded)));
     fleet.cluster.observe(see_node(node("oak")));
     assert_eq!(fleet.nodes["oak"].concerned("oak"), BTreeSet::from([id]));
     fleet.live(SECOND);
@@ -167,9 +173,7 @@ fn who_cannot_take_it_is_waited_for_until_another_is_asked_for() {
 
     let mut fleet = settled();
     fleet.prefer(Some("nobody"), "");
-    let appraisal = fleet.cluster.appraise(id).unwrap();
-    let waits = fleet.nodes["fir"].requested(&appraisal).unwrap();
-    assert_eq!(appraisal.refusal(waits, "fir"), Some(Reason::UnknownNode));
+    assert_eq!(fleet.waits_for(), ("nobody".to_owned(), Some(Reason::UnknownNode)));
     fleet.live(SECOND);
     fleet.prefer(Some("elm"), "");
     fleet.live(SECOND);
@@ -216,10 +220,7 @@ fn nothing_moves_to_a_node_that_serves_worse() {
     fleet.prefer(Some("oak"), "");
     fleet.live(SECOND * 60);
     assert_eq!(fleet.owner(), "fir");
-    let id = fleet.cluster.groups().of(ip(ADDRESS)).unwrap();
-    let appraisal = fleet.cluster.appraise(id).unwrap();
-    let waits = fleet.nodes["fir"].requested(&appraisal).unwrap();
-    assert_eq!(appraisal.refusal(waits, "fir"), Some(Reason::WorseThanOwner));
+    assert_eq!(fleet.waits_for(), ("oak".to_owned(), Some(Reason::WorseThanOwner)));
     fleet.cluster.observe(see_node(node("oak")));
     fleet.live(SECOND);
     assert_eq!(fleet.owner(), "oak");

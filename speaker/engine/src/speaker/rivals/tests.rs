@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::{
-    Input,
+    Command, Input,
     cluster::Member,
     links::LinkSummary,
     membership::MemberState,

@@ -58,7 +58,7 @@ impl Membership {
     pub(super) fn send(&mut self, id: PeerId, content: &Content<'_>, now: Instant) {
         let phase = self.phase();
         let unheard = self.unheard(now);
-        let Some(tie) = self.peers.get(&id).map(|peer| self.tie(peer)) else { return };
+        let Some(tie) = self.peers.get(&id).map(|peer| self.tie(id, peer, now)) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(to) = peer.next_path() else { return };
         let Some(key) = self.keys.first() else {

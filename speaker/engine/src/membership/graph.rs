@@ -22,7 +22,8 @@
 //!
 //! # Who hears nobody
 //! The near ones of one that is cut off are silent soon, the far ones only later. So what counts is that nobody at all was
-//! heard for one detection time. Then all of them are as if they were near, and asked once.
+//! heard for one detection time, or that half of the near ones are suspected at once. Then everybody is asked, and judged
+//! two intervals later.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -71,6 +72,8 @@ pub(super) struct Graph {
     company: Instant,
     /// Nobody was for so long.
     pub(super) alone: bool,
+    /// Everybody is asked until then.
+    pub(super) look_until: Instant,
 }
 
 /// Work of a call that is done once, at its end, whatever asked for it.
@@ -96,6 +99,7 @@ impl Graph {
             told: std::collections::VecDeque::new(),
             company: Instant::ZERO,
             alone: false,
+            look_until: Instant::ZERO,
         }
     }
 
@@ -223,16 +227,19 @@ impl Membership {
         }
     }
 
-    /// Begins to judge one by the ordinary window, as if it had just been heard, with one interval more, in which it
-    /// learns that we do.
+    /// Begins to judge one by the ordinary window. It learns so by the heartbeat that goes out, and answers at once; whether it
+    /// lives is asked meanwhile, and known after an interval.
     fn watch_closely(&mut self, id: PeerId, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.ours < peer.interval) else { return };
+        let Self { timing, peers, .. } = self;
+        let Some(peer) = peers.get_mut(&id).filter(|peer| peer.ours < peer.interval) else { return };
         peer.interval = peer.ours;
-        peer.heard_at = now;
-        peer.deadline = now + self.timing.window(peer.ours) + peer.ours;
+        // Not longer ago than makes it overdue: its process is granted the whole hold.
+        peer.heard_at = peer.heard_at.max(now - timing.overdue(peer.ours));
+        peer.deadline = (peer.heard_at + timing.window(peer.ours)).max(now + peer.ours);
         if peer.suspected.is_none() {
-            self.timers.arm(Timer::Window(id), self.timing.look(peer));
+            self.timers.arm(Timer::Window(id), timing.look(peer).max(now));
         }
+        self.watch(id, now);
         self.beat(id, now);
         self.arm_beat(id, now);
     }
@@ -252,12 +259,14 @@ impl Membership {
     }
 
     /// What we say to a member of how it stands with us.
-    pub(super) fn tie(&self, peer: &Peer) -> Tie {
+    pub(super) fn tie(&self, id: PeerId, peer: &Peer, now: Instant) -> Tie {
         if self.graph.is_mesh() {
-            return Tie::default();
+            // A larger cluster, in the eyes of the other one, may be what we were a moment ago.
+            return Tie { near: true, ..Tie::default() };
         }
         let back = peer.state == (MemberState::Alive { settled: false });
-        Tie { near: peer.near, back, answer: self.graph.alone && !peer.is_near() }
+        let answer = self.asked.contains(&id) || (now < self.graph.look_until && !peer.is_near());
+        Tie { near: peer.near, back, answer }
     }
 
     /// Somebody was heard, or a kernel was.
@@ -284,8 +293,22 @@ impl Membership {
             return;
         }
         self.graph.alone = true;
+        self.look_round(now);
+    }
+
+    /// Half of those who are near may be silent, and far ones as well: a part of the cluster died, or we were cut off from it.
+    pub(super) fn suspect_more(&mut self, now: Instant) {
+        let near = self.suspects.iter().filter_map(|id| self.peers.get(id)).filter(|peer| peer.is_near());
+        if !self.graph.is_mesh() && near.count() >= WATCHERS && now >= self.graph.look_until {
+            self.look_round(now);
+        }
+    }
+
+    /// Asks everybody, twice, and judges them all soon.
+    fn look_round(&mut self, now: Instant) {
         self.graph.pending.all = true;
-        let until = now + self.timing.detection() + self.timing.interval;
+        let until = now + self.timing.interval * 2;
+        self.graph.look_until = until;
         for (id, peer) in &mut self.peers {
             if peer.state.is_heard() && peer.suspected.is_none() && peer.deadline > until {
                 peer.deadline = until;

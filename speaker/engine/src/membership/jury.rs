@@ -9,9 +9,10 @@
 //! ```
 //!
 //! # What is told
-//! Every packet of a juror lists the members that it does not hear. The list is the present, and replaced by the next
-//! packet: one that was lost does no harm for longer than an interval, nothing has to be taken back by name, and the word
-//! of a teller ends with it. So it need not name runs: who has not heard the newest run of a member does not hear it.
+//! Every packet of a juror lists the members that it does not hear, or one part of them after the other. The list is the
+//! present, and replaced by the next packet: one that was lost does no harm for longer than an interval, nothing has to be
+//! taken back by name, and the word of a teller ends with it. So it need not name runs: who has not heard the newest run of
+//! a member does not hear it.
 //!
 //! # Who is a juror
 //! Who is heard and does not leave, whom we do not suspect ourselves, and whose last packet had a list. Who is not settled, or
@@ -89,6 +90,7 @@ impl Membership {
         if first {
             self.counters.suspicions += 1;
             self.tell_near(now);
+            self.suspect_more(now);
         }
     }
 
@@ -167,18 +169,26 @@ impl Membership {
         self.suspects.remove(&id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.suspected = None;
+        peer.condemned = None;
         self.counters.count_verdict(cause);
         self.transition(id, Signal::Silent, now);
         self.try_settle(now);
     }
 
-    /// For our packets: whom we do not hear, the last ones first, if more are silent than fit; `None` while we are no juror.
+    /// For our packets: whom we do not hear; `None` while we are no juror. If more are silent than fit, the half of the list
+    /// names the last ones, and the other half takes turns.
     pub(super) fn unheard(&mut self, now: Instant) -> Option<Vec<u64>> {
+        const HALF: usize = MAX_UNHEARD / 2;
         if !self.settled || now < self.unfit_until {
             return None;
         }
-        let lost = self.lost.iter().take(MAX_UNHEARD);
-        Some(lost.filter_map(|(_, id)| self.peers.get(id)).map(|peer| peer.name_digest).collect())
+        let (last, rest) = (self.lost.iter().take(HALF), self.lost.iter().skip(HALF));
+        let turns = self.lost.len().saturating_sub(HALF).div_ceil(HALF).max(1);
+        let beats =
+            now.as_micros() / u64::try_from(self.timing.interval.as_micros()).unwrap_or(u64::MAX).max(1);
+        let turn = usize::try_from(beats % turns as u64).unwrap_or(0);
+        let list = last.chain(rest.skip(turn * HALF).take(HALF));
+        Some(list.filter_map(|(_, id)| self.peers.get(id)).map(|peer| peer.name_digest).collect())
     }
 
     /// A peer is suspected, or is not heard. It keeps its place if it was so before.
@@ -197,11 +207,24 @@ impl Membership {
     }
 
     /// A peer told whom it does not hear. Says whether that is anything new.
-    pub(super) fn hear_jury(&mut self, id: PeerId, unheard: Option<&Vec<u64>>) -> bool {
+    pub(super) fn hear_jury(&mut self, id: PeerId, unheard: Option<&Vec<u64>>, now: Instant) -> bool {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.unheard.as_ref() != unheard) else {
             return false;
         };
-        peer.unheard = unheard.cloned();
+        let before = std::mem::replace(&mut peer.unheard, unheard.cloned()).unwrap_or_default();
+        if self.lost.len() > MAX_UNHEARD {
+            let new = unheard.into_iter().flatten().filter(|name| !before.contains(name));
+            new.for_each(|name| self.second(*name, now));
+        }
         true
+    }
+
+    /// Names one that another juror has just named among the last ones, if we do not hear it either.
+    fn second(&mut self, name: u64, now: Instant) {
+        let id = self.graph.ring.named(name);
+        if let Some(id) = id.filter(|id| self.peers.get(id).is_some_and(|peer| peer.lost.is_some())) {
+            self.find(id);
+            self.lose(id, now);
+        }
     }
 }

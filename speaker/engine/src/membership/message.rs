@@ -131,7 +131,7 @@ const UNHEARD: u8 = 12;
 const TIE: u8 = 13;
 const VERDICTS: u8 = 14;
 
-/// How many members a packet says are not heard. More are not judged by others.
+/// How many members a packet says are not heard.
 pub(super) const MAX_UNHEARD: usize = 16;
 
 /// Bytes of a [`Heartbeat`] apart from the sender's name.

@@ -54,6 +54,8 @@ pub(super) struct Peer {
     pub(super) answered: Option<Instant>,
     /// Why it would be dead, if another juror said the same.
     pub(super) suspected: Option<Cause>,
+    /// Its watchers say that it is dead, and why; it is being asked.
+    pub(super) condemned: Option<Cause>,
     /// Since when it is suspected or not heard.
     pub(super) lost: Option<Instant>,
     /// Whom it does not hear itself, by the digest of the name; `None` while it takes no part in juries.
@@ -101,6 +103,7 @@ impl Peer {
             answered: None,
             deadline: Instant::ZERO,
             suspected: None,
+            condemned: None,
             lost: None,
             unheard: None,
             denied_since: None,

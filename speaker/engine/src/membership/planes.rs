@@ -120,26 +120,35 @@ impl Membership {
         !self.asked.is_empty()
     }
 
-    /// Begins to ask the kernel of a peer whose heartbeat is missing.
-    fn watch(&mut self, id: PeerId, now: Instant) {
+    /// Begins to ask a peer whose heartbeat is missing, or its kernel.
+    pub(super) fn watch(&mut self, id: PeerId, now: Instant) {
         let overdue = self.peers.get(&id).is_some_and(|peer| self.is_overdue(peer, now));
         if overdue && self.asked.len() < MAX_ASKED && self.asked.insert(id) {
             self.timers.arm(Timer::Ask(id), now);
         }
     }
 
-    /// Asks, unless a heartbeat came meanwhile.
+    /// Asks, unless a heartbeat came meanwhile: its kernel, and beyond a mesh itself as well, which may not know that we wait.
+    /// The kernels of those who are dead by the word of their watchers are left alone: in a large cluster the
+    /// questions of all would flood the segment.
     pub(super) fn ask_kernel(&mut self, id: PeerId, now: Instant) {
         let overdue = self.peers.get(&id).is_some_and(|peer| self.is_overdue(peer, now));
         let Some(peer) = self.peers.get_mut(&id).filter(|_| overdue) else {
             self.asked.remove(&id);
             return;
         };
-        let known = peer.asked.replace(now).is_some_and(|asked| peer.answered >= Some(asked));
-        let addresses = peer.addresses.iter().map(|address| address.ip().to_canonical()).collect();
-        self.timers.arm(Timer::Ask(id), now + self.timing.ask_again(peer.pace()));
-        self.counters.questions += 1;
-        self.events.push_back(Event::Ask { node: peer.node.clone(), addresses, known });
+        let condemned = peer.condemned.is_some();
+        let pace = if condemned { self.timing.interval } else { peer.pace() };
+        self.timers.arm(Timer::Ask(id), now + self.timing.ask_again(pace));
+        if !condemned {
+            let known = peer.asked.replace(now).is_some_and(|asked| peer.answered >= Some(asked));
+            let addresses = peer.addresses.iter().map(|address| address.ip().to_canonical()).collect();
+            self.counters.questions += 1;
+            self.events.push_back(Event::Ask { node: peer.node.clone(), addresses, known });
+        }
+        if !self.graph.is_mesh() {
+            self.beat(id, now);
+        }
     }
 
     pub(super) fn stop_asking(&mut self, id: PeerId) {
@@ -166,17 +175,21 @@ impl Membership {
                 self.timers.arm(Timer::Window(id), until);
                 self.reconsider(now);
             }
-            Verdict::Silent(cause) => self.suspect(id, cause, now),
+            Verdict::Silent(cause) => match peer.condemned {
+                // By its watchers, and now by us.
+                Some(told) => self.convict(id, told, now),
+                None => self.suspect(id, cause, now),
+            },
         }
     }
 
     fn planes(&self, peer: &Peer) -> Planes {
         let window = self.timing.kernel_window(peer.pace());
-        // The process said goodbye, so nobody waits for it.
+        // The process said goodbye, or its watchers waited long enough: nobody waits for it any more.
         let leaving = peer.state == MemberState::Leaving;
         Planes {
             heartbeat: peer.deadline,
-            kernel: peer.answered.filter(|_| !leaving).map(|at| at + window),
+            kernel: peer.answered.filter(|_| !leaving && peer.condemned.is_none()).map(|at| at + window),
             hold: self.hold(peer),
         }
     }
@@ -191,7 +204,7 @@ impl Membership {
         let leaving = peer.state == MemberState::Leaving;
         let over = peer.suspected.is_some() && now >= self.hold(peer);
         let overdue = now.since(peer.heard_at) >= self.timing.overdue(peer.pace());
-        peer.state.is_heard() && !leaving && !over && overdue
+        peer.state.is_heard() && (peer.condemned.is_some() || (!leaving && !over && overdue))
     }
 
     /// Nobody is dead because we slept: as if everyone who was heard when we should have woken had just been heard.

@@ -90,6 +90,7 @@ impl Membership {
         }
         if proof != Proof::Nothing {
             peer.deadline = until;
+            peer.condemned = None;
             peer.heard_at = now;
             peer.spoke_at = now;
             peer.theirs = Some(heartbeat.digests);
@@ -103,7 +104,7 @@ impl Membership {
             self.absolve(id, now);
         }
         let moved = self.peers.get(&id).is_some_and(|peer| peer.state != was) || new_run;
-        let told = proof != Proof::Nothing && self.hear_jury(id, heartbeat.unheard.as_ref());
+        let told = proof != Proof::Nothing && self.hear_jury(id, heartbeat.unheard.as_ref(), now);
         if moved || told {
             self.reconsider(now);
         }
@@ -127,10 +128,10 @@ impl Membership {
         self.answer(id, content, now);
     }
 
-    /// One that is far, and would hear of us only later.
+    /// One that asks, or that is far and would hear of us only later.
     fn wants_answer(&self, id: PeerId, proof: Proof, tie: Tie) -> bool {
         let far = self.peers.get(&id).is_some_and(|peer| !peer.is_near());
-        far && (tie.answer || proof != Proof::Hears)
+        tie.answer || (far && proof != Proof::Hears)
     }
 
     fn proof(&mut self, id: PeerId, echo: Option<Echo>, now: Instant) -> Proof {

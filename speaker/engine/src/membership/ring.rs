@@ -7,9 +7,8 @@ use super::peer::PeerId;
 
 /// So many members after a node on the ring watch it.
 pub(super) const WATCHERS: usize = 4;
-/// Up to so many members, ourselves included, everybody watches everybody. Not fewer, because of what is not mended yet:
-/// docs/decisions/0023.
-pub(super) const MESH: usize = 128;
+/// Up to so many members, ourselves included, everybody watches everybody.
+pub(super) const MESH: usize = 8;
 
 /// A member on the ring; `None` is this node.
 pub(super) type Place = Option<PeerId>;

@@ -1,8 +1,8 @@
 //! How a far member's death is known. Who judges it, by `planes.rs` and `jury.rs`, are those that are near to it; each of
-//! its watchers that comes to a verdict tells everybody, in the same step. Whoever does not judge that member itself
-//! believes a watcher that another one agrees with, unless it has heard the member later than they did.
+//! its watchers that comes to a verdict, with another one, tells everybody, in the same step. Whoever does not judge that
+//! member itself then asks it, and believes them when it hears nothing for half an interval.
 //!
-//! A verdict that is wrong ends soon: it is told to the condemned as well, who says to everybody that it lives.
+//! A verdict that is wrong is told to the condemned as well, who says to everybody that it lives.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
     member::MemberState,
     message::{BootId, put_boot, read_boot},
     peer::{Peer, PeerId},
-    ring::WATCHERS,
+    timers::Timer,
 };
 
 /// So many of our verdicts are remembered.
@@ -110,10 +110,8 @@ impl Membership {
         for verdict in verdicts {
             if verdict.node == self.name_digest {
                 self.protest(verdict, now);
-            } else if let Some(id) = self.graph.ring.named(verdict.node).filter(|id| *id != teller)
-                && self.believes(teller, id, verdict, now)
-            {
-                self.convict(id, verdict.cause, now);
+            } else if let Some(id) = self.graph.ring.named(verdict.node).filter(|id| *id != teller) {
+                self.doubt(id, verdict, now);
             }
         }
     }
@@ -125,37 +123,29 @@ impl Membership {
         }
     }
 
-    fn believes(&self, teller: PeerId, id: PeerId, verdict: &Verdict, now: Instant) -> bool {
-        let (Some(peer), Some(by)) = (self.peers.get(&id), self.peers.get(&teller)) else { return false };
-        let later_run = peer.stamp.is_some_and(|stamp| stamp.boot > verdict.boot);
-        // Both heard it at other moments, up to one interval apart.
-        let heard_later = peer.spoke_at + verdict.silent > now + self.timing.overdue(self.timing.interval);
-        peer.state.is_heard()
-            && !self.judges(peer)
-            && by.is_juror()
-            && !later_run
-            && !heard_later
-            && self.is_watcher(teller, by, id, peer)
-    }
-
     /// Its own silence tells us soon enough.
     fn judges(&self, peer: &Peer) -> bool {
         let quiet = self.graph.quiet;
         self.graph.is_mesh() || (peer.is_near() && (peer.interval < quiet || quiet == self.timing.interval))
     }
 
-    /// Whether `teller` watches `id`: it is among the first after it that live, by our knowledge and its own.
-    fn is_watcher(&self, teller: PeerId, by: &Peer, id: PeerId, peer: &Peer) -> bool {
-        let unheard = by.unheard.as_ref();
-        let living = |place: &Option<PeerId>| {
-            place.is_none_or(|id| {
-                self.peers.get(&id).is_some_and(|peer| {
-                    let lost = unheard.is_some_and(|unheard| unheard.contains(&peer.name_digest));
-                    peer.is_living() && peer.suspected.is_none() && !lost
-                })
-            })
-        };
-        let mut watchers = self.graph.ring.after(peer.name_digest, Some(id)).filter(living).take(WATCHERS);
-        watchers.any(|place| place == Some(teller))
+    /// A watcher says that a member which we do not judge is dead. We ask that member ourselves, several times within half an
+    /// interval: what a watcher knows may be old, or true for it alone, since another API server told it the members.
+    fn doubt(&mut self, id: PeerId, verdict: &Verdict, now: Instant) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let later_run = peer.stamp.is_some_and(|stamp| stamp.boot > verdict.boot);
+        // Both heard it at other moments, up to one interval apart.
+        let heard_later = peer.spoke_at + verdict.silent > now + self.timing.overdue(self.timing.interval);
+        if !peer.state.is_heard() || self.judges(peer) || later_run || heard_later {
+            return;
+        }
+        let until = now + self.timing.interval / 2;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.condemned = Some(verdict.cause);
+        if peer.deadline > until {
+            peer.deadline = until;
+            self.timers.arm(Timer::Window(id), until);
+        }
+        self.watch(id, now);
     }
 }

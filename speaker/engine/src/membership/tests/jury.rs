@@ -299,17 +299,16 @@ fn a_list_that_is_too_long_names_who_was_lost_last() {
 }
 
 #[test]
-fn a_rack_that_loses_power_is_lost_as_fast_as_one_node() {
+fn a_rack_that_loses_power_is_lost_within_two_windows() {
     let mut network = Network::settled(40, 13);
     let (death, sent) = (network.now, network.sent);
     (28..40).for_each(|node| network.kill(node));
     let all = |network: &Network| (0..28).all(|by| (28..40).all(|node| network.state(node, by) == Dead));
     let took = network.run_until(SECOND, all).since(death);
-    assert!(took <= DETECTION + LATENCY * 2, "{took:?}");
-    // Heartbeats for as long as it took, and at most one packet from each to each other for each that died.
+    assert!(took <= DETECTION * 2, "{took:?}");
+    // Each tells each other of each that died, and asks the dead and its neighbours a few times.
     let told = 28 * 39 * 12;
-    let beats = 28 * 39 * 5;
-    assert!(network.sent - sent <= told + beats, "{}", network.sent - sent);
+    assert!(network.sent - sent <= told, "{}", network.sent - sent);
     network.run(5 * SECOND);
     for seen_by in 0..28 {
         assert!((0..28).all(|of| of == seen_by || network.states_seen(of, seen_by) == [Unknown, LIVE]));

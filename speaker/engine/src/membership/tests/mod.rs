@@ -3,6 +3,7 @@
 mod admission;
 mod claims;
 mod codec;
+mod graph;
 mod jury;
 mod liveness;
 mod network;

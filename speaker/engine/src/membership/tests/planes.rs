@@ -239,11 +239,10 @@ fn whoever_is_itself_cut_off_asks_no_more_than_some() {
     network.run(600 * MS);
     assert!((1..80).all(|other| network.state(other, 0) == Dead));
     let mine: Vec<Instant> = network.asks.iter().filter(|(_, from, _)| *from == 0).map(|ask| ask.0).collect();
-    // As the first ones are dead, the turn of others comes.
     let busiest =
         mine.iter().map(|start| mine.iter().filter(|at| at.since(*start) < AGAIN && *at >= start).count());
     let busiest = busiest.max().unwrap_or_default();
-    assert!((64..=79).contains(&busiest), "{busiest} questions in {AGAIN:?}");
+    assert!((1..=64).contains(&busiest), "{busiest} questions in {AGAIN:?}");
     assert!(mine.len() <= 64 * 16, "{} questions", mine.len());
 }
 

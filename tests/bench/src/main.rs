@@ -20,8 +20,9 @@ mod size;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::ensure;
 use clap::Parser;
+use tokio::runtime::Runtime;
 
 use self::figures::Figures;
 
@@ -78,40 +79,38 @@ impl Part {
         Self::Arp,
         Self::Rivals,
     ];
+
+    fn measure(self, figures: &mut Figures, args: &Args, runtime: &Runtime) -> anyhow::Result<()> {
+        match self {
+            Self::Allocation => allocation::measure(figures),
+            Self::Controller => runtime.block_on(controller::measure(figures, args.services, args.growth)),
+            Self::Aws => runtime.block_on(aws::measure(figures, 50, 200)),
+            Self::Speaker => failover::measure(figures, args.kills),
+            Self::Detector => detector::measure(figures),
+            Self::Arp => arp::measure(figures),
+            Self::Rivals => rivals::measure(figures, args.kills),
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args { only, services, growth, kills, docs } = Args::parse();
+    let args = Args::parse();
     let mut figures = Figures::default();
     size::measure(&mut figures)?;
-    if only.contains(&Part::Allocation) {
-        allocation::measure(&mut figures)?;
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    if only.contains(&Part::Controller) {
-        runtime
-            .block_on(controller::measure(&mut figures, services, growth))
-            .context("the controller's figures")?;
-    }
-    if only.contains(&Part::Aws) {
-        runtime.block_on(aws::measure(&mut figures, 50, 200)).context("the figures of AWS")?;
-    }
-    if only.contains(&Part::Speaker) {
-        failover::measure(&mut figures, kills).context("the speaker's figures")?;
-    }
-    if only.contains(&Part::Detector) {
-        detector::measure(&mut figures).context("the detector's figures")?;
-    }
-    if only.contains(&Part::Arp) {
-        arp::measure(&mut figures).context("the figures of ARP")?;
-    }
-    if only.contains(&Part::Rivals) {
-        rivals::measure(&mut figures, kills).context("failover beside keepalived")?;
+    // Many minutes were spent on the parts before: one that ends early does not take their figures along.
+    let mut failed = Vec::new();
+    for part in Part::ALL.into_iter().filter(|part| args.only.contains(part)) {
+        if let Err(error) = part.measure(&mut figures, &args, &runtime) {
+            eprintln!("{part:?} ended early: {error:#}");
+            failed.push(format!("{part:?}"));
+        }
     }
     println!("{}", figures.table());
     println!("{}", figures.json()?);
-    if let Some(directory) = docs {
+    if let Some(directory) = args.docs {
         docs::write(&directory, &figures)?;
     }
+    ensure!(failed.is_empty(), "these parts ended early, and their rows are missing: {}", failed.join(", "));
     Ok(())
 }

@@ -255,6 +255,10 @@ impl Driver {
                 }
             }
             Command::Group { interface, group, join: false } => self.groups.leave(interface, group),
+            Command::Listen(ranges) => {
+                self.arp.listen(&ranges);
+                self.neighbors.listen(&ranges);
+            }
             Command::Forward(table) => {
                 // The machine waits for the answer before it sends another, so there is room.
                 if self.tables.try_send(table).is_err() {

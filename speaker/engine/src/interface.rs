@@ -5,7 +5,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use landfall_model::{Assigned, Observation, Reason, ServiceKey};
+use landfall_model::{AddressRange, Assigned, Observation, Reason, ServiceKey};
 
 use crate::{forwarding::ForwardingTable, links::Usable, membership::Key};
 
@@ -117,6 +117,9 @@ pub enum Command {
         /// Join, otherwise leave.
         join: bool,
     },
+    /// Only ARP and neighbour discovery about these addresses matters from now on, and what is for this node alone: the rest
+    /// need not be handed in.
+    Listen(Vec<AddressRange>),
     /// Make these the forwarding rules, in one transaction. The answer is [`Input::Forwarding`].
     Forward(ForwardingTable),
     /// Make this the content of our `ServiceL2Status` for the Service; `None` removes it.

@@ -1,56 +1,60 @@
-//! Classic BPF programs: the kernel drops every frame that the engine would only ignore, before it is copied.
+//! Classic BPF programs: the kernel drops every frame that the engine would only ignore, before it is copied, and without
+//! waking anybody.
 
-use socket2::SockFilter;
+use libc::sock_filter;
 
-const LOAD_WORD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
+use super::wanted::Wanted;
+
+pub(super) const LOAD_WORD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
 const LOAD_HALF: u16 = code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS);
 const LOAD_BYTE: u16 = code(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS);
 const JUMP_EQUAL: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
 const JUMP_EQUAL_INDEX: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X);
+pub(super) const JUMP_NOT_LESS: u16 = code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K);
+const JUMP: u16 = code(libc::BPF_JMP | libc::BPF_JA);
 const TO_INDEX: u16 = code(libc::BPF_MISC | libc::BPF_TAX);
 const RETURN: u16 = code(libc::BPF_RET | libc::BPF_K);
+
+/// Hands the frame over, all of it.
+pub(super) const ACCEPT: sock_filter = op(RETURN, 0, 0, 0x4_0000);
+const DROP: sock_filter = op(RETURN, 0, 0, 0);
 
 /// Values that the kernel knows of a frame beside its bytes.
 const PACKET_TYPE: u32 = ancillary(libc::SKF_AD_PKTTYPE);
 const VLAN_TAG_PRESENT: u32 = ancillary(libc::SKF_AD_VLAN_TAG_PRESENT);
 
-/// Instructions that tell an announcement from an answer to somebody else.
-const ANNOUNCES: usize = 4;
+/// Instructions that tell an announcement from an answer to somebody else: they go on where they end, or jump over one more.
+type Announces = [sock_filter; 4];
 
-/// How many bytes of an accepted frame are handed over; more than any.
-const ALL: u32 = 0x4_0000;
-
-/// ARP requests for IPv4 over Ethernet (RFC 826), replies that were sent to this node alone (those to its own questions,
-/// its kernel's among them), and replies by which a host announces itself (RFC 5227 §3): they name it twice.
-pub(super) fn arp() -> Vec<SockFilter> {
+/// About an address of interest: ARP requests for IPv4 over Ethernet (RFC 826) for it or by who has it, and replies by which a
+/// host announces itself (RFC 5227 §3): they name it twice. And all replies that were sent to this node alone: those to
+/// its own questions, its kernel's among them.
+pub(super) fn arp(wanted: &Wanted) -> Vec<sock_filter> {
     let announces = [
-        SockFilter::new(LOAD_WORD, 0, 0, 28),
-        SockFilter::new(TO_INDEX, 0, 0, 0),
-        SockFilter::new(LOAD_WORD, 0, 0, 38),
-        SockFilter::new(JUMP_EQUAL_INDEX, 0, 1, 0),
+        op(LOAD_WORD, 0, 0, 28),
+        op(TO_INDEX, 0, 0, 0),
+        op(LOAD_WORD, 0, 0, 38),
+        op(JUMP_EQUAL_INDEX, 0, 1, 0),
     ];
-    accept_if(
-        [(LOAD_HALF, 14, Is::Equal(1)), (LOAD_HALF, 16, Is::Equal(0x0800))],
-        Kind { load: LOAD_HALF, offset: 20, question: 1, answer: 2 },
-        announces,
-    )
+    let conditions = [(LOAD_HALF, 14, Is::Equal(1)), (LOAD_HALF, 16, Is::Equal(0x0800))];
+    let kind = Kind { load: LOAD_HALF, offset: 20, question: 1, answer: 2 };
+    accept_if(conditions, kind, announces, &[38, 28], wanted)
 }
 
-/// Neighbour solicitations and, if they were sent to this node alone or to all nodes, advertisements: ICMPv6 types 135 and
-/// 136 right after the IPv6 header, with a hop limit that proves that no router forwarded it (RFC 4861 §7.1).
-pub(super) fn neighbors() -> Vec<SockFilter> {
+/// Neighbour solicitations for an address of interest, and advertisements of one to all nodes; and all that were sent to this
+/// node alone. ICMPv6 types 135 and 136 right after the IPv6 header, with a hop limit that proves that no router forwarded
+/// it (RFC 4861 §7.1). Of an address, the last four octets count.
+pub(super) fn neighbors(wanted: &Wanted) -> Vec<sock_filter> {
     // To ff02::1, as far as its first two and its last four octets tell.
     let announces = [
-        SockFilter::new(LOAD_HALF, 0, 0, 38),
-        SockFilter::new(JUMP_EQUAL, 0, 3, 0xff02),
-        SockFilter::new(LOAD_WORD, 0, 0, 50),
-        SockFilter::new(JUMP_EQUAL, 0, 1, 1),
+        op(LOAD_HALF, 0, 0, 38),
+        op(JUMP_EQUAL, 0, 3, 0xff02),
+        op(LOAD_WORD, 0, 0, 50),
+        op(JUMP_EQUAL, 0, 1, 1),
     ];
-    accept_if(
-        [(LOAD_BYTE, 20, Is::Equal(58)), (LOAD_BYTE, 21, Is::Equal(255))],
-        Kind { load: LOAD_BYTE, offset: 54, question: 135, answer: 136 },
-        announces,
-    )
+    let conditions = [(LOAD_BYTE, 20, Is::Equal(58)), (LOAD_BYTE, 21, Is::Equal(255))];
+    let kind = Kind { load: LOAD_BYTE, offset: 54, question: 135, answer: 136 };
+    accept_if(conditions, kind, announces, &[74], wanted)
 }
 
 #[derive(Clone, Copy)]
@@ -74,38 +78,53 @@ const FOR_US: [(u16, u32, Is); 2] = [
     (LOAD_WORD, VLAN_TAG_PRESENT, Is::Equal(0)),
 ];
 
-/// Accepts a frame for us when all conditions hold and it is a question, an answer to this host alone, or an answer to
-/// more hosts that passes `announces`: instructions that go on where they end, or jump over one more. A frame that is too
-/// short for a load is dropped by the kernel.
+/// Accepts a frame for us when all conditions hold, and it is an answer to this host alone, or a question or an announcement
+/// with an address of interest in one of the places `keys`. A frame that is too short for a load is dropped by the
+/// kernel.
 fn accept_if(
     conditions: [(u16, u32, Is); 2],
     kind: Kind,
-    announces: [SockFilter; ANNOUNCES],
-) -> Vec<SockFilter> {
-    // The kind takes so many instructions, the last of which accepts; the one after it drops.
-    const KIND: usize = 6 + ANNOUNCES;
-    let conditions = [FOR_US, conditions].concat();
-    let jump = |over: usize| u8::try_from(over).expect("invariant: our programs are short");
+    announces: Announces,
+    keys: &[u32],
+    wanted: &Wanted,
+) -> Vec<sock_filter> {
     let mut program = Vec::new();
-    for (number, &(load, offset, is)) in conditions.iter().enumerate() {
-        program.push(SockFilter::new(load, 0, 0, offset));
-        // Over what remains: two instructions for each later condition, and the kind.
-        let remaining = jump((conditions.len() - 1 - number) * 2 + KIND);
+    for (load, offset, is) in [FOR_US, conditions].concat() {
+        program.push(op(load, 0, 0, offset));
         program.push(match is {
-            Is::Equal(value) => SockFilter::new(JUMP_EQUAL, 0, remaining, value),
-            Is::Not(value) => SockFilter::new(JUMP_EQUAL, remaining, 0, value),
+            Is::Equal(value) => op(JUMP_EQUAL, 1, 0, value),
+            Is::Not(value) => op(JUMP_EQUAL, 0, 1, value),
         });
+        program.push(DROP);
     }
     let Kind { load, offset, question, answer } = kind;
-    program.push(SockFilter::new(load, 0, 0, offset));
-    program.push(SockFilter::new(JUMP_EQUAL, jump(3 + ANNOUNCES), 0, question));
-    program.push(SockFilter::new(JUMP_EQUAL, 0, jump(3 + ANNOUNCES), answer));
-    program.push(SockFilter::new(LOAD_WORD, 0, 0, PACKET_TYPE));
-    program.push(SockFilter::new(JUMP_EQUAL, jump(ANNOUNCES), 0, libc::PACKET_HOST as u32));
+    program.extend([
+        op(load, 0, 0, offset),
+        // To the keys.
+        op(JUMP_EQUAL, 11, 0, question),
+        op(JUMP_EQUAL, 1, 0, answer),
+        DROP,
+        op(LOAD_WORD, 0, 0, PACKET_TYPE),
+        op(JUMP_EQUAL, 0, 1, libc::PACKET_HOST as u32),
+        ACCEPT,
+    ]);
     program.extend(announces);
-    program.push(SockFilter::new(RETURN, 0, 0, ALL));
-    program.push(SockFilter::new(RETURN, 0, 0, 0));
+    program.extend([jump(1), DROP]);
+    for key in keys {
+        program.push(op(LOAD_WORD, 0, 0, *key));
+        program.extend(wanted.accept());
+    }
+    program.push(DROP);
     program
+}
+
+pub(super) const fn op(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+/// Over so many instructions.
+pub(super) const fn jump(over: u32) -> sock_filter {
+    op(JUMP, 0, 0, over)
 }
 
 const fn code(code: u32) -> u16 {

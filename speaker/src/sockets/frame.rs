@@ -6,12 +6,14 @@ use std::{
 };
 
 use landfall_engine::{IfIndex, Mac};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use landfall_model::{AddressRange, Family};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     OpenError, filter,
     link_address::{interface_of, link_address},
+    wanted::Wanted,
 };
 
 /// Larger than any frame that passes the filters, apart from ones with absurd options, which are cut.
@@ -34,6 +36,21 @@ impl FrameKind {
             Self::Arp => libc::ETH_P_ARP as u16,
             Self::Neighbor => libc::ETH_P_IPV6 as u16,
         }
+    }
+
+    const fn is_about(self, family: Family) -> bool {
+        match self {
+            Self::Arp => matches!(family, Family::V4),
+            Self::Neighbor => matches!(family, Family::V6),
+        }
+    }
+
+    fn filter(self, wanted: &Wanted) -> Vec<SockFilter> {
+        let program = match self {
+            Self::Arp => filter::arp(wanted),
+            Self::Neighbor => filter::neighbors(wanted),
+        };
+        program.into_iter().map(|op| SockFilter::new(op.code, op.jt, op.jf, op.k)).collect()
     }
 
     /// For a metric's label.
@@ -60,7 +77,7 @@ impl FrameKind {
 #[derive(Debug)]
 pub struct FrameSocket {
     socket: AsyncFd<Socket>,
-    ether_type: u16,
+    kind: FrameKind,
     dropped: AtomicU64,
 }
 
@@ -76,10 +93,7 @@ impl FrameSocket {
     fn try_open(kind: FrameKind) -> io::Result<Self> {
         // Without a protocol it hears nothing until it is bound, so no frame gets in before the filter.
         let socket = Socket::new_raw(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-        socket.attach_filter(&match kind {
-            FrameKind::Arp => filter::arp(),
-            FrameKind::Neighbor => filter::neighbors(),
-        })?;
+        socket.attach_filter(&kind.filter(&Wanted::everything()))?;
         socket.set_nonblocking(true)?;
         // Best effort: the default works, for a shorter time.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
@@ -87,7 +101,19 @@ impl FrameSocket {
         // SAFETY: the socket goes into the `AsyncFd`, which hands out shared references only, so its descriptor stays
         // open and the same until it is dropped.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? };
-        Ok(Self { socket, ether_type: kind.ether_type(), dropped: AtomicU64::new(0) })
+        Ok(Self { socket, kind, dropped: AtomicU64::new(0) })
+    }
+
+    /// Lets the kernel drop whatever is neither about an address in these ranges nor for this node alone. At first
+    /// everything is heard. Frames that are waiting stay.
+    pub fn listen(&self, ranges: &[AddressRange]) {
+        let socket = self.socket.get_ref();
+        let attach = |wanted: &Wanted| socket.attach_filter(&self.kind.filter(wanted));
+        let ranges = ranges.iter().filter(|range| self.kind.is_about(range.family()));
+        if let Err(error) = attach(&Wanted::of(ranges)).or_else(|_| attach(&Wanted::everything())) {
+            let kind = self.kind.as_str();
+            tracing::warn!(op = "listen", kind, %error, "the kernel filters frames by what was announced before");
+        }
     }
 
     /// Waits for frames and returns those that are there, at most `limit`, each with its interface. Nothing is lost
@@ -127,7 +153,7 @@ impl FrameSocket {
     /// When the interface is gone or down, its queue is full, or the frame has no header.
     pub fn send(&self, interface: IfIndex, frame: &[u8]) -> io::Result<()> {
         let destination = frame.first_chunk().ok_or(io::ErrorKind::InvalidInput)?;
-        let address = link_address(self.ether_type, interface, Some(Mac(*destination)))?;
+        let address = link_address(self.kind.ether_type(), interface, Some(Mac(*destination)))?;
         self.socket.get_ref().send_to(frame, &address).map(|_| ())
     }
 }

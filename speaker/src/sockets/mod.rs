@@ -2,8 +2,8 @@
 //!
 //! | Socket | What it carries | Capability |
 //! |---|---|---|
-//! | [`FrameSocket`] for ARP | ARP requests of all interfaces, replies to this node and announcements; whole frames both ways | NET_RAW |
-//! | [`FrameSocket`] for neighbour discovery | neighbour solicitations of all interfaces, and advertisements to this node or to all | NET_RAW |
+//! | [`FrameSocket`] for ARP | of all interfaces: ARP requests and announcements that name an address of a pool, replies to this node; whole frames both ways | NET_RAW |
+//! | [`FrameSocket`] for neighbour discovery | the same of neighbour solicitations and advertisements | NET_RAW |
 //! | [`Groups`] | nothing: it only holds memberships of multicast groups | NET_RAW |
 //! | [`PeerSocket`] | heartbeats of other speakers | none |
 
@@ -12,6 +12,7 @@ mod frame;
 mod group;
 mod link_address;
 mod peer;
+mod wanted;
 
 use std::io;
 

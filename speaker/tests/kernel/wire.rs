@@ -10,6 +10,7 @@ use landfall_engine::{
     wire::{self, ArpOperation, ArpRepr, EtherType, EthernetRepr, Frame, Ipv6Repr, NeighborRepr},
 };
 use landfall_lan::Host;
+use landfall_model::AddressRange;
 use landfall_speaker::{
     netlink::Links,
     sockets::{FrameKind, FrameSocket, Groups},
@@ -157,6 +158,49 @@ fn the_kernel_drops_what_the_engine_would_ignore() {
         let seen: Vec<(u8, [u8; 6], u8)> =
             frames.iter().map(|(_, frame)| (frame[21], *frame.first_chunk().unwrap(), frame[31])).collect();
         assert_eq!(seen, [(2, all, 3), (1, me, 8), (2, me, 10), (1, all, 12)]);
+    });
+}
+
+/// Questions about so many other addresses are sent beside one that matters.
+const FOREIGN: u8 = 200;
+
+#[test]
+#[ignore = "needs root"]
+fn what_is_about_no_address_of_a_pool_does_not_wake_the_process() {
+    let (_lan, [node, client]) = lan(["n1", "c1"]);
+    let interface = interface_number(&client);
+    let from = client.mac().unwrap().0;
+    let asks = |sender: u8, target: u8| {
+        let ethernet = [&[0xff; 6], from.as_slice(), &[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]].concat();
+        [ethernet, from.into(), vec![10, 0, 0, sender, 0, 0, 0, 0, 0, 0, 10, 0, 0, target]].concat()
+    };
+    on(&node, async || {
+        let socket = FrameSocket::open(FrameKind::Arp).unwrap();
+        // The frames come in order, so what should not be heard would come before the last one, or with the next ones.
+        let hears = async |questions: Vec<(u8, u8)>, wanted: Vec<(u8, u8)>| {
+            on(&client, async || {
+                let sender = FrameSocket::open(FrameKind::Arp).unwrap();
+                questions.iter().for_each(|(from, to)| sender.send(interface, &asks(*from, *to)).unwrap());
+            });
+            let mut seen = Vec::new();
+            while seen.len() < wanted.len() {
+                let frames = socket.receive(512).await.unwrap();
+                seen.extend(frames.iter().map(|(_, frame)| (frame[31], frame[41])));
+            }
+            assert_eq!(seen, wanted);
+        };
+        let foreign = || (0..FOREIGN).map(|number| (1, 20 + number));
+        let every = || foreign().collect::<Vec<_>>();
+        hears(every(), every()).await;
+        let ranges: Vec<AddressRange> =
+            ["10.0.0.2/32", "10.0.0.10-10.0.0.12", "fd77::/64"].map(|range| range.parse().unwrap()).into();
+        socket.listen(&ranges);
+        // Whoever asks for an address of a pool, or has one.
+        let wanted = vec![(1, 2), (2, 99), (1, 10), (12, 99), (1, 12)];
+        hears(foreign().chain([(1, 9), (1, 13), (3, 1)]).chain(wanted.clone()).collect(), wanted).await;
+        socket.listen(&[]);
+        socket.listen(&["10.0.0.20/32".parse().unwrap()]);
+        hears(every(), vec![(1, 20)]).await;
     });
 }
 

@@ -245,6 +245,7 @@ impl World {
                 }
                 Command::Finished => self.hosts[number].finished = true,
                 Command::Group { .. }
+                | Command::Listen(_)
                 | Command::Status { .. }
                 | Command::Event { .. }
                 | Command::Adopt(_)

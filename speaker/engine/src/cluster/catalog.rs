@@ -90,6 +90,11 @@ impl Catalog {
         names.first().map(|name| &**name)
     }
 
+    /// The ranges of all pools, in order.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = AddressRange> {
+        self.ranges.keys().copied()
+    }
+
     /// The advertisements of a pool, by name.
     pub(super) fn advertisements(&self, pool: &str) -> impl Iterator<Item = &L2Advertisement> {
         let names = self.by_pool.get(pool).into_iter().flatten();

@@ -19,7 +19,7 @@ use std::{
     net::IpAddr,
 };
 
-use landfall_model::{Classes, EndpointSlice, NodeView, ServiceKey, ServiceView};
+use landfall_model::{AddressRange, Classes, EndpointSlice, NodeView, ServiceKey, ServiceView};
 
 pub use appraisal::{Appraisal, Preference, Verdict};
 pub use facts::Merit;
@@ -63,6 +63,8 @@ pub struct Touched {
     pub nodes: BTreeSet<Box<str>>,
     /// Services that are not handled any more, or have no address in a pool.
     pub departed: BTreeSet<ServiceKey>,
+    /// The pools have other ranges than before.
+    pub ranges: bool,
     /// Services whose annotation asks for another node than before, since the first lists were complete; `None` where it
     /// asks for none any more.
     pub moves: BTreeMap<ServiceKey, Option<Box<str>>>,
@@ -78,6 +80,7 @@ impl Touched {
             && self.nodes.is_empty()
             && self.departed.is_empty()
             && self.moves.is_empty()
+            && !self.ranges
     }
 }
 
@@ -145,6 +148,11 @@ impl Cluster {
     /// The addresses of a handled Service that lie in a pool, in the order of its status.
     pub fn addresses(&self, key: &ServiceKey) -> impl Iterator<Item = IpAddr> + '_ {
         self.services.get(key).into_iter().flat_map(|tracked| &tracked.addresses).map(|(address, _)| *address)
+    }
+
+    /// The ranges of all pools, in order. Whatever is announced lies in one of them.
+    pub fn ranges(&self) -> impl Iterator<Item = AddressRange> {
+        self.catalog.ranges()
     }
 
     /// The EndpointSlices of a Service, in order of name.

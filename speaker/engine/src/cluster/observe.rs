@@ -12,6 +12,7 @@ impl Cluster {
             Observation::Service(key, view) => self.set_service(key, view),
             Observation::Pool(name, pool) => {
                 let ranges = self.catalog.set_pool(name, pool);
+                self.touched.ranges |= !ranges.is_empty();
                 self.revisit(&ranges);
             }
             Observation::L2Advertisement(name, advertisement) => {

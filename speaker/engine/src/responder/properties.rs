@@ -109,6 +109,7 @@ impl Model {
                 return Ok(());
             }
             Command::SendDatagram { .. }
+            | Command::Listen(_)
             | Command::Forward(_)
             | Command::Status { .. }
             | Command::Event { .. }

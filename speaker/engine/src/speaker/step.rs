@@ -169,6 +169,9 @@ impl Speaker {
         if touched.is_empty() {
             return;
         }
+        if touched.ranges {
+            self.commands.push_back(Command::Listen(self.cluster.ranges().collect()));
+        }
         for id in &touched.gone {
             self.ownership.forget_group(*id);
             self.dirty.remove(id);

@@ -165,8 +165,9 @@ fn a_large_cluster_is_worked_through_in_steps() {
 fn it_owns_answers_and_reports() {
     let mut speaker = alone(1, [see_slice(slice("web", &["a"])), see_service(service("web", &["10.1.0.1"]))]);
     let commands = drain(&mut speaker);
-    assert!(matches!(&commands[0], Command::Ownership { to: Some(to), .. } if **to == *"a"));
-    assert!(is_probe(&commands[1]) && commands.len() == 2, "nothing is told yet: {commands:?}");
+    assert_eq!(commands[0], Command::Listen(vec!["10.0.0.0/8".parse().unwrap()]));
+    assert!(matches!(&commands[1], Command::Ownership { to: Some(to), .. } if **to == *"a"));
+    assert!(is_probe(&commands[2]) && commands.len() == 3, "nothing is told yet: {commands:?}");
     let commands = settle(&mut speaker, proven(START));
     let place = |wanted: &dyn Fn(&Command) -> bool| commands.iter().position(wanted).unwrap();
     assert_eq!(commands.iter().filter(|command| is_probe(command)).count(), 2);
@@ -428,7 +429,11 @@ fn nothing_happens_before_everything_was_listed() {
     speaker.handle(Input::Observed(see_slice(slice("web", &["a"]))), now);
     speaker.handle(Input::Observed(see_service(service("web", &["10.1.0.1"]))), now);
     speaker.handle_timeout(now + Duration::from_secs(60));
-    assert_eq!(drain(&mut speaker), []);
+    assert_eq!(
+        drain(&mut speaker),
+        [Command::Listen(vec!["10.0.0.0/8".parse().unwrap()])],
+        "it only listens"
+    );
     assert!(!speaker.snapshot().ready);
     speaker.handle(Input::Shutdown, now + Duration::from_secs(61));
     assert_eq!(drain(&mut speaker), [Command::Finished]);

@@ -495,6 +495,7 @@ impl Lan {
                     assert_eq!(interface, ETH0);
                     self.frame(index, bytes);
                 }
+                Command::Listen(_) => {}
                 Command::Forward(table) => {
                     let host = &mut self.hosts[index];
                     assert!(host.sent_table.is_none(), "one change at a time");

@@ -306,6 +306,7 @@ impl Bed {
                     let changed = if join { self.joined.insert(entry) } else { self.joined.remove(&entry) };
                     assert!(changed, "joined or left twice");
                 }
+                Command::Listen(_) => {}
                 Command::Forward(table) => {
                     assert!(!self.rules_under_way, "one change at a time");
                     self.rules_under_way = true;

@@ -117,7 +117,7 @@ async fn all(figures: &mut Figures, cloud: &mut Cloud, few: usize, many: usize) 
         "s",
         Some(25.0),
     );
-    // The double takes 2 ms for a call of Elastic Load Balancing and 20 ms for one of EC2, one after the other.
+    // The double takes some 3 ms for a call, 6 ms for one that makes a load balancer, one after the other.
     figures.add("the same, calls", cloud.calls(), "calls", None);
     figures.add("the same, memory of the controller", controller.resident_mib()?, "MiB", Some(40.0));
 

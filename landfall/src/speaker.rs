@@ -20,8 +20,8 @@ use crate::{
     classes::ClassArgs,
     connection::ConnectionArgs,
     controller::{own_namespace, socket},
+    delay::Delay,
     detection::Detection,
-    fail_back::FailBack,
     logging::{self, LogLevel},
     metallb,
     metrics_access::MetricsArgs,
@@ -103,7 +103,11 @@ pub(crate) struct SpeakerArgs {
     /// After how long as the best candidate this node takes an address back from one that lives, such as 5m, or off: the
     /// owner keeps it
     #[arg(long, env = "LANDFALL_FAIL_BACK", value_name = "DURATION", default_value = "off")]
-    fail_back: FailBack,
+    fail_back: Delay,
+
+    /// How often each address that this node owns is announced again, such as 5m, or off; at most ten are in a second
+    #[arg(long, env = "LANDFALL_REFRESH", value_name = "DURATION", default_value = "5m")]
+    refresh: Delay,
 
     /// The nftables table with the forwarding rules; two installs on one node need two
     #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
@@ -156,6 +160,7 @@ impl SpeakerArgs {
             ignore_exclude_lb,
             minority,
             fail_back,
+            refresh,
             nft_table,
             health_address,
             health_probe_port,
@@ -207,6 +212,7 @@ impl SpeakerArgs {
                 standalone: None,
                 minority: minority.into(),
                 fail_back: fail_back.into(),
+                refresh: refresh.into(),
                 addresses: Addresses {
                     health: socket(health_address, health_probe_port),
                     metrics: socket(metrics_address.unwrap_or(address), port),

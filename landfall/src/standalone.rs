@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     classes::ClassArgs,
     controller::socket,
+    delay::Delay,
     detection::Detection,
-    fail_back::FailBack,
     logging::{self, LogLevel},
     minority::Minority,
     run,
@@ -83,7 +83,11 @@ pub(crate) struct StandaloneArgs {
     /// After how long as the best candidate this machine takes an address back from one that lives, such as 5m, or off: the
     /// owner keeps it
     #[arg(long, env = "LANDFALL_FAIL_BACK", value_name = "DURATION", default_value = "off")]
-    fail_back: FailBack,
+    fail_back: Delay,
+
+    /// How often each address that this machine owns is announced again, such as 5m, or off; at most ten are in a second
+    #[arg(long, env = "LANDFALL_REFRESH", value_name = "DURATION", default_value = "5m")]
+    refresh: Delay,
 
     /// The nftables table with the forwarding rules; two installs on one machine need two
     #[arg(long, env = "LANDFALL_NFT_TABLE", value_name = "NAME", default_value = "landfall")]
@@ -162,6 +166,7 @@ impl StandaloneArgs {
             detection,
             minority,
             fail_back,
+            refresh,
             nft_table,
             check_interval,
             check_timeout,
@@ -244,6 +249,7 @@ impl StandaloneArgs {
             standalone: Some(appointment),
             minority: minority.into(),
             fail_back: fail_back.into(),
+            refresh: refresh.into(),
         };
         let checks = health::Timing {
             interval: check_interval,

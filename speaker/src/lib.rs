@@ -84,6 +84,8 @@ pub struct Settings {
     pub minority: Minority,
     /// After how long as the best candidate this node takes addresses back from a living owner; `None`: never.
     pub fail_back: Option<Duration>,
+    /// How often an address that this node owns is announced again; `None`: never.
+    pub refresh: Option<Duration>,
 }
 
 /// Why a speaker cannot run.
@@ -144,6 +146,7 @@ pub async fn run(
         standalone,
         minority,
         fail_back,
+        refresh,
     } = settings;
     let probes = Probes::bind(addresses).await?;
     let peers = PeerSocket::open(membership)?;
@@ -181,6 +184,7 @@ pub async fn run(
         standalone: standalone.is_some(),
         minority,
         fail_back,
+        refresh,
     }));
     let sockets = [(FrameKind::Arp, Arc::clone(&arp)), (FrameKind::Neighbor, Arc::clone(&neighbors))];
     let mut meter = Meter::default();

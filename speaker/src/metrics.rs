@@ -8,6 +8,7 @@ use std::{
 use landfall_engine::{
     links::Usable,
     membership::{Cause, DropReason, MemberState},
+    responder::RefreshCounters,
     speaker::Speaker,
 };
 use landfall_model::{Reason, ServiceKey};
@@ -153,6 +154,7 @@ struct Families {
     contested: IntGauge,
     claims: IntCounter,
     defences: IntCounter,
+    refreshes: IntCounterVec,
 }
 
 impl Families {
@@ -230,6 +232,13 @@ impl Families {
                 "landfall_speaker_defences_total",
                 "Announcements because of such claims",
             )?,
+            refreshes: IntCounterVec::new(
+                Opts::new(
+                    "landfall_speaker_refreshes_total",
+                    "Announcements of what was announced before, by whom they told: the segment, a gateway, or one that asked",
+                ),
+                &["told"],
+            )?,
         })
     }
 
@@ -249,10 +258,11 @@ impl Families {
             contested,
             claims,
             defences,
+            refreshes,
         } = self;
         vec![
             announced, received, responses, gratuitous, members, ignored, unread, dropped, stalls,
-            suspicions, verdicts, questions, probes, contested, claims, defences,
+            suspicions, verdicts, questions, probes, contested, claims, defences, refreshes,
         ]
     }
 }
@@ -309,6 +319,10 @@ impl Now {
         families.contested.set(i64::try_from(speaker.responder().contested()).unwrap_or(i64::MAX));
         families.claims.inc_by(conflicts.claims);
         families.defences.inc_by(conflicts.defences);
+        let RefreshCounters { segments, gateways, askers } = speaker.responder().refreshed();
+        for (told, count) in [("segment", segments), ("gateway", gateways), ("asker", askers)] {
+            families.refreshes.with_label_values(&[told]).inc_by(count);
+        }
         for (kind, socket) in &self.read.sockets {
             families.unread.with_label_values(&[kind.as_str()]).inc_by(socket.dropped());
         }

@@ -15,6 +15,7 @@ pub mod membership;
 #[path = "../tests/objects/mod.rs"]
 mod objects;
 pub mod ownership;
+mod random;
 pub mod responder;
 pub mod routes;
 pub mod speaker;

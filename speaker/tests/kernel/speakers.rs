@@ -162,6 +162,7 @@ pub(super) async fn speak(
         standalone: None,
         minority: Minority::Serve,
         fail_back: None,
+        refresh: None,
     };
     let directory = Directory::new(manifests);
     let store = Store::Files(FileWriter::new(&directory.statuses));

@@ -1,5 +1,7 @@
 //! What befalls the world.
 
+use std::time::Duration;
+
 use landfall_engine::{
     Input,
     links::NamePattern,
@@ -128,6 +130,7 @@ impl World {
             standalone: false,
             minority: Minority::Serve,
             fail_back: self.fail_back,
+            refresh: Some(Duration::from_secs(300)),
         }));
         let link = host.link();
         let boot = host.boots;

@@ -16,10 +16,10 @@ use super::{
     message::{BootId, Phase, Stamp},
     peer::{Peer, PeerId},
     profile::Profile,
-    random::Random,
     settings::{Settings, Timing},
     timers::{Timer, Timers},
 };
+use crate::random::Random;
 
 /// How many removed members are remembered, so that old packets of theirs stay old when they come back.
 const MAX_DEPARTED: usize = 4_096;

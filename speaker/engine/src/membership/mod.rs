@@ -32,7 +32,6 @@ mod packet;
 mod peer;
 mod planes;
 mod profile;
-mod random;
 mod receive;
 mod ring;
 mod settings;

@@ -27,6 +27,17 @@ pub struct ConflictCounters {
     pub defences: u64,
 }
 
+/// What was counted about announcements that nobody needed when all went well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefreshCounters {
+    /// Announcements of an address on an interface that were due because of the time alone.
+    pub segments: u64,
+    /// Frames that told a default gateway, and nobody else, where an address is.
+    pub gateways: u64,
+    /// The same to a host that had asked for the address.
+    pub askers: u64,
+}
+
 /// Why a frame was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ignored {

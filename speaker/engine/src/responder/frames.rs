@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Ignored;
+use super::{Ignored, Neighbor};
 use crate::{
     Mac,
     wire::{
@@ -23,6 +23,16 @@ pub(super) fn announcement(address: IpAddr, mac: Mac) -> impl Iterator<Item = Fr
         IpAddr::V6(v6) => [Some(advert(v6, mac, ALL_NODES, multicast_mac(ALL_NODES), false)), None],
     };
     frames.into_iter().flatten()
+}
+
+/// Tells one host that `mac` has `address`: as the answer to its question would for IPv4, since not every host believes
+/// what it did not ask for. `None`: it speaks the other family.
+pub(super) fn tell(address: IpAddr, mac: Mac, host: Neighbor) -> Option<Frame> {
+    match (address, host.address) {
+        (IpAddr::V4(v4), IpAddr::V4(asker)) => Some(arp_reply(v4, mac, asker, host.mac)),
+        (IpAddr::V6(v6), IpAddr::V6(asker)) => Some(advert(v6, mac, asker, host.mac, false)),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
+    }
 }
 
 /// Asks everybody who has `address`, without saying that anybody has it: RFC 5227 §2.1.1, RFC 4862 §5.4.2.
@@ -58,7 +68,7 @@ pub(super) fn answer(frame: &Frame, mac: Mac, is_ours: impl Fn(Mac) -> bool) -> 
             // RFC 5227 §1.1: a request about the sender's own address is an announcement
             let claims = arp.sender == arp.target;
             check_sender(ethernet.source, mac, claims, is_ours)?;
-            Ok(arp_reply(arp, mac))
+            Ok(arp_reply(arp.target, mac, arp.sender, arp.sender_mac))
         }
         Frame::Neighbor { ethernet, ipv6, neighbor } => {
             let NeighborRepr::Solicit { target, source_mac } = neighbor else {
@@ -97,15 +107,9 @@ fn arp_announcement(operation: ArpOperation, address: Ipv4Addr, mac: Mac) -> Fra
     Frame::Arp { ethernet: ethernet(BROADCAST, mac, EtherType::Arp), arp }
 }
 
-fn arp_reply(request: &ArpRepr, mac: Mac) -> Frame {
-    let arp = ArpRepr {
-        operation: ArpOperation::Reply,
-        sender_mac: mac,
-        sender: request.target,
-        target_mac: request.sender_mac,
-        target: request.sender,
-    };
-    Frame::Arp { ethernet: ethernet(request.sender_mac, mac, EtherType::Arp), arp }
+fn arp_reply(sender: Ipv4Addr, mac: Mac, target: Ipv4Addr, target_mac: Mac) -> Frame {
+    let arp = ArpRepr { operation: ArpOperation::Reply, sender_mac: mac, sender, target_mac, target };
+    Frame::Arp { ethernet: ethernet(target_mac, mac, EtherType::Arp), arp }
 }
 
 /// The source is the announced address itself: it stays the same when the link-local address of the interface changes.

@@ -1,35 +1,43 @@
 //! Answers ARP requests and neighbour solicitations for the addresses that this node announces, and tells the segment
-//! when it takes one over. An address that is new on the segment is asked for first, and is kept from whoever claims it
+//! when it takes one over, and once more now and then. Default gateways, and hosts that asked lately, are told by a frame
+//! of their own too. An address that is new on the segment is asked for first, and is kept from whoever claims it
 //! later.
 //!
 //! Rules: RFC 826 and RFC 5227 for ARP, RFC 4861 §7.2 and RFC 4862 §5.4 for neighbour discovery. Silence is immediate: after
 //! [`Responder::withdraw`] no frame of that address leaves, not even one that was waiting.
 
+mod askers;
 mod conflict;
 mod counters;
 mod frames;
 mod pacing;
 mod ports;
 mod probe;
+mod refresh;
 mod schedule;
 mod watch;
 
+pub use askers::{ASKED_WITHIN, ASKERS, ASKERS_OF_ADDRESS, Neighbor};
 pub use conflict::{Claimant, Contest, DEFEND_INTERVAL};
-pub use counters::{AddressCounters, ConflictCounters, Ignored};
+pub use counters::{AddressCounters, ConflictCounters, Ignored, RefreshCounters};
 pub use probe::{ASK_EVERY, FIRST_RETRY, LAST_RETRY, QUESTIONS};
+pub use refresh::REFRESH_PACE;
 pub use schedule::ANNOUNCE_AT;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     hash::{BuildHasherDefault, DefaultHasher},
     net::{IpAddr, Ipv6Addr},
+    time::Duration,
 };
 
 use landfall_model::Instant;
 
 use self::{
+    askers::Askers,
     conflict::Defences,
     probe::{Probes, Step},
+    refresh::Refresh,
     schedule::Schedule,
 };
 use crate::{
@@ -60,6 +68,10 @@ pub struct Responder {
     /// Addresses that [`Self::take_cleared`] has not given yet.
     cleared: BTreeSet<IpAddr>,
     conflicts: ConflictCounters,
+    refresh: Refresh,
+    refreshed: RefreshCounters,
+    /// The default gateways whose Ethernet addresses are known.
+    gateways: Vec<(IfIndex, Neighbor)>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +89,7 @@ struct Port {
     /// How many addresses need each solicited-node group. Empty while the interface cannot send.
     groups: BTreeMap<Ipv6Addr, u32>,
     schedule: Schedule,
+    askers: Askers,
 }
 
 #[derive(Debug)]
@@ -101,6 +114,8 @@ enum Pending {
 enum Kind {
     Response,
     Gratuitous,
+    Gateway,
+    Asker,
     Probe,
 }
 
@@ -113,10 +128,23 @@ impl Pending {
 }
 
 impl Responder {
-    /// Announces nothing yet and knows no interface.
+    /// Announces nothing yet and knows no interface. What it will announce is not refreshed.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, and what it will announce is announced once more about every `every`, or every [`REFRESH_PACE`] for each
+    /// address when there are many; `None`: never. `seed` is random, for jitter.
+    #[must_use]
+    pub fn refreshing(every: Option<Duration>, seed: u64) -> Self {
+        Self { refresh: Refresh::new(every, seed), ..Self::default() }
+    }
+
+    /// Makes these the default gateways: they are told of each address, when it is announced for the first time, once
+    /// more two seconds later, and with each refresh.
+    pub fn set_gateways(&mut self, gateways: Vec<(IfIndex, Neighbor)>) {
+        self.gateways = gateways;
     }
 
     /// From now on answers for `address` on exactly these interfaces, and announces it on those that it was not
@@ -145,6 +173,9 @@ impl Responder {
     }
 
     fn place(&mut self, address: IpAddr, interfaces: BTreeSet<IfIndex>, now: Instant) {
+        if self.addresses.is_empty() {
+            self.refresh.begin(now);
+        }
         self.listening.insert(address);
         let announced = self.addresses.entry(address).or_default();
         let before = std::mem::replace(&mut announced.interfaces, interfaces);
@@ -209,6 +240,7 @@ impl Responder {
             self.busy.remove(&interface);
             let groups = std::mem::take(&mut port.groups);
             if link.is_none() {
+                port.askers = Askers::default();
                 // the kernel forgets the groups of an interface together with it
                 self.pending.retain(|pending| pending.interface() != interface);
             } else {
@@ -224,7 +256,7 @@ impl Responder {
     /// hold them up.
     pub fn handle_frame(&mut self, interface: IfIndex, bytes: &[u8], now: Instant) {
         self.handle_timeout(now);
-        if let Err(reason) = self.take(interface, bytes) {
+        if let Err(reason) = self.take(interface, bytes, now) {
             *self.ignored.entry(reason).or_default() += 1;
         }
     }
@@ -242,17 +274,11 @@ impl Responder {
                 }
             }
         }
+        if let Some(address) = self.refresh.pop(&self.addresses, now) {
+            self.refresh_one(address, now);
+        }
         for interface in self.busy.clone() {
-            let Some(port) = self.ports.get_mut(&interface) else { continue };
-            let Some(mac) = port.mac else { continue };
-            while let Some(address) = port.schedule.pop(now) {
-                let pending =
-                    |frame| Pending::Frame { address, interface, mac, kind: Kind::Gratuitous, frame };
-                self.pending.extend(frames::announcement(address, mac).map(pending));
-            }
-            if port.schedule.is_empty() {
-                self.busy.remove(&interface);
-            }
+            self.send_due(interface, now);
         }
     }
 
@@ -260,7 +286,7 @@ impl Responder {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = self.busy.iter().filter_map(|interface| self.ports.get(interface)?.schedule.next());
-        due.chain(self.probes.next()).min()
+        due.chain(self.probes.next()).chain(self.refresh.next(self.addresses.len())).min()
     }
 
     /// The next thing to do; call it until it gives `None`.
@@ -281,6 +307,8 @@ impl Responder {
                     match kind {
                         Kind::Response => announced.counters.responses_sent += 1,
                         Kind::Gratuitous => announced.counters.gratuitous_sent += 1,
+                        Kind::Gateway => self.refreshed.gateways += 1,
+                        Kind::Asker => self.refreshed.askers += 1,
                         Kind::Probe => {}
                     }
                     return Some(Command::SendFrame { interface, bytes: frame.emit() });
@@ -313,7 +341,13 @@ impl Responder {
         self.ignored.iter().map(|(reason, count)| (*reason, *count))
     }
 
-    fn take(&mut self, interface: IfIndex, bytes: &[u8]) -> Result<(), Ignored> {
+    /// What was sent to refresh what others know, since the start.
+    #[must_use]
+    pub const fn refreshed(&self) -> RefreshCounters {
+        self.refreshed
+    }
+
+    fn take(&mut self, interface: IfIndex, bytes: &[u8], now: Instant) -> Result<(), Ignored> {
         let target = wire::target(bytes)?;
         let asked = self.listening.contains(&target);
         if !asked && !wire::sender(bytes).is_some_and(|sender| self.listening.contains(&sender)) {
@@ -322,7 +356,7 @@ impl Responder {
         let frame = Frame::parse(bytes)?;
         let claimed = self.note_claim(interface, &frame);
         if asked {
-            self.answer(interface, target, &frame)
+            self.answer(interface, target, &frame, now)
         } else if claimed {
             Err(Ignored::Conflict)
         } else {
@@ -330,13 +364,22 @@ impl Responder {
         }
     }
 
-    fn answer(&mut self, interface: IfIndex, address: IpAddr, frame: &Frame) -> Result<(), Ignored> {
+    fn answer(
+        &mut self,
+        interface: IfIndex,
+        address: IpAddr,
+        question: &Frame,
+        now: Instant,
+    ) -> Result<(), Ignored> {
         let port = self.ports.get(&interface).filter(|port| port.addresses.contains(&address));
         let mac = port.and_then(|port| port.mac).ok_or(Ignored::OtherInterface)?;
         if self.probes.contains(address) {
             return Err(Ignored::Silent);
         }
-        let frame = frames::answer(frame, mac, |source| self.is_ours(source))?;
+        let frame = frames::answer(question, mac, |source| self.is_ours(source))?;
+        if let (Some(asker), Some(port)) = (askers::asker(question), self.ports.get_mut(&interface)) {
+            port.askers.note(address, asker, now);
+        }
         let announced = self.addresses.get_mut(&address).ok_or(Ignored::NotAnnounced)?;
         announced.counters.requests_received += 1;
         self.pending.push_back(Pending::Frame { address, interface, mac, kind: Kind::Response, frame });

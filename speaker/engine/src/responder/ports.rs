@@ -1,10 +1,11 @@
-//! Addresses come to interfaces and leave them, with their turns in the schedule and their multicast groups.
+//! Addresses come to interfaces and leave them, with their turns in the schedule and their multicast groups; what is due
+//! is sent there.
 
 use std::net::IpAddr;
 
 use landfall_model::Instant;
 
-use super::{Pending, Port, Responder};
+use super::{Kind, Pending, Port, Responder, frames, schedule::Round};
 use crate::{IfIndex, wire};
 
 impl Responder {
@@ -42,6 +43,45 @@ impl Responder {
         }
         if !port.schedule.is_empty() {
             self.busy.insert(interface);
+        }
+    }
+
+    /// Announces an address once more wherever it is announced, unless that is about to happen anyway.
+    pub(super) fn refresh_one(&mut self, address: IpAddr, now: Instant) {
+        if self.probes.contains(address) {
+            return;
+        }
+        for interface in self.addresses.get(&address).into_iter().flat_map(|announced| &announced.interfaces)
+        {
+            let port = self.ports.get_mut(interface).filter(|port| port.mac.is_some());
+            if port.is_some_and(|port| port.schedule.once(address, now)) {
+                self.refreshed.segments += 1;
+                self.busy.insert(*interface);
+            }
+        }
+    }
+
+    /// Sends what is due on an interface.
+    pub(super) fn send_due(&mut self, interface: IfIndex, now: Instant) {
+        let Some(port) = self.ports.get_mut(&interface) else { return };
+        let Some(mac) = port.mac else { return };
+        while let Some((address, round)) = port.schedule.pop(now) {
+            let mut send = |kind, frame| {
+                self.pending.push_back(Pending::Frame { address, interface, mac, kind, frame });
+            };
+            frames::announcement(address, mac).for_each(|frame| send(Kind::Gratuitous, frame));
+            // The last one is for hosts that take no reply while what they know is younger than a second.
+            if matches!(round, Round::First | Round::Last) {
+                let gateways = self.gateways.iter().filter(|(on, _)| *on == interface);
+                let gateways = gateways.map(|(_, gateway)| (Kind::Gateway, *gateway));
+                let asked = port.askers.of(address, now).map(|asker| (Kind::Asker, asker));
+                let told = gateways.chain(asked);
+                told.filter_map(|(kind, host)| Some((kind, frames::tell(address, mac, host)?)))
+                    .for_each(|(kind, frame)| send(kind, frame));
+            }
+        }
+        if port.schedule.is_empty() {
+            self.busy.remove(&interface);
         }
     }
 

@@ -220,12 +220,17 @@ fn apply(responder: &mut Responder, operation: Operation, now: &mut Instant) {
     }
 }
 
+fn gateway((address, interface): (&str, IfIndex)) -> (IfIndex, Neighbor) {
+    (interface, Neighbor { address: address.parse().unwrap(), mac: Mac([2, 0xfe, 0, 0, 0, 1]) })
+}
+
 proptest! {
     /// Nothing leaves about an address that is not announced where it would leave; groups are joined exactly where
     /// they are needed; what is due is never in the past after time was handled.
     #[test]
     fn any_order_keeps_the_rules(operations in proptest::collection::vec(any_operation(), 1..60)) {
-        let mut responder = Responder::new();
+        let mut responder = Responder::refreshing(Some(Duration::from_secs(1)), 1);
+        responder.set_gateways([("192.0.2.1", ETH0), ("fe80::1", ETH1)].map(gateway).to_vec());
         let mut model = Model::default();
         let mut now = Instant::from_micros(1_000_000);
         for operation in operations {

@@ -1,8 +1,4 @@
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use landfall_model::Instant;
 
@@ -17,6 +13,15 @@ pub const ANNOUNCE_AT: [Duration; 6] = [
     Duration::from_millis(1000),
     Duration::from_millis(2000),
 ];
+
+/// Which of the announcements of an address this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Round {
+    First,
+    Repeat,
+    /// The last repeat, or the only announcement.
+    Last,
+}
 
 /// What one interface has to announce. First announcements and repeats have a pace each, so that repeats never hold up
 /// a takeover.
@@ -67,11 +72,13 @@ impl Schedule {
         self.enqueue(address, now, 0, now);
     }
 
-    /// Announces the address once more, unless it will be anyway.
-    pub(super) fn once(&mut self, address: IpAddr, now: Instant) {
-        if !self.waiting.contains_key(&address) {
+    /// Announces the address once more. False when it will be anyway.
+    pub(super) fn once(&mut self, address: IpAddr, now: Instant) -> bool {
+        let idle = !self.waiting.contains_key(&address);
+        if idle {
             self.enqueue(address, now, ANNOUNCE_AT.len() - 1, now);
         }
+        idle
     }
 
     /// Announces the address no more.
@@ -98,16 +105,13 @@ impl Schedule {
     }
 
     /// The next address to announce at `now`.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<IpAddr> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(IpAddr, Round)> {
         let address = self.first.pop(now).or_else(|| self.repeat.pop(now))?;
-        if let Entry::Occupied(entry) = self.waiting.entry(address) {
-            let Waiting { sent, started, .. } = entry.remove();
-            let started = if sent == 0 { now } else { started };
-            if let Some(offset) = ANNOUNCE_AT.get(sent + 1) {
-                self.enqueue(address, started + *offset, sent + 1, started);
-            }
-        }
-        Some(address)
+        let Waiting { sent, started, .. } = self.waiting.remove(&address)?;
+        let started = if sent == 0 { now } else { started };
+        let Some(offset) = ANNOUNCE_AT.get(sent + 1) else { return Some((address, Round::Last)) };
+        self.enqueue(address, started + *offset, sent + 1, started);
+        Some((address, if sent == 0 { Round::First } else { Round::Repeat }))
     }
 
     fn enqueue(&mut self, address: IpAddr, due: Instant, sent: usize, started: Instant) {

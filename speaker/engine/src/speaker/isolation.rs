@@ -143,11 +143,17 @@ impl Isolation {
         }
     }
 
-    /// A gateway answered with this card.
-    pub(super) fn answer(&mut self, gateway: IpAddr, card: Mac, now: Instant) {
-        if let Some(gateway) = self.gateways.get_mut(&gateway) {
-            *gateway = Gateway { answered: Some(now), unanswered: 0, card: Some(card) };
-        }
+    /// A gateway answered with this card. Says whether it had another one before.
+    pub(super) fn answer(&mut self, gateway: IpAddr, card: Mac, now: Instant) -> bool {
+        let Some(gateway) = self.gateways.get_mut(&gateway) else { return false };
+        let before =
+            std::mem::replace(gateway, Gateway { answered: Some(now), unanswered: 0, card: Some(card) });
+        before.card != Some(card)
+    }
+
+    /// The card that a gateway last answered with.
+    pub(super) fn card(&self, gateway: IpAddr) -> Option<Mac> {
+        self.gateways.get(&gateway)?.card
     }
 
     /// The gateways to ask now: the card that answered the question before, if it did, and else everybody.

@@ -9,6 +9,7 @@ use super::Speaker;
 use crate::{
     Command, IfIndex, Mac,
     links::Way,
+    responder::Neighbor,
     wire::{
         ArpOperation, ArpRepr, BROADCAST, EtherType, EthernetRepr, Frame, Ipv6Repr, NeighborRepr,
         multicast_mac, solicited_node,
@@ -42,6 +43,14 @@ impl Speaker {
         }
     }
 
+    /// Tells the responder which gateways are known to be where.
+    pub(super) fn show_gateways(&mut self) {
+        let known = self.links.gateways().filter_map(|(address, way)| {
+            Some((way.interface, Neighbor { address, mac: self.isolation.card(address)? }))
+        });
+        self.responder.set_gateways(known.collect());
+    }
+
     /// Says whether the frame answers such a question; then it is nothing for the responder.
     pub(super) fn take_answer(&mut self, interface: IfIndex, bytes: &[u8], now: Instant) -> bool {
         if !self.membership.is_asking() {
@@ -56,8 +65,9 @@ impl Speaker {
         };
         let gateway = |(gateway, way): &(IpAddr, Way)| *gateway == address && way.interface == interface;
         let gateway = self.links.gateways().find(gateway);
-        if gateway.is_some_and(|(_, way)| is_answer(&frame, way)) {
-            self.isolation.answer(address, sender(&frame), now);
+        let answered = gateway.is_some_and(|(_, way)| is_answer(&frame, way));
+        if answered && self.isolation.answer(address, sender(&frame), now) {
+            self.show_gateways();
         }
         let way = gateway.map(|(_, way)| way).or_else(|| self.links.way_to(address));
         let answers = way.is_some_and(|way| way.interface == interface && is_answer(&frame, way));

@@ -76,6 +76,8 @@ pub struct Settings {
     pub minority: Minority,
     /// After how long as the best candidate this node takes addresses back from a living owner; `None`: never.
     pub fail_back: Option<Duration>,
+    /// How often an address that this node owns is announced again; `None`: never. See [`Responder::refreshing`].
+    pub refresh: Option<Duration>,
 }
 
 /// The machine.
@@ -146,6 +148,7 @@ impl Speaker {
             standalone,
             minority,
             fail_back,
+            refresh,
         } = settings;
         let membership = membership::Settings { node: node.clone(), boot, timing, seed };
         Self {
@@ -157,7 +160,7 @@ impl Speaker {
             links: Links::new(exclude),
             membership: Membership::new(membership),
             ownership: Ownership::new(&node, fail_back),
-            responder: Responder::new(),
+            responder: Responder::refreshing(refresh, seed),
             forwarder: Forwarder::new(&node, node_port),
             reports: Reports::new(&node),
             rivals: Rivals::default(),
@@ -204,6 +207,7 @@ impl Speaker {
                 }
                 if gateways {
                     self.isolation.set_gateways(self.links.gateways().map(|(gateway, _)| gateway), now);
+                    self.show_gateways();
                 }
             }
             Input::Frame { interface, bytes } => {

@@ -26,6 +26,7 @@ fn settings() -> Settings {
         standalone: false,
         minority: Minority::Serve,
         fail_back: None,
+        refresh: None,
     }
 }
 

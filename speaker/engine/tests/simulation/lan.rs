@@ -28,6 +28,8 @@ use crate::objects::{advertisement, node, pool, see_advertisement, see_node, see
 const PORT: u16 = 7946;
 /// The hosts' default gateway.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+const GATEWAY_CARD: Mac = Mac([2, 0xfe, 0, 0, 0, 1]);
+const CLIENT_CARD: Mac = Mac([2, 0xc1, 0, 0, 0, 1]);
 pub(crate) const ETH0: IfIndex = IfIndex(2);
 
 /// A random sequence (SplitMix64).
@@ -113,12 +115,17 @@ pub(crate) struct Lan {
     /// Everything that the API server holds, to list it for a speaker that starts.
     objects: Vec<Observation>,
     pub(crate) announcements: Vec<Announcement>,
+    /// The same to the gateway alone, and to the client that asks.
+    pub(crate) told_gateway: Vec<Announcement>,
+    pub(crate) told_client: Vec<Announcement>,
     /// What the next step sends is answers to a client.
     asking: bool,
     standalone: bool,
     minority: Minority,
     /// What the hosts are told that start from now on.
     pub(crate) fail_back: Option<Duration>,
+    /// How often they announce again, those that start from now on.
+    pub(crate) refresh: Duration,
     /// The side that the default gateway is on, if there is one that answers.
     pub(crate) gateway: Option<u32>,
     /// Hosts without a speaker, by the address that they have, on the first side.
@@ -156,10 +163,13 @@ impl Lan {
             sequence: 0,
             objects: Vec::new(),
             announcements: Vec::new(),
+            told_gateway: Vec::new(),
+            told_client: Vec::new(),
             asking: false,
             standalone,
             minority,
             fail_back: None,
+            refresh: Duration::from_secs(5 * 60),
             gateway: None,
             rivals: BTreeMap::new(),
             had_rivals: false,
@@ -234,6 +244,7 @@ impl Lan {
             standalone: self.standalone,
             minority: self.minority,
             fail_back: self.fail_back,
+            refresh: Some(self.refresh),
         }));
         let link = Link {
             index: ETH0,
@@ -601,6 +612,10 @@ impl Lan {
             let to = (0..self.hosts.len()).find(|to| mac_of(*to).0 == bytes[..6]);
             if let Some(to) = to.filter(|to| self.hosts[*to].side == self.hosts[from].side) {
                 self.schedule(20, Delivery::Frame { to, bytes });
+            } else if bytes[..6] == GATEWAY_CARD.0 {
+                self.told_gateway.push(Announcement { at: self.now, node: from, address });
+            } else if bytes[..6] == CLIENT_CARD.0 {
+                self.told_client.push(Announcement { at: self.now, node: from, address });
             }
             return;
         }
@@ -674,7 +689,7 @@ fn rival_frame(address: IpAddr, mac: Mac, to: Option<(Mac, Option<IpAddr>)>) -> 
 fn gateway_answer(question: &[u8]) -> Option<Vec<u8>> {
     let (asker, address) = (question.get(22..28)?, question.get(28..32)?);
     (question.get(38..42)? == GATEWAY.octets()).then_some(())?;
-    let mac = [2, 0xfe, 0, 0, 0, 1];
+    let Mac(mac) = GATEWAY_CARD;
     let head = [8, 6, 0, 1, 8, 0, 6, 4, 0, 2];
     Some([asker, &mac, &head, &mac, &GATEWAY.octets(), asker, address].concat())
 }
@@ -684,7 +699,7 @@ pub(crate) fn host_address(index: usize) -> IpAddr {
 }
 
 fn arp_request(target: Ipv4Addr) -> Vec<u8> {
-    let client = [2, 0xc1, 0, 0, 0, 1];
+    let Mac(client) = CLIENT_CARD;
     let mut frame = vec![0xff; 6];
     frame.extend(client);
     frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);

@@ -12,6 +12,7 @@ mod moves;
 #[path = "../objects/mod.rs"]
 mod objects;
 mod planned;
+mod refresh;
 mod rivals;
 mod standalone;
 mod start;

@@ -105,7 +105,8 @@ fn chosen(interfaces: u8) -> BTreeSet<IfIndex> {
 
 /// Announcements, links, questions, any bytes and time.
 pub(crate) fn responder(input: &[u8]) {
-    let mut bed = Bed::default();
+    let responder = Responder::refreshing(Some(Duration::from_secs(20)), 1);
+    let mut bed = Bed { responder, ..Bed::default() };
     for operation in super::operations(input, 200) {
         bed.apply(operation);
         bed.check();

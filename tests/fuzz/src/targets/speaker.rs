@@ -125,6 +125,7 @@ impl Bed {
             standalone: true,
             minority: Minority::Serve,
             fail_back: None,
+            refresh: Some(Duration::from_secs(20)),
         };
         let mut bed = Self {
             speaker: Speaker::new(settings),

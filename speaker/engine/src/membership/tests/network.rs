@@ -8,8 +8,10 @@ use std::{
 
 use landfall_model::Instant;
 
-use crate::membership::{
-    BootId, Claim, Epoch, Event, Key, MemberState, Membership, Settings, Timing, packet::MAX_LEN,
+use crate::{
+    membership::{
+        BootId, Claim, Epoch, Event, Key, MemberState, Membership, Settings, Timing, packet::MAX_LEN,
+    },
     random::Random,
 };
 

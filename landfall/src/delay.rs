@@ -2,17 +2,16 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::duration::duration;
 
-/// Whether the best candidate takes addresses back from an owner that lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum FailBack {
+/// A time after which something is done, if it is done at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delay {
     /// Never.
-    #[default]
     Off,
-    /// When it has been the best candidate for so long.
+    /// After so long.
     After(Duration),
 }
 
-impl FromStr for FailBack {
+impl FromStr for Delay {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -23,20 +22,20 @@ impl FromStr for FailBack {
     }
 }
 
-impl fmt::Display for FailBack {
+impl fmt::Display for Delay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("off"),
-            Self::After(delay) => write!(f, "{delay:?}"),
+            Self::After(time) => write!(f, "{time:?}"),
         }
     }
 }
 
-impl From<FailBack> for Option<Duration> {
-    fn from(fail_back: FailBack) -> Self {
-        match fail_back {
-            FailBack::Off => None,
-            FailBack::After(delay) => Some(delay),
+impl From<Delay> for Option<Duration> {
+    fn from(delay: Delay) -> Self {
+        match delay {
+            Delay::Off => None,
+            Delay::After(time) => Some(time),
         }
     }
 }
@@ -48,10 +47,10 @@ mod tests {
     #[test]
     fn it_is_off_or_a_time() {
         for (text, expected) in [
-            ("off", Some(FailBack::Off)),
-            ("0", Some(FailBack::After(Duration::ZERO))),
-            ("1m30s", Some(FailBack::After(Duration::from_secs(90)))),
-            ("500ms", Some(FailBack::After(Duration::from_millis(500)))),
+            ("off", Some(Delay::Off)),
+            ("0", Some(Delay::After(Duration::ZERO))),
+            ("1m30s", Some(Delay::After(Duration::from_secs(90)))),
+            ("500ms", Some(Delay::After(Duration::from_millis(500)))),
             ("90", None),
             ("-1s", None),
             ("on", None),
@@ -59,7 +58,7 @@ mod tests {
         ] {
             assert_eq!(text.parse().ok(), expected, "{text:?}");
         }
-        let error = "90".parse::<FailBack>().unwrap_err();
+        let error = "90".parse::<Delay>().unwrap_err();
         assert!(error.contains("90s") && error.ends_with("or off"), "{error}");
     }
 }

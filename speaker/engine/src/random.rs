@@ -2,14 +2,14 @@ use std::time::Duration;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): enough for jitter, useless for secrets.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,7 +18,7 @@ impl Random {
     }
 
     /// `duration` ± 10 %.
-    pub(super) fn jittered(&mut self, duration: Duration) -> Duration {
+    pub(crate) fn jittered(&mut self, duration: Duration) -> Duration {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2);
         let tenth = micros / 10;
         let micros = micros.saturating_sub(tenth).saturating_add(self.next() % (tenth * 2 + 1));

@@ -285,6 +285,10 @@ impl Driver {
                     self.tidy.insert(from, self.now() + TIDY_OTHER_AFTER);
                 }
             }
+            Command::TookOver { address, reason, after } => {
+                self.metrics.took_over(reason, after);
+                tracing::debug!(op = "own", %address, node = %self.node, %reason, ?after, "announced what another node had");
+            }
             Command::CutOff(true) => {
                 self.metrics.cut_off.set(1);
                 tracing::warn!(op = "own", node = %self.node, "this node hears no other and no gateway, or too few others: it \

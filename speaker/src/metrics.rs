@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use landfall_engine::{
@@ -14,12 +15,15 @@ use landfall_engine::{
 use landfall_model::{Reason, ServiceKey};
 use landfall_probes::{ClientMetrics, Description, Meter, WatchAge};
 use prometheus::{
-    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
 
 use crate::sockets::{FrameKind, FrameSocket};
+
+/// Close together where the profiles of `--detection` differ.
+const TAKEOVER_BOUNDS: [f64; 12] = [0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The machine, and what it last said that it announces, and on which interfaces. The driver holds the lock while it
 /// hands something in, never while it waits; the collector while it reads.
@@ -51,6 +55,7 @@ pub(crate) struct Metrics {
     pub(crate) cut_off: IntGauge,
     frames_unsent: IntCounterVec,
     owner_changes: IntCounterVec,
+    takeovers: HistogramVec,
     writes: IntCounterVec,
     pub(crate) watch_age: WatchAge,
 }
@@ -98,6 +103,12 @@ impl Metrics {
                 "Changes of an address's owner that this node saw, by reason",
                 &["reason"],
             )?,
+            takeovers: meter.histograms(
+                "landfall_speaker_takeover_seconds",
+                "Time from the last heartbeat of an address's owner to its first announcement by this node, by reason",
+                &["reason"],
+                &TAKEOVER_BOUNDS,
+            )?,
             writes: meter.counters(
                 "landfall_speaker_writes_total",
                 "Writes to the API server by kind and result",
@@ -114,6 +125,11 @@ impl Metrics {
     /// Counts a change of an owner.
     pub(crate) fn owner_changed(&self, reason: Reason) {
         self.owner_changes.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts an address that was taken over, so long after its owner was heard.
+    pub(crate) fn took_over(&self, reason: Reason, after: Duration) {
+        self.takeovers.with_label_values(&[reason.as_str()]).observe(after.as_secs_f64());
     }
 
     /// Counts a write by its kind and its result (`ok`, or the kind of the error).

@@ -7,8 +7,8 @@ use std::{
 };
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    Result,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, Result,
     core::{Collector, Desc},
     process_collector::ProcessCollector,
     proto::{MetricFamily, MetricType},
@@ -26,7 +26,7 @@ pub struct Meter {
 pub struct Description {
     /// Its name, with the prefix.
     pub name: String,
-    /// `counter` or `gauge`.
+    /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
     /// The names of its labels, in alphabetical order.
     pub labels: Vec<String>,
@@ -146,6 +146,21 @@ impl Meter {
         self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec()))?)
     }
 
+    /// How long something takes, in seconds, by labels, counted up to each of these bounds.
+    ///
+    /// # Errors
+    /// See [`Meter::counter`].
+    pub fn histograms(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        bounds: &[f64],
+    ) -> Result<HistogramVec> {
+        let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+        self.register(HistogramVec::new(options, labels)?)
+    }
+
     /// How old what is known of each kind of object may be, see [`WatchAge`].
     ///
     /// # Errors
@@ -255,11 +270,13 @@ mod tests {
         let mut meter = Meter::default();
         meter.counters("lost_total", "What was lost", &["why", "kind"]).unwrap();
         meter.gauge("left", "What is left").unwrap();
+        meter.histograms("took", "What it took", &["why"], &[0.1, 1.0]).unwrap();
         let names = |description: &Description| {
             format!("{} {} {:?}", description.name, description.kind, description.labels)
         };
         let described: Vec<String> = meter.descriptions().iter().map(names).collect();
-        assert_eq!(described, [r#"lost_total counter ["kind", "why"]"#, "left gauge []"]);
+        let wanted = [r#"lost_total counter ["kind", "why"]"#, "left gauge []", r#"took histogram ["why"]"#];
+        assert_eq!(described, wanted);
         assert!(meter.counter("left", "twice").is_err());
         let age = meter.watch_age().unwrap();
         age.follow(|| vec![("Service", Duration::from_secs(3)), ("Node", Duration::ZERO)]);

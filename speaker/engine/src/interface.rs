@@ -2,6 +2,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -154,6 +155,15 @@ pub enum Command {
         to: Option<Box<str>>,
         /// Why.
         reason: Reason,
+    },
+    /// An address that another node owned is announced by this one for the first time; for logs and metrics.
+    TookOver {
+        /// The address.
+        address: IpAddr,
+        /// Why, as in the [`Command::Ownership`] before it.
+        reason: Reason,
+        /// So long ago the speaker of the owner before was last heard.
+        after: Duration,
     },
     /// Standalone: take this decision of another machine over, into the Service's status.
     Adopt(Assigned),

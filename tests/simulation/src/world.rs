@@ -250,6 +250,7 @@ impl World {
                 | Command::Event { .. }
                 | Command::Adopt(_)
                 | Command::CutOff(_)
+                | Command::TookOver { .. }
                 | Command::Lead(_) => {}
             }
         }

@@ -4,6 +4,8 @@ use std::{
     time::Duration,
 };
 
+use landfall_model::Instant;
+
 use super::{
     claims::{Claim, ClaimChanges},
     member::MemberState,
@@ -83,6 +85,8 @@ pub struct Member<'a> {
     pub in_sync: bool,
     /// We hear neither its process nor its kernel, and no other juror has said the same yet.
     pub suspected: bool,
+    /// When its process was last heard, or, if this node does not watch it and it is dead, when others heard it last.
+    pub heard: Option<Instant>,
     /// It sees the same members alive as we do.
     pub same_view: bool,
     /// Its profile, once known.

@@ -297,6 +297,7 @@ impl Membership {
             boot: peer.stamp.map(|stamp| stamp.boot),
             in_sync: peer.in_sync(),
             suspected: peer.suspected.is_some(),
+            heard: Some(peer.spoke_at).filter(|at| *at > Instant::ZERO),
             same_view: peer.theirs.is_some_and(|theirs| theirs.view == self.view),
             profile: peer.profile.as_ref(),
             claims: peer.claims.claims(),

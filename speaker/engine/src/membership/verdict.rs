@@ -142,6 +142,7 @@ impl Membership {
         let until = now + self.timing.interval / 2;
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.condemned = Some(verdict.cause);
+        peer.spoke_at = peer.spoke_at.max(now - verdict.silent);
         if peer.deadline > until {
             peer.deadline = until;
             self.timers.arm(Timer::Window(id), until);

@@ -67,6 +67,8 @@ pub struct Responder {
     claims: BTreeMap<IpAddr, Claimant>,
     /// Addresses that [`Self::take_cleared`] has not given yet.
     cleared: BTreeSet<IpAddr>,
+    /// Addresses that [`Self::take_begun`] has not given yet.
+    begun: BTreeSet<IpAddr>,
     conflicts: ConflictCounters,
     refresh: Refresh,
     refreshed: RefreshCounters,
@@ -213,6 +215,7 @@ impl Responder {
         self.probes.stop(address);
         self.claims.remove(&address);
         self.cleared.remove(&address);
+        self.begun.remove(&address);
         for interface in announced.interfaces {
             self.detach(address, interface);
         }
@@ -280,6 +283,11 @@ impl Responder {
         for interface in self.busy.clone() {
             self.send_due(interface, now);
         }
+    }
+
+    /// The addresses whose announcements began, or began anew, since the last call.
+    pub fn take_begun(&mut self) -> BTreeSet<IpAddr> {
+        std::mem::take(&mut self.begun)
     }
 
     /// When [`Self::handle_timeout`] has something to do; ask again after every call with `&mut self`.

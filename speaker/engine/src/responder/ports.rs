@@ -70,6 +70,9 @@ impl Responder {
                 self.pending.push_back(Pending::Frame { address, interface, mac, kind, frame });
             };
             frames::announcement(address, mac).for_each(|frame| send(Kind::Gratuitous, frame));
+            if round == Round::First {
+                self.begun.insert(address);
+            }
             // The last one is for hosts that take no reply while what they know is younger than a second.
             if matches!(round, Round::First | Round::Last) {
                 let gateways = self.gateways.iter().filter(|(on, _)| *on == interface);

@@ -116,6 +116,7 @@ impl Model {
             | Command::Ownership { .. }
             | Command::Adopt(_)
             | Command::CutOff(_)
+            | Command::TookOver { .. }
             | Command::Lead(_)
             | Command::Finished => return Err(TestCaseError::fail("not a command of the responder")),
         };

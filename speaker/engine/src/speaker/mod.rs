@@ -19,6 +19,7 @@ mod report;
 mod rivals;
 mod snapshot;
 mod step;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ pub use snapshot::{MemberView, OwnerView, Snapshot};
 
 use self::{
     agreement::Agreement, forwarder::Forwarder, isolation::Isolation, report::Reports, rivals::Rivals,
+    takeover::Takeovers,
 };
 use crate::{
     Command, Input, Mac,
@@ -102,6 +104,7 @@ pub struct Speaker {
     forwarder: Forwarder,
     reports: Reports,
     rivals: Rivals,
+    takeovers: Takeovers,
     /// The cards that answered questions to kernels, while any are asked.
     cards: BTreeMap<IpAddr, Mac>,
     isolation: Isolation,
@@ -164,6 +167,7 @@ impl Speaker {
             forwarder: Forwarder::new(&node, node_port),
             reports: Reports::new(&node),
             rivals: Rivals::default(),
+            takeovers: Takeovers::default(),
             cards: BTreeMap::new(),
             isolation: Isolation::new(minority, timing),
             agreement: standalone.then(Agreement::default),

@@ -63,6 +63,7 @@ impl Speaker {
         while let Some(command) = self.responder.next_command() {
             self.commands.push_back(command);
         }
+        self.tell_takeovers(now);
         if news && self.mute_until.is_none() {
             self.report();
         }
@@ -337,6 +338,7 @@ impl Speaker {
                     if to.as_ref().is_some_and(|to| *to != self.node) {
                         self.rivals.settle(address);
                     }
+                    self.note_owner(address, from.as_deref(), to.as_deref(), reason);
                     self.commands.push_back(Command::Ownership { address, from, to, reason });
                 }
                 ownership::Event::Defend(address) => self.responder.reannounce(address, now),

@@ -37,6 +37,15 @@ fn when_the_owner_dies_the_next_in_rank_takes_over() {
         let heir = lan.index(line[1]);
         let first = lan.announcements.iter().find(|sent| sent.node == heir && sent.address == ip(ADDRESS));
         assert!(first.is_some(), "the segment is told");
+        let told = lan.hosts[heir].took_over.iter().rfind(|(address, ..)| *address == ip(ADDRESS));
+        let (_, reason, after) = told.unwrap();
+        assert_eq!(*reason, Reason::SpeakerNotAlive);
+        // The last heartbeat was sent before the owner died, and took some time.
+        let floor = seen[1].0.saturating_sub(Duration::from_millis(2));
+        assert!(
+            (floor..=BOUND + Duration::from_millis(50)).contains(after),
+            "seed {seed}: {after:?}, {seen:?}"
+        );
         let last = |name: &str| {
             let moves = &lan.hosts[lan.index(name)].moves;
             moves.iter().rfind(|(address, ..)| *address == ip(ADDRESS)).unwrap().clone()

@@ -93,6 +93,8 @@ pub(crate) struct Host {
     pub(crate) tables_seen: usize,
     pub(crate) told: Vec<Told>,
     pub(crate) moves: Vec<Move>,
+    /// What it announced that others had owned, why, and how long after they were heard.
+    pub(crate) took_over: Vec<(IpAddr, Reason, Duration)>,
     believes: BTreeMap<IpAddr, Option<Box<str>>>,
     pub(crate) finished: Option<Instant>,
     replies: Vec<IpAddr>,
@@ -191,6 +193,7 @@ impl Lan {
                 tables_seen: 0,
                 told: Vec::new(),
                 moves: Vec::new(),
+                took_over: Vec::new(),
                 believes: BTreeMap::new(),
                 finished: None,
                 replies: Vec::new(),
@@ -530,6 +533,14 @@ impl Lan {
                     let known = host.believes.insert(address, to.clone()).flatten();
                     assert_eq!(known, from, "{} tells a change from what it did not tell", host.name);
                     host.moves.push((address, from, to, reason));
+                }
+                Command::TookOver { address, reason, after } => {
+                    let host = &mut self.hosts[index];
+                    let owner = host.believes.get(&address).cloned().flatten();
+                    assert_eq!(owner.as_deref(), Some(host.name));
+                    let said = self.announcements.iter().rfind(|said| said.address == address);
+                    assert_eq!(said.map(|said| (said.at, said.node)), Some((self.now, index)), "{address}");
+                    host.took_over.push((address, reason, after));
                 }
                 Command::CutOff(cut_off) => {
                     assert_ne!(self.hosts[index].cut_off, cut_off, "only changes are told");

@@ -319,6 +319,10 @@ impl Bed {
                     let known = self.told.insert(address, to).flatten();
                     assert_eq!(known, from, "a change from what was not told");
                 }
+                Command::TookOver { address, .. } => {
+                    let owner = self.told.get(&address).and_then(Option::as_deref);
+                    assert_eq!(owner, Some(ME), "it took {address} over");
+                }
                 Command::Lead(leads) => {
                     assert_ne!(self.leads, leads, "only changes are told");
                     self.leads = leads;

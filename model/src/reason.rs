@@ -112,6 +112,8 @@ reasons! {
     NoCommonNode,
     /// The node's speaker is not alive.
     SpeakerNotAlive,
+    /// The node was lost a short while ago, and must be heard for longer before it is preferred to others.
+    NodeUnsettled,
     /// The node's network is not available.
     NetworkUnavailable,
     /// The node carries the exclude label.

@@ -8,7 +8,7 @@ use std::{
 
 use landfall_engine::{
     links::Usable,
-    membership::{Cause, DropReason, MemberState},
+    membership::{Cause, DropReason, Member, MemberState},
     responder::RefreshCounters,
     speaker::Speaker,
 };
@@ -311,7 +311,11 @@ impl Now {
             families.ignored.with_label_values(&[reason]).inc_by(count);
         }
         for member in speaker.membership().members() {
-            let state = if member.suspected { "suspected" } else { state_name(member.state) };
+            let state = match member {
+                Member { suspected: true, .. } => "suspected",
+                Member { flapping: true, .. } => "flapping",
+                Member { state, .. } => state_name(state),
+            };
             families.members.with_label_values(&[state]).inc();
         }
         let counters = speaker.membership().counters();

@@ -18,8 +18,7 @@ use crate::links::{Allowed, Usable, usable};
 pub enum Verdict {
     /// It may take the group, and keep it.
     Take(Merit),
-    /// It may keep the group if it has it, and must not take it: it came back a moment ago, or did not tell its
-    /// links yet.
+    /// It may keep the group if it has it, and must not take it: it does not hear us, or did not tell its links yet.
     Keep(Reason),
     /// Neither.
     No(Reason),
@@ -136,6 +135,9 @@ impl<'a> Appraisal<'a> {
         }
         match (self.verdict(preference.node), self.verdict(holder)) {
             (Verdict::Keep(reason) | Verdict::No(reason), _) => Some(reason),
+            (Verdict::Take(Merit { unsettled: true, .. }), Verdict::Take(Merit { unsettled: false, .. })) => {
+                Some(Reason::NodeUnsettled)
+            }
             (Verdict::Take(merit), Verdict::Take(held)) => {
                 (!merit.serves_as_well_as(held)).then_some(Reason::WorseThanOwner)
             }
@@ -251,18 +253,25 @@ impl<'a> Appraisal<'a> {
     /// `first` is asked before all other nodes: mostly it is the owner and settles the question.
     fn basis(&self, first: &str) -> Basis {
         *self.basis.get_or_init(|| {
-            if self.active.len() <= 1 || self.verdict_of_all(first).merit().is_some() {
+            let settled = |verdict: Verdict| verdict.merit().is_some_and(|merit| !merit.unsettled);
+            if self.active.len() <= 1 || settled(self.verdict_of_all(first)) {
                 return Basis::All;
             }
-            let members = || self.cluster.members().map(|(node, _)| node);
-            if members().any(|node| self.verdict_of_all(node).merit().is_some()) {
-                return Basis::All;
-            }
-            let takes = |facts: &ServiceFacts<'_>| {
-                members().any(|node| facts.verdict(self.cluster, node).merit().is_some())
-            };
-            self.active.iter().position(takes).map_or(Basis::All, Basis::Only)
+            // A node that comes and goes changes nothing for the others.
+            let alive = |verdict: Verdict| verdict.merit().is_some();
+            self.basis_among(settled).or_else(|| self.basis_among(alive)).unwrap_or(Basis::All)
         })
+    }
+
+    /// The basis if only these candidates counted; `None` when there is none.
+    fn basis_among(&self, counts: impl Fn(Verdict) -> bool) -> Option<Basis> {
+        let members = || self.cluster.members().map(|(node, _)| node);
+        if members().any(|node| counts(self.verdict_of_all(node))) {
+            return Some(Basis::All);
+        }
+        let takes =
+            |facts: &ServiceFacts<'_>| members().any(|node| counts(facts.verdict(self.cluster, node)));
+        self.active.iter().position(takes).map(Basis::Only)
     }
 }
 

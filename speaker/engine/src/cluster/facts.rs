@@ -44,6 +44,8 @@ impl Serving {
 /// before the preference is equal and the order is MetalLB's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Merit {
+    /// It was lost, and must be heard for longer before it counts again: it serves only where no other can.
+    pub unsettled: bool,
     /// Addresses of the group that the node could not announce.
     pub missing: usize,
     /// It is not Ready, though its speaker is alive.
@@ -77,7 +79,8 @@ impl Merit {
     /// Whether clients lose nothing when a node of this merit takes over from one of the merit `other`.
     #[must_use]
     pub fn serves_as_well_as(self, other: Self) -> bool {
-        self.missing <= other.missing
+        self.unsettled <= other.unsettled
+            && self.missing <= other.missing
             && self.not_ready <= other.not_ready
             && self.draining <= other.draining
             && self.choice <= other.choice
@@ -86,6 +89,7 @@ impl Merit {
     /// Of a node that serves two Services: it is as bad as the worse, and the preference is the first one's.
     pub(super) fn and(self, other: Self) -> Self {
         Self {
+            unsettled: self.unsettled || other.unsettled,
             missing: self.missing + other.missing,
             not_ready: self.not_ready || other.not_ready,
             draining: self.draining || other.draining,
@@ -179,10 +183,11 @@ impl<'a> ServiceFacts<'a> {
         if self.node_port && !member.node_port {
             return Verdict::No(Reason::ForwardingUnavailable);
         }
-        if !member.state.is_eligible() {
+        if !member.state.is_alive() {
             return Verdict::Keep(Reason::SpeakerNotAlive);
         }
         Verdict::Take(Merit {
+            unsettled: !member.state.is_settled(),
             missing: self.advertised.len() - usable.len(),
             not_ready: !node.ready,
             draining: self.local.is_some_and(|serving| serving.draining.contains(name)),

@@ -81,11 +81,6 @@ fn each_filter_takes_out_its_node_and_says_why() {
         (change_member(|member| member.state = MemberState::Unknown), Reason::SpeakerNotAlive, false),
         (change_member(|member| member.state = MemberState::Gone), Reason::SpeakerNotAlive, false),
         (change_member(|member| member.state = MemberState::Degraded), Reason::SpeakerNotAlive, true),
-        (
-            change_member(|member| member.state = MemberState::Alive { settled: false }),
-            Reason::SpeakerNotAlive,
-            true,
-        ),
         (Box::new(|cluster| cluster.set_member("a", None)), Reason::SpeakerNotAlive, false),
         (change_node(|node| node.network_unavailable = true), Reason::NetworkUnavailable, false),
         (
@@ -127,6 +122,54 @@ fn each_filter_takes_out_its_node_and_says_why() {
         assert_eq!(touched.nodes, BTreeSet::from(["a".into()]), "row {row}: a node touches no group");
         assert!(touched.groups.is_empty(), "row {row}");
     }
+}
+
+#[test]
+fn a_node_that_came_back_just_now_serves_where_no_other_can() {
+    let unsettled = || Member { state: MemberState::Alive { settled: false }, ..member() };
+    let mut cluster = cluster();
+    serve(&mut cluster, service("web", &["192.0.2.10"]));
+    cluster.set_member("a", Some(unsettled()));
+    let merits = |cluster: &Cluster| {
+        let appraisal = cluster.appraise(cluster.groups().of(ip("192.0.2.10")).unwrap()).unwrap();
+        ["a", "b"].map(|node| appraisal.verdict(node).merit().unwrap())
+    };
+    let [unsettled, settled] = merits(&cluster);
+    assert!(settled < unsettled && !unsettled.serves_as_well_as(settled));
+    assert!(settled.serves_as_well_as(unsettled));
+    let mut better = node("a");
+    better.ready = false;
+    better.name = "b".into();
+    cluster.observe(see_node(better));
+    let [unsettled, not_ready] = merits(&cluster);
+    assert!(not_ready < unsettled, "nothing is worse than to come and go");
+    let appraisal = cluster.appraise(cluster.groups().of(ip("192.0.2.10")).unwrap()).unwrap();
+    let asked = Preference { service: &key("web"), node: "a" };
+    assert_eq!(appraisal.refusal(asked, "b"), Some(Reason::NodeUnsettled), "nobody can move it there yet");
+}
+
+#[test]
+fn a_node_that_came_back_just_now_gathers_no_services_of_others() {
+    let mut cluster = cluster();
+    // "a" alone has endpoints of both, which share an address.
+    for (name, nodes) in [("one", ["a", "b"]), ("two", ["a", "c"])] {
+        let mut view = service(name, &["192.0.2.10"]);
+        view.traffic_policy = TrafficPolicy::Local;
+        cluster.observe(see_slice(slice(name, &nodes)));
+        cluster.observe(see_service(view));
+    }
+    let takes = |cluster: &Cluster| {
+        let appraisal = cluster.appraise(cluster.groups().of(ip("192.0.2.10")).unwrap()).unwrap();
+        ["a", "b", "c"].map(|node| appraisal.verdict(node).merit().is_some())
+    };
+    assert_eq!(takes(&cluster), [true, false, false]);
+    let state = MemberState::Alive { settled: false };
+    cluster.set_member("a", Some(Member { state, ..member() }));
+    assert_eq!(takes(&cluster), [true, true, false], "the oldest Service decides, as without it");
+    for node in ["b", "c"] {
+        cluster.set_member(node, None);
+    }
+    assert_eq!(takes(&cluster), [true, false, false]);
 }
 
 #[test]

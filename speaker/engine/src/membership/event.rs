@@ -60,6 +60,8 @@ pub enum Event {
         /// What changed, at the cost of the change.
         changes: ClaimChanges,
     },
+    /// [`super::Membership::is_doubted`] changed to this.
+    Doubted(bool),
     /// [`super::Membership::settled`] became true. Comes once.
     Settled,
     /// This process did not run for a while; what it believes of others may be old, and they may have taken over
@@ -85,6 +87,8 @@ pub struct Member<'a> {
     pub in_sync: bool,
     /// We hear neither its process nor its kernel, and no other juror has said the same yet.
     pub suspected: bool,
+    /// It is on probation because it was lost again soon after it had come back.
+    pub flapping: bool,
     /// When its process was last heard, or, if this node does not watch it and it is dead, when others heard it last.
     pub heard: Option<Instant>,
     /// It sees the same members alive as we do.

@@ -260,13 +260,15 @@ impl Membership {
 
     /// What we say to a member of how it stands with us.
     pub(super) fn tie(&self, id: PeerId, peer: &Peer, now: Instant) -> Tie {
+        let unsettled = peer.state == (MemberState::Alive { settled: false });
+        let doubted = unsettled && peer.probation.is_doubted();
         if self.graph.is_mesh() {
             // A larger cluster, in the eyes of the other one, may be what we were a moment ago.
-            return Tie { near: true, ..Tie::default() };
+            return Tie { near: true, doubted, ..Tie::default() };
         }
-        let back = peer.state == (MemberState::Alive { settled: false });
+        let back = unsettled && peer.probation.is_back_since(self.timing.settle, now);
         let answer = self.asked.contains(&id) || (now < self.graph.look_until && !peer.is_near());
-        Tie { near: peer.near, back, answer }
+        Tie { near: peer.near, back, answer, doubted }
     }
 
     /// Somebody was heard, or a kernel was.

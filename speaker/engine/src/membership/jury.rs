@@ -49,6 +49,15 @@ pub(super) struct Jury {
     pub(super) agree: usize,
 }
 
+/// What follows when a jury agrees, beside the death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Agreement {
+    /// Everybody is to be told.
+    tell: bool,
+    /// It is held against the member.
+    blame: bool,
+}
+
 impl Jury {
     /// The whole rule.
     pub(super) const fn agrees(self) -> bool {
@@ -125,23 +134,36 @@ impl Membership {
     }
 
     pub(super) fn hold_juries(&mut self, now: Instant) {
-        while let Some((id, cause, tell)) = self.suspects.iter().find_map(|id| self.agreed(*id)) {
-            if tell {
+        while let Some((id, cause, agreement)) = self.suspects.iter().find_map(|id| self.agreed(*id)) {
+            if agreement.tell {
                 self.tell_verdict(id, cause, now);
+            }
+            if agreement.blame {
+                self.blame(id, now);
             }
             self.convict(id, cause, now);
         }
     }
 
-    /// A suspect that is dead, and whether everybody is to be told.
-    fn agreed(&self, id: PeerId) -> Option<(PeerId, Cause, bool)> {
+    /// A member died by the word of several, or by ours where there is nobody else: that is held against it.
+    pub(super) fn blame(&mut self, id: PeerId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.state != MemberState::Leaving) {
+            peer.probation.died(now);
+        }
+    }
+
+    /// A suspect that is dead, and what follows.
+    fn agreed(&self, id: PeerId) -> Option<(PeerId, Cause, Agreement)> {
         let suspect = self.peers.get(&id)?;
         let (jury, ours) = if self.graph.is_mesh() {
             (self.all_jurors(id, suspect), false)
         } else {
             self.watchers(id, suspect)
         };
-        jury.agrees().then_some((id, suspect.suspected?, ours && jury.agree > 0))
+        let agreed = jury.agree > 0;
+        // Who hears nobody of several cannot tell whether it is the others that come and go.
+        let agreement = Agreement { tell: ours && agreed, blame: agreed || self.peers.len() == 1 };
+        jury.agrees().then_some((id, suspect.suspected?, agreement))
     }
 
     /// The jurors among the first after a suspect on the ring that can be, and whether we are one.

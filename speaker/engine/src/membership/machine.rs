@@ -60,6 +60,10 @@ pub struct Membership {
     next_id: u32,
     /// How many members are heard.
     pub(super) heard: usize,
+    /// Peers that say that this node was lost, and must be heard for longer before it counts again.
+    pub(super) doubters: BTreeSet<PeerId>,
+    /// One of them is heard.
+    pub(super) doubted: bool,
     /// Digest of the members that are alive, ourselves included.
     pub(super) view: u64,
     pub(super) profile: Vec<u8>,
@@ -103,6 +107,8 @@ impl Membership {
             departed: BTreeMap::new(),
             next_id: 0,
             heard: 0,
+            doubters: BTreeSet::new(),
+            doubted: false,
             view: name_digest,
             profile: Vec::new(),
             profile_digest: 0,
@@ -247,6 +253,22 @@ impl Membership {
         (heard, self.peers.len())
     }
 
+    /// Whether another member says that this node was lost, and must be heard for longer before it counts again.
+    #[must_use]
+    pub const fn is_doubted(&self) -> bool {
+        self.doubted
+    }
+
+    /// Somebody who is heard says something else of us, or stands differently. Costs those who doubt.
+    pub(super) fn weigh_doubts(&mut self) {
+        let mut doubters = self.doubters.iter().filter_map(|id| self.peers.get(id));
+        let doubted = doubters.any(Peer::is_living);
+        if doubted != self.doubted {
+            self.doubted = doubted;
+            self.events.push_back(Event::Doubted(doubted));
+        }
+    }
+
     /// Whether the profiles and claims of all members that are heard are known. Costs the members.
     #[must_use]
     pub fn has_read_everyone(&self) -> bool {
@@ -297,6 +319,7 @@ impl Membership {
             boot: peer.stamp.map(|stamp| stamp.boot),
             in_sync: peer.in_sync(),
             suspected: peer.suspected.is_some(),
+            flapping: peer.state == (MemberState::Alive { settled: false }) && peer.probation.is_repeated(),
             heard: Some(peer.spoke_at).filter(|at| *at > Instant::ZERO),
             same_view: peer.theirs.is_some_and(|theirs| theirs.view == self.view),
             profile: peer.profile.as_ref(),
@@ -322,6 +345,7 @@ impl Membership {
         self.transition(id, Signal::Removed, now);
         self.timers.disarm_peer(id);
         self.suspects.remove(&id);
+        self.doubters.remove(&id);
         self.find(id);
         let Some(peer) = self.peers.remove(&id) else { return };
         self.graph.ring.remove(peer.name_digest, id);
@@ -359,15 +383,17 @@ impl Membership {
             }
             (true, true) | (false, false) => {}
         }
-        if is_alive(before) != is_alive(state) {
+        if before.is_alive() != state.is_alive() {
             self.view ^= peer.name_digest;
         }
         if state == (MemberState::Alive { settled: false }) {
-            self.timers.arm(Timer::Settle(id), now + self.timing.settle);
+            let until = peer.probation.returned(self.timing.settle, now);
+            self.timers.arm(Timer::Settle(id), until);
         } else {
             self.timers.disarm(Timer::Settle(id));
         }
         self.events.push_back(Event::State { node: peer.node.clone(), state });
+        self.weigh_doubts();
         if state.is_heard() {
             // One that is suspected stays so until it is absolved.
             if !before.is_heard() {
@@ -394,8 +420,4 @@ impl Membership {
             Timer::Sync(id) => self.pull(id, now),
         }
     }
-}
-
-fn is_alive(state: MemberState) -> bool {
-    matches!(state, MemberState::Alive { .. })
 }

@@ -4,7 +4,7 @@
 /// |---|---|---|
 /// | `Unknown` | none seen | no |
 /// | `Alive { settled: true }` | hold | yes |
-/// | `Alive { settled: false }` | hold | no, until it was heard for a whole [`super::Timing::settle`] |
+/// | `Alive { settled: false }` | hold | where no other may, until it was heard for long enough, see `probation.rs` |
 /// | `Degraded` | hold, since it speaks | no |
 /// | `Held` | hold, since its node's kernel answers | no |
 /// | `Dead` | void | no |
@@ -19,7 +19,7 @@ pub enum MemberState {
     Unknown,
     /// Heard, and it hears us.
     Alive {
-        /// It may take addresses over. `false` for a while after it came back.
+        /// It counts as a candidate like any other. `false` for a while after it came back.
         settled: bool,
     },
     /// Heard, but it says that it does not hear us. Such a peer sees us dead, so the pair is broken for both
@@ -43,7 +43,18 @@ pub enum MemberState {
 impl MemberState {
     /// It may take addresses over, as far as membership is concerned.
     #[must_use]
-    pub const fn is_eligible(self) -> bool {
+    pub const fn is_alive(self) -> bool {
+        match self {
+            Self::Alive { settled: _ } => true,
+            Self::Unknown | Self::Degraded | Self::Held { .. } | Self::Dead | Self::Leaving | Self::Gone => {
+                false
+            }
+        }
+    }
+
+    /// The same, and nothing speaks for another one because of it: it is no flapping member, and did not come back just now.
+    #[must_use]
+    pub const fn is_settled(self) -> bool {
         match self {
             Self::Alive { settled } => settled,
             Self::Unknown | Self::Degraded | Self::Held { .. } | Self::Dead | Self::Leaving | Self::Gone => {
@@ -78,7 +89,7 @@ pub(super) enum Signal {
     Held,
     /// The silence window ended, and so did what its node's kernel is good for, and another juror says so too.
     Silent,
-    /// It was heard for the whole settling time.
+    /// It was heard for as long as it must be.
     Stable,
     /// It was taken out of the set of members.
     Removed,

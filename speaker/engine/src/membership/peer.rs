@@ -11,6 +11,7 @@ use super::{
     graph::REPEATS,
     member::MemberState,
     message::{Digests, Phase, Stamp},
+    probation::Probation,
     profile::Profile,
 };
 
@@ -58,6 +59,8 @@ pub(super) struct Peer {
     pub(super) condemned: Option<Cause>,
     /// Since when it is suspected or not heard.
     pub(super) lost: Option<Instant>,
+    /// Its deaths, and what follows from them.
+    pub(super) probation: Probation,
     /// Whom it does not hear itself, by the digest of the name; `None` while it takes no part in juries.
     pub(super) unheard: Option<Vec<u64>>,
     /// Since when it answers to a later run of this node than the present one.
@@ -105,6 +108,7 @@ impl Peer {
             suspected: None,
             condemned: None,
             lost: None,
+            probation: Probation::default(),
             unheard: None,
             denied_since: None,
             theirs: None,

@@ -177,7 +177,10 @@ impl Membership {
             }
             Verdict::Silent(cause) => match peer.condemned {
                 // By its watchers, and now by us.
-                Some(told) => self.convict(id, told, now),
+                Some(told) => {
+                    self.blame(id, now);
+                    self.convict(id, told, now);
+                }
                 None => self.suspect(id, cause, now),
             },
         }
@@ -220,7 +223,8 @@ impl Membership {
             }
             peer.heard_until = peer.heard_until.map(|at| if at > due { at.max(until) } else { at });
             if peer.state == (MemberState::Alive { settled: false }) {
-                self.timers.arm(Timer::Settle(*id), now + self.timing.settle);
+                let until = peer.probation.interrupted(self.timing.settle, now);
+                self.timers.arm(Timer::Settle(*id), until);
             }
         }
         for id in self.suspects.clone() {

@@ -97,6 +97,9 @@ impl Membership {
             let company = if peer.is_near() { until } else { now + self.timing.detection() };
             self.keep_company(company);
         }
+        if proof != Proof::Nothing {
+            self.hear_doubt(id, heartbeat.tie.doubted);
+        }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (was, was_heard) = (peer.state, peer.state.is_heard());
         self.transition(id, signal(proof, heartbeat.phase), now);
@@ -126,6 +129,13 @@ impl Membership {
             self.graph.pending.all = true;
         }
         self.answer(id, content, now);
+    }
+
+    fn hear_doubt(&mut self, id: PeerId, doubted: bool) {
+        let changed = if doubted { self.doubters.insert(id) } else { self.doubters.remove(&id) };
+        if changed {
+            self.weigh_doubts();
+        }
     }
 
     /// One that asks, or that is far and would hear of us only later.

@@ -24,7 +24,7 @@ pub struct Timing {
     pub missed: u32,
     /// A peer whose node's kernel answers may be silent this long: its process stands still, or is gone and comes back.
     pub hold: Duration,
-    /// A cold start waits this long, and a member that was lost must be heard this long before it counts again.
+    /// A cold start waits this long, and a member that was lost must be heard at least this long before it counts again.
     pub settle: Duration,
 }
 

@@ -50,10 +50,11 @@ pub(super) fn position_of(node: &str, appraisal: &Appraisal<'_>) -> (Option<u32>
     (better.map(|count| u32::try_from(count).unwrap_or(u32::MAX)), !ranks.is_empty())
 }
 
-/// Whether both are candidates, and `one` is the better one.
-pub(super) fn precedes(one: &str, other: &str, appraisal: &Appraisal<'_>) -> bool {
+/// Whether both are candidates, and `one` is better than the holder. A holder that came back just now is none the worse.
+pub(super) fn precedes(one: &str, holder: &str, appraisal: &Appraisal<'_>) -> bool {
     let address = appraisal.group().rank_address();
     let one = appraisal.verdict(one).merit().map(|merit| Rank::new(one, address, merit));
-    let other = appraisal.verdict(other).merit().map(|merit| Rank::new(other, address, merit));
-    one.zip(other).is_some_and(|(one, other)| one < other)
+    let held = appraisal.verdict(holder).merit().map(|merit| Merit { unsettled: false, ..merit });
+    let holder = held.map(|merit| Rank::new(holder, address, merit));
+    one.zip(holder).is_some_and(|(one, holder)| one < holder)
 }

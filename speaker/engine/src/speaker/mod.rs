@@ -350,8 +350,9 @@ impl Speaker {
 
     /// Tells the cluster index and the peers what this node is and can.
     fn present(&mut self, now: Instant) {
+        let settled = !self.membership.is_doubted();
         let state =
-            if self.leaving.is_some() { MemberState::Leaving } else { MemberState::Alive { settled: true } };
+            if self.leaving.is_some() { MemberState::Leaving } else { MemberState::Alive { settled } };
         let links = self.links.summary().to_vec();
         let node_port = self.forwarder.is_able();
         self.cluster.set_member(&self.node, Some(Member { state, links: Some(links.clone()), node_port }));

@@ -99,6 +99,7 @@ impl Speaker {
                     self.hurry(changes.keys());
                 }
                 membership::Event::Restarted { node } => self.ownership.restarted(&node, now),
+                membership::Event::Doubted(_) => self.present(now),
                 membership::Event::Settled => {}
                 membership::Event::Stalled { .. } => {
                     self.ownership.stalled();
@@ -153,7 +154,10 @@ impl Speaker {
     fn agree(&mut self, now: Instant) {
         let Some(agreement) = &mut self.agreement else { return };
         let news = agreement.take_news();
-        let before_us = |(name, member): (&str, &Member)| name < &*self.node && member.state.is_eligible();
+        let doubted = self.membership.is_doubted();
+        let before_us = |(name, member): (&str, &Member)| {
+            member.state.is_alive() && (!member.state.is_settled(), name) < (doubted, &*self.node)
+        };
         let may = self.ready && self.leaving.is_none() && self.isolation.decides();
         let first = may && !self.cluster.members().any(before_us);
         // Who is behind stops deciding before it takes over what it missed.

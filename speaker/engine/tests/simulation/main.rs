@@ -5,6 +5,7 @@
 
 mod disturbed;
 mod failover;
+mod flapping;
 mod forwarding;
 mod isolation;
 mod lan;

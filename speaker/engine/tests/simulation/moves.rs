@@ -177,7 +177,8 @@ fn a_process_that_stood_still_takes_back_what_others_took_meanwhile() {
         lan.run_ms(4_000);
         assert_eq!(lan.who_has(ADDRESS), [line[1]], "round {round}");
         lan.resume(index);
-        lan.run_ms(4_000);
+        // It must be heard for one second, then two, then four, before it counts again.
+        lan.run_ms(6_000);
         assert_eq!(lan.who_has(ADDRESS), [line[0]], "round {round}");
     }
 }

@@ -214,7 +214,7 @@ fn phase() -> impl Strategy<Value = Phase> {
 }
 
 fn tie() -> impl Strategy<Value = Tie> {
-    any::<[bool; 3]>().prop_map(|[near, back, answer]| Tie { near, back, answer })
+    any::<[bool; 4]>().prop_map(|[near, back, answer, doubted]| Tie { near, back, answer, doubted })
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {

@@ -8,5 +8,6 @@ mod jury;
 mod liveness;
 mod network;
 mod planes;
+mod probation;
 mod states;
 mod synchronisation;

@@ -219,6 +219,7 @@ impl Network {
             | Event::Profile { .. }
             | Event::Claims { .. }
             | Event::Settled
+            | Event::Doubted(_)
             | Event::Stalled { .. } => None,
         };
         log.iter().filter_map(|(_, event)| state(event)).collect()
@@ -315,6 +316,7 @@ impl Network {
                 | Event::Profile { .. }
                 | Event::Claims { .. }
                 | Event::Settled
+                | Event::Doubted(_)
                 | Event::Stalled { .. }) => self.nodes[node].log.push((self.now, other)),
             }
         }

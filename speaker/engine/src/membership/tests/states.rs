@@ -36,9 +36,11 @@ fn every_state_answers_every_signal_as_the_table_says() {
 }
 
 #[test]
-fn only_a_settled_member_is_eligible_and_only_one_that_answers_on_a_plane_is_heard() {
-    let eligible = STATES.map(MemberState::is_eligible);
-    assert_eq!(eligible, [false, false, true, false, false, false, false, false, false]);
+fn only_a_living_member_may_take_over_and_only_one_that_answers_on_a_plane_is_heard() {
+    let alive = STATES.map(MemberState::is_alive);
+    assert_eq!(alive, [false, true, true, false, false, false, false, false, false]);
+    let settled = STATES.map(MemberState::is_settled);
+    assert_eq!(settled, [false, false, true, false, false, false, false, false, false]);
     let heard = STATES.map(MemberState::is_heard);
     assert_eq!(heard, [false, true, true, true, true, true, false, true, false]);
 }

@@ -341,7 +341,13 @@ fn without_any_candidate_the_owner_stops_at_once() {
 fn a_member_that_is_not_settled_keeps_and_does_not_take() {
     let mut fleet = Fleet::new();
     fleet.set_state("fir", MemberState::Alive { settled: false });
-    assert_eq!(fleet.evaluate("elm"), Role::Owner, "fir is no candidate yet");
+    assert_eq!(fleet.evaluate("elm"), Role::Owner, "fir is the last one to ask");
+    let mut fleet = Fleet::new();
+    for node in ["elm", "oak"] {
+        fleet.set_state(node, MemberState::Dead);
+    }
+    fleet.set_state("fir", MemberState::Alive { settled: false });
+    assert_eq!(fleet.evaluate("fir"), Role::Owner, "and serves when there is no other");
     let mut fleet = Fleet::new();
     fleet.evaluate("fir");
     fleet.tell("fir", &["elm", "oak"]);

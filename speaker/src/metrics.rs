@@ -251,7 +251,7 @@ impl Families {
             refreshes: IntCounterVec::new(
                 Opts::new(
                     "landfall_speaker_refreshes_total",
-                    "Announcements of what was announced before, by whom they told: the segment, a gateway, or one that asked",
+                    "Announcements that refresh what others know, by whom they told: the segment, a gateway, or one that asked",
                 ),
                 &["told"],
             )?,

@@ -86,7 +86,7 @@ impl<'a> Cluster<'a> {
             cluster.observe(Observation::Node(node.name.clone(), Some(Box::new(node.clone()))));
             if options.speakers.as_ref().is_none_or(|speakers| speakers.contains(&node.name)) {
                 let state = MemberState::Alive { settled: true };
-                let member = Member { state, links: Some(links.clone()), node_port: true };
+                let member = Member { links: Some(links.clone()), node_port: true, ..Member::unread(state) };
                 cluster.set_member(&node.name, Some(member));
             }
         }

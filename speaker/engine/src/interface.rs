@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 use landfall_model::{AddressRange, Assigned, Observation, Reason, ServiceKey};
 
-use crate::{forwarding::ForwardingTable, links::Usable, membership::Key};
+use crate::{forwarding::ForwardingTable, links::Usable, membership::Key, verification::Verified};
 
 /// The kernel's number of a network interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +90,11 @@ pub struct Announced {
     pub interfaces: BTreeSet<Box<str>>,
     /// The interfaces that its addresses are announced on, and why these: one entry, unless its addresses differ in it.
     pub links: BTreeSet<Usable>,
+    /// What is known on the wire of its addresses: the worst of them.
+    pub verified: Verified,
+    /// For how long nobody had them at the last takeover from a node that died: from its last sign of life to the first
+    /// announcement. `None`: no node died, as far as this one knows.
+    pub gap: Option<Duration>,
 }
 
 /// Everything that a speaker can ask of the world. The shell carries them out in order and decides nothing.

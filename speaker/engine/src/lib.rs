@@ -19,6 +19,7 @@ mod random;
 pub mod responder;
 pub mod routes;
 pub mod speaker;
+pub mod verification;
 pub mod wire;
 
 pub use interface::{Announced, Command, IfIndex, Input, Link, Mac};

@@ -151,7 +151,10 @@ impl<'a> Appraisal<'a> {
         match self.verdict_by_services(node) {
             Verdict::Take(merit) => {
                 let preferred = self.preference.is_some_and(|preference| preference.node == node);
-                Verdict::Take(Merit { preferred: Reverse(preferred), ..merit })
+                let given_up = self.cluster.member(node).is_some_and(|member| {
+                    self.group.addresses.iter().any(|address| member.given_up.contains(address))
+                });
+                Verdict::Take(Merit { preferred: Reverse(preferred), given_up, ..merit })
             }
             verdict @ (Verdict::Keep(_) | Verdict::No(_)) => verdict,
         }

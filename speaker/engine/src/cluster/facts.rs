@@ -52,6 +52,8 @@ pub struct Merit {
     pub not_ready: bool,
     /// Policy Local, and its endpoints of a Service all terminate.
     pub draining: bool,
+    /// It had an address of the group, and nobody heard its answers.
+    pub given_up: bool,
     /// The worst way in which an interface was found; `None` when there is nothing to announce.
     pub choice: Option<LinkChoice>,
     /// An annotation names the node.
@@ -62,18 +64,21 @@ pub struct Merit {
 
 impl Merit {
     /// Whether no node can outclass it: each address is announced on an interface with a connected subnet that contains it,
-    /// and its endpoints stay.
+    /// its endpoints stay, and it was not found silent.
     #[must_use]
     pub fn is_lasting(self) -> bool {
-        self.choice <= Some(LinkChoice::Subnet) && !self.draining
+        self.choice <= Some(LinkChoice::Subnet) && !self.draining && !self.given_up
     }
 
-    /// Whether a node of this merit reaches the addresses by a better kind of link, or by endpoints that stay, and is
-    /// nowhere worse: reason enough to take them from a node of the merit `other`, whose answers nobody may be able to use,
-    /// or soon nobody. The best of several nodes is never outclassed, so this comes to an end.
+    /// Whether a node of this merit reaches the addresses by a better kind of link, or by endpoints that stay, or has not given
+    /// them up, and is nowhere worse: reason enough to take them from a node of the merit `other`, whose answers nobody may be
+    /// able to use, or soon nobody. The best of several nodes is never outclassed, so this comes to an end.
     #[must_use]
     pub fn outclasses(self, other: Self) -> bool {
-        (self.choice < other.choice || (!self.draining && other.draining)) && self.serves_as_well_as(other)
+        let better = self.choice < other.choice
+            || (!self.draining && other.draining)
+            || (!self.given_up && other.given_up);
+        better && self.serves_as_well_as(other)
     }
 
     /// Whether clients lose nothing when a node of this merit takes over from one of the merit `other`.
@@ -83,6 +88,7 @@ impl Merit {
             && self.missing <= other.missing
             && self.not_ready <= other.not_ready
             && self.draining <= other.draining
+            && self.given_up <= other.given_up
             && self.choice <= other.choice
     }
 
@@ -93,6 +99,7 @@ impl Merit {
             missing: self.missing + other.missing,
             not_ready: self.not_ready || other.not_ready,
             draining: self.draining || other.draining,
+            given_up: self.given_up || other.given_up,
             choice: self.choice.max(other.choice),
             preferred: self.preferred,
             preference: self.preference,
@@ -191,6 +198,7 @@ impl<'a> ServiceFacts<'a> {
             missing: self.advertised.len() - usable.len(),
             not_ready: !node.ready,
             draining: self.local.is_some_and(|serving| serving.draining.contains(name)),
+            given_up: false,
             choice: usable.iter().map(|usable| usable.choice).max(),
             preferred: Reverse(false),
             preference: Reverse(preference(&self.advertised, node)),

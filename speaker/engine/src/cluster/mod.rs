@@ -48,6 +48,18 @@ pub struct Member {
     pub links: Option<Vec<LinkSummary>>,
     /// It can forward in mode `node-port`.
     pub node_port: bool,
+    /// It looks for addresses when a peer asks it to.
+    pub looks: bool,
+    /// The addresses that it gave up because nobody heard its answers.
+    pub given_up: BTreeSet<IpAddr>,
+}
+
+impl Member {
+    /// One that has not told anything of itself.
+    #[must_use]
+    pub const fn unread(state: MemberState) -> Self {
+        Self { state, links: None, node_port: false, looks: false, given_up: BTreeSet::new() }
+    }
 }
 
 /// What observations and members changed since the last call of [`Cluster::take_touched`].

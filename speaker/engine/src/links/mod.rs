@@ -164,6 +164,19 @@ impl Links {
         self.announcing().find_map(|link| way(link, address))
     }
 
+    /// How to ask for an address on the segment with this subnet, be the address in it or not: the own address that it is asked
+    /// from is of its family, and of its subnet where there is one. Costs all interfaces.
+    #[must_use]
+    pub fn way_on(&self, segment: IpNet, address: IpAddr) -> Option<Way> {
+        let on_it = |link: &&Link| link.addresses.iter().any(|own| own.trunc() == segment);
+        let link = self.announcing().find(on_it)?;
+        let may_ask = |own: &&IpNet| own.addr().is_ipv4() == address.is_ipv4() && own.addr() != address;
+        let sources = link.addresses.iter().filter(may_ask);
+        let source = sources.max_by_key(|own| (own.contains(&address), !is_link_local(own)))?.addr();
+        let mac = link.mac.filter(|_| link.broadcast || source.is_ipv6())?;
+        Some(Way { interface: link.index, mac, source })
+    }
+
     /// The routers that default routes lead to, with the way to each. Costs all interfaces.
     pub fn gateways(&self) -> impl Iterator<Item = (IpAddr, Way)> {
         self.announcing().flat_map(|link| {

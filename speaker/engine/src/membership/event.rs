@@ -11,6 +11,7 @@ use super::{
     member::MemberState,
     message::{BootId, Phase},
     profile::Profile,
+    question::Question,
 };
 
 /// What a [`super::Membership`] has to say. For one packet, [`Event::State`] comes before what the packet carried.
@@ -62,6 +63,13 @@ pub enum Event {
     },
     /// [`super::Membership::is_doubted`] changed to this.
     Doubted(bool),
+    /// A member asks this node to look for addresses, or tells what it saw.
+    Questions {
+        /// The member.
+        node: Box<str>,
+        /// What it asks or tells.
+        questions: Vec<Question>,
+    },
     /// [`super::Membership::settled`] became true. Comes once.
     Settled,
     /// This process did not run for a while; what it believes of others may be old, and they may have taken over

@@ -7,6 +7,7 @@ use super::{
     field::{Reader, address_len, put_address, put_field, put_optional_address},
     key::TAG_LEN,
     packet::{HEADER_LEN, MAX_LEN},
+    question::Question,
     tie::Tie,
     verdict::Verdict,
 };
@@ -91,6 +92,7 @@ pub(super) struct Content<'a> {
     /// The newest changes of the sender's claims.
     pub(super) changes: Vec<Change>,
     pub(super) verdicts: Vec<Verdict>,
+    pub(super) questions: Vec<Question>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +132,7 @@ const CHANGES: u8 = 11;
 const UNHEARD: u8 = 12;
 const TIE: u8 = 13;
 const VERDICTS: u8 = 14;
+const QUESTIONS: u8 = 15;
 
 /// How many members a packet says are not heard.
 pub(super) const MAX_UNHEARD: usize = 16;
@@ -200,6 +203,9 @@ pub(super) fn write(out: &mut Vec<u8>, heartbeat: &Heartbeat<'_>, content: &Cont
     if !content.verdicts.is_empty() {
         put_field(out, VERDICTS, |out| content.verdicts.iter().for_each(|verdict| verdict.write(out)));
     }
+    if !content.questions.is_empty() {
+        put_field(out, QUESTIONS, |out| content.questions.iter().for_each(|question| question.write(out)));
+    }
 }
 
 fn write_heartbeat(out: &mut Vec<u8>, heartbeat: &Heartbeat<'_>) {
@@ -251,7 +257,7 @@ pub(super) fn read(mut fields: Reader<'_>) -> Option<(Heartbeat<'_>, Content<'_>
     let (mut sender, mut receiver, mut stamp, mut status, mut echo, mut digests, mut unheard) =
         (None, None, None, None, None, None, None);
     let mut content = Content::default();
-    let (mut tie, mut changes, mut verdicts) = (None, None, None);
+    let (mut tie, mut changes, mut verdicts, mut questions) = (None, None, None, None);
     while !fields.is_empty() {
         let (kind, value) = fields.field()?;
         match kind {
@@ -271,12 +277,14 @@ pub(super) fn read(mut fields: Reader<'_>) -> Option<(Heartbeat<'_>, Content<'_>
             UNHEARD => once(&mut unheard, whole(value, read_unheard)?)?,
             TIE => once(&mut tie, whole(value, |value| value.u8().map(Tie::from_bits))?)?,
             VERDICTS => once(&mut verdicts, whole(value, Verdict::read_all)?)?,
+            QUESTIONS => once(&mut questions, whole(value, Question::read_all)?)?,
             _ => {}
         }
     }
     let (phase, interval) = status?;
     content.changes = changes.unwrap_or_default();
     content.verdicts = verdicts.unwrap_or_default();
+    content.questions = questions.unwrap_or_default();
     let heartbeat = Heartbeat {
         sender: sender?,
         receiver: receiver?,

@@ -1,3 +1,5 @@
+use std::{collections::BTreeSet, net::IpAddr};
+
 use ipnet::IpNet;
 use landfall_model::Assigned;
 
@@ -16,6 +18,7 @@ const VERSION: u8 = 1;
 const FLAGS: u8 = 2;
 const LINK: u8 = 3;
 const ASSIGNED: u8 = 4;
+const GIVEN_UP: u8 = 5;
 
 const LINK_NAME: u8 = 1;
 const LINK_FLAGS: u8 = 2;
@@ -23,6 +26,10 @@ const LINK_PREFIX: u8 = 3;
 const LINK_MAC: u8 = 4;
 
 const FLAG_NODE_PORT: u32 = 1;
+const FLAG_LOOKS: u32 = 2;
+
+/// Bytes of the longest address that was given up.
+const LONGEST_GIVEN_UP: usize = 3 + 17;
 
 /// What a node tells the others about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +38,10 @@ pub struct Profile {
     pub links: Vec<LinkSummary>,
     /// It can forward in mode `node-port`.
     pub node_port: bool,
+    /// It looks for addresses when a peer asks it to, see [`super::Question`].
+    pub looks: bool,
+    /// The addresses that it gave up because nobody heard its answers; another node that is heard is the better owner.
+    pub given_up: BTreeSet<IpAddr>,
     /// The version of its software, for people.
     pub version: Box<str>,
     /// Standalone: the addresses of its Services.
@@ -42,7 +53,8 @@ impl Profile {
     pub(super) fn encode(&self) -> (Vec<u8>, u64) {
         let mut out = Vec::new();
         put_field(&mut out, VERSION, |out| out.extend_from_slice(cut(&self.version).as_bytes()));
-        let flags = if self.node_port { FLAG_NODE_PORT } else { 0 };
+        let flags = [(self.node_port, FLAG_NODE_PORT), (self.looks, FLAG_LOOKS)];
+        let flags = flags.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag);
         put_field(&mut out, FLAGS, |out| out.extend_from_slice(&flags.to_be_bytes()));
         let mut left_out = 0;
         for link in &self.links {
@@ -59,6 +71,9 @@ impl Profile {
                 put_field(&mut out, ASSIGNED, |out| assigned::encode(one, out));
             }
         }
+        for address in self.given_up.iter().take(MAX_PROFILE.saturating_sub(out.len()) / LONGEST_GIVEN_UP) {
+            put_field(&mut out, GIVEN_UP, |out| put_address(out, *address));
+        }
         (out, left_out)
     }
 
@@ -73,9 +88,14 @@ impl Profile {
                 FLAGS => {
                     let flags = u32::from_be_bytes(value.try_into().ok()?);
                     profile.node_port = flags & FLAG_NODE_PORT != 0;
+                    profile.looks = flags & FLAG_LOOKS != 0;
                 }
                 LINK => profile.links.push(LinkSummary::decode(value)?),
                 ASSIGNED => profile.assigned.push(assigned::decode(value)?),
+                GIVEN_UP => {
+                    let mut value = Reader(value);
+                    profile.given_up.insert(value.address().filter(|_| value.is_empty())?);
+                }
                 _ => {}
             }
         }

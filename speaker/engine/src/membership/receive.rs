@@ -114,6 +114,7 @@ impl Membership {
         let came_back = !was_heard && self.peers.get(&id).is_some_and(|peer| peer.state.is_heard());
         if proof != Proof::Nothing {
             self.hear_verdicts(id, &content.verdicts, now);
+            self.hear_questions(id, &content.questions);
             self.take(id, content, now);
         }
         if waits {

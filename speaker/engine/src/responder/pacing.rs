@@ -5,7 +5,7 @@ use landfall_model::Instant;
 /// How many addresses an interface announces back to back, and how fast afterwards. It works as the generic cell
 /// rate algorithm: one number instead of a bucket that has to be refilled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     interval: Duration,
     tolerance: Duration,
     /// When the next one would be due at the sustained rate.
@@ -24,7 +24,7 @@ impl Pace {
     }
 
     /// Probes: the frames of first announcements, which are two each, in the same time.
-    pub(super) fn probe() -> Self {
+    pub(crate) fn probe() -> Self {
         Self::new(100, Duration::from_micros(500))
     }
 
@@ -33,12 +33,12 @@ impl Pace {
     }
 
     /// The earliest time at which [`Self::take`] is permitted.
-    pub(super) fn ready(&self) -> Instant {
+    pub(crate) fn ready(&self) -> Instant {
         self.next - self.tolerance
     }
 
     /// Counts one announcement at `now`, which must not be before [`Self::ready`].
-    pub(super) fn take(&mut self, now: Instant) {
+    pub(crate) fn take(&mut self, now: Instant) {
         self.next = self.next.max(now) + self.interval;
     }
 }

@@ -55,7 +55,7 @@ impl Speaker {
     pub(super) fn take_answer(&mut self, interface: IfIndex, bytes: &[u8], now: Instant) -> bool {
         if !self.membership.is_asking() {
             self.cards.clear();
-            if !self.isolation.is_asking() {
+            if !self.isolation.is_asking() && !self.looks.is_asking() {
                 return false;
             }
         }
@@ -63,6 +63,7 @@ impl Speaker {
         else {
             return false;
         };
+        let seen = self.take_sight(interface, &frame, now);
         let gateway = |(gateway, way): &(IpAddr, Way)| *gateway == address && way.interface == interface;
         let gateway = self.links.gateways().find(gateway);
         let answered = gateway.is_some_and(|(_, way)| is_answer(&frame, way));
@@ -74,11 +75,11 @@ impl Speaker {
         if answers && self.membership.handle_answer(address, now) {
             self.cards.insert(address, sender(&frame));
         }
-        answers
+        answers || seen
     }
 }
 
-fn question(address: IpAddr, way: Way, card: Option<Mac>) -> Option<Frame> {
+pub(super) fn question(address: IpAddr, way: Way, card: Option<Mac>) -> Option<Frame> {
     let Way { mac, source, interface: _ } = way;
     match (address, source) {
         (IpAddr::V4(target), IpAddr::V4(sender)) => Some(ask_v4(target, sender, mac, card)),
@@ -111,8 +112,19 @@ const fn sender(frame: &Frame) -> Mac {
     }
 }
 
+/// The Ethernet address that an answer says the address is at. It is what an asker believes, whoever sent it.
+pub(super) fn sender_of(frame: &Frame) -> Mac {
+    match frame {
+        Frame::Arp { arp, .. } => arp.sender_mac,
+        Frame::Neighbor { ethernet, neighbor: NeighborRepr::Advert { target_mac, .. }, .. } => {
+            target_mac.unwrap_or(ethernet.source)
+        }
+        Frame::Neighbor { ethernet, neighbor: NeighborRepr::Solicit { .. }, .. } => ethernet.source,
+    }
+}
+
 /// The address that an ARP reply or an advertisement says is its sender's.
-const fn told(frame: &Frame) -> Option<IpAddr> {
+pub(super) const fn told(frame: &Frame) -> Option<IpAddr> {
     match frame {
         Frame::Arp { arp: ArpRepr { operation: ArpOperation::Reply, sender, .. }, .. } => {
             Some(IpAddr::V4(*sender))
@@ -124,7 +136,7 @@ const fn told(frame: &Frame) -> Option<IpAddr> {
 }
 
 /// It is for us, as the answer to our own question would be, and from another card than ours.
-fn is_answer(frame: &Frame, way: Way) -> bool {
+pub(super) fn is_answer(frame: &Frame, way: Way) -> bool {
     let Way { mac, source, interface: _ } = way;
     match frame {
         Frame::Arp { ethernet, arp } => {

@@ -22,6 +22,7 @@ mod step;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -46,6 +47,7 @@ use crate::{
     membership::{self, BootId, MemberState, Membership, Profile, Timing},
     ownership::Ownership,
     responder::Responder,
+    verification::{Checks, Looks},
 };
 
 /// A shutdown takes at most this long.
@@ -105,6 +107,10 @@ pub struct Speaker {
     reports: Reports,
     rivals: Rivals,
     takeovers: Takeovers,
+    /// What peers saw of what we announce.
+    checks: Checks,
+    /// What we look for, because peers ask us to.
+    looks: Looks,
     /// The cards that answered questions to kernels, while any are asked.
     cards: BTreeMap<IpAddr, Mac>,
     isolation: Isolation,
@@ -168,6 +174,8 @@ impl Speaker {
             reports: Reports::new(&node),
             rivals: Rivals::default(),
             takeovers: Takeovers::default(),
+            checks: Checks::default(),
+            looks: Looks::default(),
             cards: BTreeMap::new(),
             isolation: Isolation::new(minority, timing),
             agreement: standalone.then(Agreement::default),
@@ -207,6 +215,7 @@ impl Speaker {
                 // Most links are those of pods, and tell nothing about what we announce.
                 if self.links.handle(index, link) {
                     self.unapplied.extend(self.wanted.keys());
+                    self.checks.restart(now);
                     self.present(now);
                 }
                 if gateways {
@@ -267,6 +276,8 @@ impl Speaker {
             self.ownership.poll_timeout().filter(|_| decides),
             self.responder.poll_timeout(),
             self.forwarder.poll_timeout(),
+            self.checks.next(),
+            self.looks.next(),
             self.mute_until,
             self.leaving,
             more,
@@ -297,6 +308,12 @@ impl Speaker {
     #[must_use]
     pub const fn responder(&self) -> &Responder {
         &self.responder
+    }
+
+    /// What peers saw of what it announces, to read.
+    #[must_use]
+    pub const fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     /// Its links, to read.
@@ -355,10 +372,14 @@ impl Speaker {
             if self.leaving.is_some() { MemberState::Leaving } else { MemberState::Alive { settled } };
         let links = self.links.summary().to_vec();
         let node_port = self.forwarder.is_able();
-        self.cluster.set_member(&self.node, Some(Member { state, links: Some(links.clone()), node_port }));
+        let given_up = self.checks.given_up().clone();
+        let member =
+            Member { state, links: Some(links.clone()), node_port, looks: true, given_up: given_up.clone() };
+        self.cluster.set_member(&self.node, Some(member));
         let assigned = self.agreement.as_ref().map(Agreement::told).unwrap_or_default();
         let version = self.version.clone();
-        self.membership.set_profile(&Profile { links, node_port, version, assigned }, now);
+        let profile = Profile { links, node_port, looks: true, given_up, version, assigned };
+        self.membership.set_profile(&profile, now);
     }
 
     /// The other speakers by node. During an update a node has two for a moment, usually with the same address.

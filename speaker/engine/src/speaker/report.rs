@@ -1,9 +1,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
+    time::Duration,
 };
 
-use landfall_model::{Reason, ServiceKey, ServiceView};
+use landfall_model::{Instant, Reason, ServiceKey, ServiceView};
 
 use crate::{
     Announced, Command,
@@ -11,6 +12,7 @@ use crate::{
     links::{Links, Usable},
     ownership::{Ownership, Rank},
     responder::Responder,
+    verification::{Checks, Verified},
 };
 
 /// A node began to announce the Service. Spelled as MetalLB's users know it, like the next one.
@@ -32,6 +34,28 @@ pub(super) struct Reports {
     waiting: BTreeMap<ServiceKey, (Box<str>, Reason)>,
     departed: BTreeSet<ServiceKey>,
     groups: BTreeSet<GroupId>,
+}
+
+/// What is known of each address that this node announces.
+pub(super) struct Known<'a> {
+    /// Its interfaces.
+    pub(super) wanted: &'a BTreeMap<IpAddr, Usable>,
+    pub(super) checks: &'a Checks,
+    /// When the node that had it and died was last heard.
+    pub(super) losses: &'a BTreeMap<IpAddr, Instant>,
+}
+
+impl Known<'_> {
+    /// The worst of these addresses, and the longest gap.
+    fn of(&self, addresses: impl Iterator<Item = IpAddr>) -> (Verified, Option<Duration>) {
+        let (mut verified, mut gap) = (None, None);
+        for address in addresses {
+            let Some((its, began)) = self.checks.of(address) else { continue };
+            verified = verified.max(Some(its));
+            gap = gap.max(self.losses.get(&address).map(|lost| began.since(*lost)));
+        }
+        (verified.cloned().unwrap_or_default(), gap)
+    }
 }
 
 impl Reports {
@@ -56,14 +80,14 @@ impl Reports {
         self.groups.insert(group);
     }
 
-    /// Says what changed since the last call. `wanted` has the interfaces of each address that this node announces.
+    /// Says what changed since the last call.
     pub(super) fn drain(
         &mut self,
         cluster: &Cluster,
         links: &Links,
         ownership: &Ownership,
         responder: &Responder,
-        wanted: &BTreeMap<IpAddr, Usable>,
+        known: &Known<'_>,
         commands: &mut VecDeque<Command>,
     ) {
         for service in std::mem::take(&mut self.departed) {
@@ -75,7 +99,7 @@ impl Reports {
             let Some(appraisal) = cluster.appraise(id) else { continue };
             let listening = |address: &IpAddr| responder.is_listening(*address);
             if appraisal.group().addresses.iter().any(listening) {
-                self.announcing(cluster, &appraisal, responder, wanted, commands);
+                self.announcing(cluster, &appraisal, responder, known, commands);
                 self.explain_waiting(cluster, ownership, &appraisal, commands);
                 continue;
             }
@@ -103,14 +127,14 @@ impl Reports {
         cluster: &Cluster,
         appraisal: &Appraisal<'_>,
         responder: &Responder,
-        wanted: &BTreeMap<IpAddr, Usable>,
+        known: &Known<'_>,
         commands: &mut VecDeque<Command>,
     ) {
         for key in &appraisal.group().services {
             let Some(view) = cluster.service(key) else { continue };
             let listening = cluster.addresses(key).filter(|address| responder.is_listening(*address));
             let links: BTreeSet<Usable> =
-                listening.filter_map(|address| wanted.get(&address)).cloned().collect();
+                listening.filter_map(|address| known.wanted.get(&address)).cloned().collect();
             let here = !links.is_empty();
             // While a successor takes over, this node may not announce it any more and still does.
             let served = match appraisal.reason(key, &self.node) {
@@ -122,7 +146,9 @@ impl Reports {
                 continue;
             }
             self.complaints.remove(key);
-            let announced = Announced { interfaces: appraisal.interface_limit(key, &self.node), links };
+            let (verified, gap) = known.of(cluster.addresses(key));
+            let interfaces = appraisal.interface_limit(key, &self.node);
+            let announced = Announced { interfaces, links, verified, gap };
             let before = self.told.insert(key.clone(), announced.clone());
             if before.is_none() {
                 commands.push_back(Command::Event {

@@ -99,6 +99,7 @@ impl Speaker {
         let cleared = self.responder.take_cleared();
         for address in &cleared {
             self.rivals.settle(*address);
+            self.watch_announcement(*address, now);
             self.look_at(*address);
         }
         for claimant in self.responder.take_claims().into_values() {

@@ -5,6 +5,7 @@ use landfall_model::{Ingress, Instant, IpMode, ServiceKey};
 use super::{
     Speaker,
     isolation::{Reach, Standing},
+    report::Known,
 };
 use crate::{
     Command,
@@ -40,6 +41,7 @@ impl Speaker {
         self.apply(now);
         self.drain_ownership(now);
         self.drain_responder(now);
+        self.verify(now);
         // Silence after a stall is over in a moment, and nothing that anybody should be told.
         if self.mute_until.is_none() {
             self.report();
@@ -53,7 +55,7 @@ impl Speaker {
             &self.links,
             &self.ownership,
             &self.responder,
-            &self.wanted,
+            &Known { wanted: &self.wanted, checks: &self.checks, losses: &self.takeovers.lost },
             &mut self.commands,
         );
     }
@@ -76,23 +78,24 @@ impl Speaker {
         }
     }
 
-    fn drain_membership(&mut self, now: Instant) {
+    pub(super) fn drain_membership(&mut self, now: Instant) {
         while let Some(event) = self.membership.next_event() {
             match event {
                 membership::Event::Send { to, bytes } => {
                     self.commands.push_back(Command::SendDatagram { to, bytes });
                 }
                 membership::Event::Ask { node: _, addresses, known } => self.ask(&addresses, known),
-                membership::Event::State { node, state } => self.set_state(&node, state),
+                membership::Event::State { node, state } => self.set_state(&node, state, now),
                 membership::Event::Profile { node, profile } => {
                     let state =
                         self.cluster.member(&node).map_or(MemberState::Unknown, |member| member.state);
-                    let Profile { links, node_port, assigned, version: _ } = profile;
+                    let Profile { links, node_port, looks, given_up, assigned, version: _ } = profile;
                     if let Some(agreement) = &mut self.agreement {
                         agreement.hear(&node, assigned);
                     }
-                    let member = Member { state, links: Some(links), node_port };
+                    let member = Member { state, links: Some(links), node_port, looks, given_up };
                     self.cluster.set_member(&node, Some(member));
+                    self.checks.revive(now);
                 }
                 membership::Event::Claims { node, changes } => {
                     self.ownership.set_claims(&node, &changes);
@@ -100,6 +103,9 @@ impl Speaker {
                 }
                 membership::Event::Restarted { node } => self.ownership.restarted(&node, now),
                 membership::Event::Doubted(_) => self.present(now),
+                membership::Event::Questions { node, questions } => {
+                    self.hear_questions(&node, questions, now);
+                }
                 membership::Event::Settled => {}
                 membership::Event::Stalled { .. } => {
                     self.ownership.stalled();
@@ -109,7 +115,7 @@ impl Speaker {
         }
     }
 
-    fn set_state(&mut self, node: &str, state: MemberState) {
+    fn set_state(&mut self, node: &str, state: MemberState, now: Instant) {
         if state == MemberState::Gone {
             if let Some(agreement) = &mut self.agreement {
                 agreement.forget(node);
@@ -119,10 +125,12 @@ impl Speaker {
             self.hurry(&addresses);
             return;
         }
-        let known = self.cluster.member(node);
-        let links = known.and_then(|member| member.links.clone());
-        let node_port = known.is_some_and(|member| member.node_port);
-        self.cluster.set_member(node, Some(Member { state, links, node_port }));
+        let known = self.cluster.member(node).cloned();
+        let member = known.map_or_else(|| Member::unread(state), |known| Member { state, ..known });
+        self.cluster.set_member(node, Some(member));
+        if state.is_eligible() {
+            self.checks.revive(now);
+        }
         let addresses = self.ownership.set_heard(node, state.is_heard());
         self.hurry(&addresses);
     }
@@ -182,10 +190,16 @@ impl Speaker {
             self.dirty.remove(id);
             self.urgent.remove(id);
         }
+        let mut forgotten = false;
         for address in touched.orphans {
             self.ownership.abandon(address);
             self.rivals.settle(address);
+            self.takeovers.forget(address);
+            forgotten |= self.checks.forget(address);
             self.set_wanted(address, None, BTreeSet::new(), now);
+        }
+        if forgotten {
+            self.present(now);
         }
         for service in touched.departed {
             self.reports.depart(service);
@@ -270,6 +284,7 @@ impl Speaker {
         if before.is_some() {
             // At once, so that nothing of it can leave between here and the end of the step.
             self.responder.withdraw(address);
+            self.checks.end(address);
             self.forwarder.set(address, None, now);
         }
     }
@@ -325,6 +340,7 @@ impl Speaker {
                 }
                 None => self.responder.withdraw(address),
             }
+            self.watch_announcement(address, now);
             self.look_at(address);
         }
     }

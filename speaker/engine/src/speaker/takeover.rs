@@ -11,6 +11,16 @@ use crate::Command;
 #[derive(Debug, Default)]
 pub(super) struct Takeovers {
     waiting: BTreeMap<IpAddr, (Instant, Reason)>,
+    /// When the owners before that died were last heard, as long as this node has their addresses.
+    pub(super) lost: BTreeMap<IpAddr, Instant>,
+}
+
+impl Takeovers {
+    /// Nobody needs the address any more.
+    pub(super) fn forget(&mut self, address: IpAddr) {
+        self.waiting.remove(&address);
+        self.lost.remove(&address);
+    }
 }
 
 impl Speaker {
@@ -22,12 +32,15 @@ impl Speaker {
         to: Option<&str>,
         reason: Reason,
     ) {
-        let heard =
-            from.filter(|_| to == Some(&*self.node)).and_then(|from| self.membership.member(from)?.heard);
-        match heard {
-            Some(heard) => self.takeovers.waiting.insert(address, (heard, reason)),
-            None => self.takeovers.waiting.remove(&address),
-        };
+        self.takeovers.forget(address);
+        let before = from.filter(|_| to == Some(&*self.node)).and_then(|from| self.membership.member(from));
+        if let Some((before, heard)) = before.and_then(|before| Some((before, before.heard?))) {
+            self.takeovers.waiting.insert(address, (heard, reason));
+            if !before.state.is_heard() {
+                self.takeovers.lost.insert(address, heard);
+            }
+        }
+        self.look_at(address);
     }
 
     /// Tells how long each takeover took that is announced by now.

@@ -143,7 +143,8 @@ fn a_large_cluster_is_worked_through_in_steps() {
         let node = format!("m{number}");
         speaker.cluster.observe(see_node(self::node(&node)));
         let links = Some(speaker.links.summary().to_vec());
-        let member = Member { state: MemberState::Alive { settled: true }, links, node_port: true };
+        let alive = Member::unread(MemberState::Alive { settled: true });
+        let member = Member { links, node_port: true, ..alive };
         speaker.cluster.set_member(&node, Some(member));
     }
     let now = START + Duration::from_secs(1);
@@ -185,7 +186,7 @@ fn it_owns_answers_and_reports() {
 
 fn on_eth0(choice: LinkChoice) -> Announced {
     let interfaces = BTreeSet::from(["eth0".into()]);
-    Announced { interfaces: BTreeSet::new(), links: BTreeSet::from([Usable { interfaces, choice }]) }
+    Announced { links: BTreeSet::from([Usable { interfaces, choice }]), ..Announced::default() }
 }
 
 #[test]
@@ -223,11 +224,11 @@ fn it_tells_where_it_announces_and_why_there_whenever_that_changes() {
     assert_eq!(
         told(Input::Observed(see_advertisement(advertisement("all")))),
         [Some(Announced {
-            interfaces: BTreeSet::new(),
             links: BTreeSet::from([Usable {
                 interfaces: BTreeSet::from(["eth1".into()]),
                 choice: LinkChoice::Subnet
             }]),
+            ..Announced::default()
         })]
     );
     assert_eq!(told(Input::Link(IfIndex(3), None)), [Some(on_eth0(LinkChoice::Only))]);
@@ -314,7 +315,7 @@ fn the_only_endpoint_counts_although_the_speaker_of_its_node_is_dead() {
     let now = START + Duration::from_millis(2);
     speaker.handle(Input::Forwarding(Ok(())), now);
     assert_eq!(speaker.reason(&key("web")), Reason::Owner);
-    let dead = Member { state: MemberState::Dead, links: None, node_port: true };
+    let dead = Member { node_port: true, ..Member::unread(MemberState::Dead) };
     speaker.cluster.set_member("n1", Some(dead));
     speaker.handle_timeout(now);
     settle(&mut speaker, proven(now));

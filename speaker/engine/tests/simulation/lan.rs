@@ -8,7 +8,7 @@ use std::{
 };
 
 use landfall_engine::{
-    Command, IfIndex, Input, Link, Mac,
+    Announced, Command, IfIndex, Input, Link, Mac,
     cluster::Settings as ClusterSettings,
     forwarding::ForwardingTable,
     links::NamePattern,
@@ -91,7 +91,11 @@ pub(crate) struct Host {
     sent_table: Option<ForwardingTable>,
     pub(crate) table: Option<ForwardingTable>,
     pub(crate) tables_seen: usize,
+    /// Statuses are here once, unless their interfaces changed.
     pub(crate) told: Vec<Told>,
+    /// What its statuses say now, and how many were written.
+    pub(crate) announced: BTreeMap<ServiceKey, Announced>,
+    pub(crate) statuses: usize,
     pub(crate) moves: Vec<Move>,
     /// What it announced that others had owned, why, and how long after they were heard.
     pub(crate) took_over: Vec<(IpAddr, Reason, Duration)>,
@@ -112,6 +116,12 @@ pub(crate) struct Lan {
     random: Random,
     /// Packets lost, in percent.
     pub(crate) loss: u64,
+    /// Frames lost, in percent.
+    pub(crate) frame_loss: u64,
+    /// Hosts of which the segment hears nothing but their own addresses.
+    pub(crate) unheard: BTreeSet<usize>,
+    /// Questions that speakers asked by ARP or neighbour solicitation, those of probes apart.
+    pub(crate) questions: Vec<Announcement>,
     queue: BTreeMap<(Instant, u64), Delivery>,
     sequence: u64,
     /// Everything that the API server holds, to list it for a speaker that starts.
@@ -161,6 +171,9 @@ impl Lan {
             hosts: Vec::new(),
             random: Random::new(seed),
             loss: 0,
+            frame_loss: 0,
+            unheard: BTreeSet::new(),
+            questions: Vec::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             objects: Vec::new(),
@@ -192,6 +205,8 @@ impl Lan {
                 table: None,
                 tables_seen: 0,
                 told: Vec::new(),
+                announced: BTreeMap::new(),
+                statuses: 0,
                 moves: Vec::new(),
                 took_over: Vec::new(),
                 believes: BTreeMap::new(),
@@ -230,6 +245,7 @@ impl Lan {
         host.boots += 1;
         host.finished = None;
         host.believes.clear();
+        host.announced.clear();
         host.missed.clear();
         host.leads = false;
         host.cut_off = false;
@@ -260,7 +276,7 @@ impl Lan {
             loopback: false,
             addresses: vec![
                 format!("{}/24", host_address(index)).parse().unwrap(),
-                format!("fe80::{}/64", index + 1).parse().unwrap(),
+                format!("{}/64", link_local(index)).parse().unwrap(),
             ],
             default_v4: true,
             default_v6: true,
@@ -519,8 +535,16 @@ impl Lan {
                     self.schedule(3_000, Delivery::Forwarded { to: index, boot });
                 }
                 Command::Status { service, announced } => {
-                    let interfaces = announced.map(|announced| announced.interfaces);
-                    self.hosts[index].told.push(Told::Status(service, interfaces));
+                    let host = &mut self.hosts[index];
+                    let interfaces = announced.as_ref().map(|announced| announced.interfaces.clone());
+                    let before = match announced {
+                        Some(announced) => host.announced.insert(service.clone(), announced),
+                        None => host.announced.remove(&service),
+                    };
+                    host.statuses += 1;
+                    if before.map(|before| before.interfaces) != interfaces {
+                        host.told.push(Told::Status(service, interfaces));
+                    }
                 }
                 Command::Event { service, reason, message, .. } => {
                     let conflict = reason == "addressConflict";
@@ -595,8 +619,12 @@ impl Lan {
     fn frame(&mut self, from: usize, bytes: Vec<u8>) {
         // Its hosts die as a whole, with their kernels: nobody answers for them, except for a router and for rivals.
         if let Some((asker, address)) = question(&bytes) {
+            let asked = Announcement { at: self.now, node: from, address };
             if asker.is_none() {
-                self.probes.push(Announcement { at: self.now, node: from, address });
+                self.probes.push(asked);
+            } else {
+                self.questions.push(asked);
+                self.ask_kernels(asked, asker);
             }
             let rival = self.rivals.get(&address).filter(|_| self.hosts[from].side == 0);
             if let Some(answer) = rival.map(|mac| rival_frame(address, *mac, Some((mac_of(from), asker)))) {
@@ -619,10 +647,13 @@ impl Lan {
             return;
         }
         // What answers a host goes to that one alone.
+        if self.unheard.contains(&from) {
+            return;
+        }
         if bytes[0] & 1 == 0 {
             let to = (0..self.hosts.len()).find(|to| mac_of(*to).0 == bytes[..6]);
             if let Some(to) = to.filter(|to| self.hosts[*to].side == self.hosts[from].side) {
-                self.schedule(20, Delivery::Frame { to, bytes });
+                self.carry(20, to, bytes);
             } else if bytes[..6] == GATEWAY_CARD.0 {
                 self.told_gateway.push(Announcement { at: self.now, node: from, address });
             } else if bytes[..6] == CLIENT_CARD.0 {
@@ -631,16 +662,42 @@ impl Lan {
             return;
         }
         self.announcements.push(Announcement { at: self.now, node: from, address });
+        if self.unheard.contains(&from) {
+            return;
+        }
         self.broadcast(from, &bytes);
     }
 
     fn broadcast(&mut self, from: usize, bytes: &[u8]) {
         for to in 0..self.hosts.len() {
             if to != from && self.hosts[to].side == self.hosts[from].side {
-                self.schedule(20, Delivery::Frame { to, bytes: bytes.to_vec() });
+                self.carry(20, to, bytes.to_vec());
             }
         }
     }
+
+    /// A frame is on its way, and perhaps lost.
+    fn carry(&mut self, micros: u64, to: usize, bytes: Vec<u8>) {
+        if self.frame_loss == 0 || self.random.below(100) >= self.frame_loss {
+            self.schedule(micros, Delivery::Frame { to, bytes });
+        }
+    }
+
+    /// The kernel of a host answers for the host's own addresses as long as the host runs.
+    fn ask_kernels(&mut self, asked: Announcement, asker: Option<IpAddr>) {
+        let own = |host: usize| [host_address(host), link_local(host)].contains(&asked.address);
+        let side = self.hosts[asked.node].side;
+        let runs = |host: &Host| host.side == side && host.speaker.is_some() && !host.paused;
+        let host = (0..self.hosts.len()).find(|host| *host != asked.node && own(*host));
+        if let Some(host) = host.filter(|host| runs(&self.hosts[*host])) {
+            let bytes = rival_frame(asked.address, mac_of(host), Some((mac_of(asked.node), asker)));
+            self.carry(100, asked.node, bytes);
+        }
+    }
+}
+
+fn link_local(host: usize) -> IpAddr {
+    format!("fe80::{}", host + 1).parse().unwrap()
 }
 
 fn mac_of(host: usize) -> Mac {

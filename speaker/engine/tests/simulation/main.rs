@@ -17,3 +17,4 @@ mod refresh;
 mod rivals;
 mod standalone;
 mod start;
+mod verification;

@@ -275,6 +275,7 @@ fn deliver(machine: &mut Membership, bytes: &[u8]) -> Option<Profile> {
         | Event::State { .. }
         | Event::Restarted { .. }
         | Event::Claims { .. }
+        | Event::Questions { .. }
         | Event::Settled
         | Event::Stalled { .. } => None,
     });

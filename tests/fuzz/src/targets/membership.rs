@@ -338,6 +338,6 @@ fn profile(links: u8, prefixes: u8, version: &str) -> Profile {
         links: (0..links % 64).map(link).collect(),
         node_port: links & 128 == 0,
         version: version.into(),
-        assigned: Vec::new(),
+        ..Profile::default()
     }
 }

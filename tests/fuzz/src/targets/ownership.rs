@@ -125,7 +125,7 @@ fn member(state: MemberState, wrong_link: bool) -> Member {
         ndp: true,
         mac: None,
     };
-    Member { state, links: Some(vec![link]), node_port: true }
+    Member { links: Some(vec![link]), node_port: true, ..Member::unread(state) }
 }
 
 impl Bed {

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use landfall_model::{Assigned, IpMode, ServiceKey};
@@ -6,7 +6,7 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::claims::{address, claim};
 use crate::membership::{
-    BootId, Cause, DropReason, Key, KeyError, Phase, Profile,
+    BootId, Cause, DropReason, Key, KeyError, MOST_ANSWERS, Phase, Profile, Question,
     field::{Reader, put_field},
     message::{
         ClaimsRange, Content, Digests, Echo, Heartbeat, MAX_UNHEARD, ProfilePart, ProfileRequest, Stamp,
@@ -154,7 +154,7 @@ fn unknown_fields_are_skipped_and_known_ones_come_once_and_whole() {
         put_field(&mut bytes, kind, |out| out.extend_from_slice(value));
         signed(bytes)
     };
-    for kind in 15..=255 {
+    for kind in 16..=255 {
         let packet = with(kind, b"from the future");
         assert_eq!(receive(&packet, &[key("secret")]), Ok((sample(), Content::default())), "type {kind}");
     }
@@ -257,6 +257,15 @@ fn assigned() -> impl Strategy<Value = Assigned> {
     )
 }
 
+fn question() -> impl Strategy<Value = Question> {
+    let look = (address(), network());
+    let seen = (address(), vec(any::<[u8; 6]>().prop_map(Mac), 0..=MOST_ANSWERS));
+    prop_oneof![
+        look.prop_map(|(address, segment)| Question::Look { address, segment: segment.trunc() }),
+        seen.prop_map(|(address, answers)| Question::Seen { address, answers }),
+    ]
+}
+
 proptest! {
     #[test]
     fn what_was_written_is_read(
@@ -266,7 +275,7 @@ proptest! {
         (request, after) in (option::of(any::<(u64, u32)>()), option::of(option::of(address()))),
         (part, bytes) in (option::of(any::<(u64, u32, u32)>()), vec(any::<u8>(), 0..200)),
         (claims_range, changes) in (option::of(range()), vec((address(), option::of(claim())), 0..20)),
-        (tie, verdicts) in (tie(), vec(verdict(), 0..20)),
+        (tie, verdicts, questions) in (tie(), vec(verdict(), 0..20), vec(question(), 0..20)),
     ) {
         let heartbeat = Heartbeat {
             sender: &sender, receiver, stamp: Stamp { boot, sequence }, phase,
@@ -280,6 +289,7 @@ proptest! {
             claims_range,
             changes,
             verdicts,
+            questions,
         };
         let key = key("secret");
         let packet = seal(&key, |out| write(out, &heartbeat, &content));
@@ -299,7 +309,7 @@ proptest! {
     #[test]
     fn no_authentic_nonsense_panics(
         bytes in vec(any::<u8>(), 0..300),
-        fields in vec((0_u8..16, vec(any::<u8>(), 0..40)), 0..12),
+        fields in vec((0_u8..17, vec(any::<u8>(), 0..40)), 0..12),
     ) {
         let _ = read(Reader(&bytes));
         let _ = Profile::decode(&bytes);
@@ -313,10 +323,11 @@ proptest! {
 
     #[test]
     fn profiles_come_back_as_they_were(
-        links in vec(link(), 0..12), node_port in any::<bool>(), version in "[ -~]{0,40}",
-        assigned in vec(assigned(), 0..12), future in 5_u8..,
+        links in vec(link(), 0..12), node_port in any::<bool>(), looks in any::<bool>(), version in "[ -~]{0,40}",
+        assigned in vec(assigned(), 0..12), given_up in vec(any::<IpAddr>(), 0..12), future in 6_u8..,
     ) {
-        let profile = Profile { links, node_port, version: version.into(), assigned };
+        let given_up: BTreeSet<_> = given_up.into_iter().collect();
+        let profile = Profile { links, node_port, looks, given_up, version: version.into(), assigned };
         let (mut bytes, left_out) = profile.encode();
         prop_assert_eq!(left_out, 0);
         prop_assert_eq!(Profile::decode(&bytes), Some(profile.clone()));
@@ -333,7 +344,7 @@ fn a_profile_over_the_limit_loses_links_and_counts_them() {
         ..LinkSummary::default()
     };
     let version = "é".repeat(200).into_boxed_str();
-    let profile = Profile { links: vec![link; 200], node_port: true, version, assigned: Vec::new() };
+    let profile = Profile { links: vec![link; 200], node_port: true, version, ..Profile::default() };
     let (bytes, left_out) = profile.encode();
     assert!(bytes.len() <= MAX_PROFILE);
     let read = Profile::decode(&bytes).unwrap();

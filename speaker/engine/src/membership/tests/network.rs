@@ -218,6 +218,7 @@ impl Network {
             | Event::Restarted { .. }
             | Event::Profile { .. }
             | Event::Claims { .. }
+            | Event::Questions { .. }
             | Event::Settled
             | Event::Doubted(_)
             | Event::Stalled { .. } => None,
@@ -315,6 +316,7 @@ impl Network {
                 | Event::Restarted { .. }
                 | Event::Profile { .. }
                 | Event::Claims { .. }
+                | Event::Questions { .. }
                 | Event::Settled
                 | Event::Doubted(_)
                 | Event::Stalled { .. }) => self.nodes[node].log.push((self.now, other)),

@@ -216,7 +216,7 @@ fn profiles_of_all_sizes_arrive_whole() {
             };
             let version = format!("1.0.{loss}").into();
             let links = (0..links).map(link).collect();
-            let profile = Profile { links, node_port: true, version, assigned: Vec::new() };
+            let profile = Profile { links, node_port: true, version, ..Profile::default() };
             network.act(1, |machine, now| machine.set_profile(&profile, now));
             network.run_until(5 * SECOND, |network| {
                 [0, 2]

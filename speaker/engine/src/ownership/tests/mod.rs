@@ -160,7 +160,7 @@ impl Fleet {
             ndp: true,
             mac: None,
         };
-        self.cluster.set_member(name, Some(Member { state, links: Some(vec![link]), node_port: true }));
+        self.cluster.set_member(name, Some(Member { links: Some(vec![link]), node_port: true, ..Member::unread(state) }));
         for (other, ownership) in &mut self.nodes {
             if *other != name {
                 ownership.set_heard(name, state.is_heard());

@@ -45,7 +45,8 @@ fn claim(speaker: &mut Speaker, now: Instant) -> Vec<String> {
 
 fn member(state: MemberState, cards: Option<&[Option<Mac>]>) -> Member {
     let link = |mac: &Option<Mac>| LinkSummary { name: "eth0".into(), mac: *mac, ..LinkSummary::default() };
-    Member { state, links: cards.map(|cards| cards.iter().map(link).collect()), node_port: true }
+    let links = cards.map(|cards| cards.iter().map(link).collect());
+    Member { links, node_port: true, ..Member::unread(state) }
 }
 
 #[test]

@@ -24,11 +24,7 @@ fn link(name: &str, prefix: &str) -> LinkSummary {
 
 fn member() -> Member {
     let links = vec![link("eth0", "192.0.2.0/24")];
-    Member {
-        links: Some(links),
-        node_port: true,
-        ..Member::unread(MemberState::Alive { settled: true })
-    }
+    Member { links: Some(links), node_port: true, ..Member::unread(MemberState::Alive { settled: true }) }
 }
 
 /// Nodes `a`, `b`, `c`, all alike, with a pool for 192.0.2.0/24 that is advertised everywhere.

@@ -41,6 +41,14 @@ const LOOK: u8 = 1;
 const SEEN: u8 = 2;
 
 impl Question {
+    /// What it is about.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        match self {
+            Self::Look { address, .. } | Self::Seen { address, .. } => *address,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Look { address, segment } => 1 + address_len(*address) + 1 + address_len(segment.addr()),

@@ -20,9 +20,9 @@ mod watch;
 pub use askers::{ASKED_WITHIN, ASKERS, ASKERS_OF_ADDRESS, Neighbor};
 pub use conflict::{Claimant, Contest, DEFEND_INTERVAL};
 pub use counters::{AddressCounters, ConflictCounters, Ignored, RefreshCounters};
+pub(crate) use pacing::Pace;
 pub use probe::{ASK_EVERY, FIRST_RETRY, LAST_RETRY, QUESTIONS};
 pub use refresh::REFRESH_PACE;
-pub(crate) use pacing::Pace;
 pub use schedule::ANNOUNCE_AT;
 
 use std::{

@@ -44,7 +44,7 @@ impl Speaker {
                 self.commands.push_back(Command::SendFrame { interface: way.interface, bytes });
             }
         }
-        let mut packets = self.looks.take_seen();
+        let mut packets = self.looks.take_seen(now);
         let share = (BUDGET / self.cluster.member_count().max(1)).clamp(1, MOST);
         for (address, turn) in self.checks.take_due(share, now) {
             if !self.responder.is_listening(address) {
@@ -73,7 +73,9 @@ impl Speaker {
     }
 
     /// A member asks us to look for addresses, or tells what it saw of ours.
-    pub(super) fn hear_questions(&mut self, node: &str, questions: Vec<Question>, now: Instant) {
+    pub(super) fn hear_questions(&mut self, node: &str, mut questions: Vec<Question>, now: Instant) {
+        // Whether it hears this node itself counts for all that follows.
+        questions.sort_by_key(|question| self.wanted.contains_key(&question.address()));
         for question in questions {
             match question {
                 Question::Look { address, segment } => {
@@ -99,7 +101,8 @@ impl Speaker {
 
     fn learn(&mut self, peer: &str, address: IpAddr, answers: &[Mac], now: Instant) {
         // It is silent for a moment: what the peer did not hear is no fault.
-        if !answers.is_empty() || self.responder.is_listening(address) || !self.wanted.contains_key(&address) {
+        if !answers.is_empty() || self.responder.is_listening(address) || !self.wanted.contains_key(&address)
+        {
             let links = self.links.summary();
             let ours = |mac| links.iter().any(|link| link.mac == Some(mac));
             match self.checks.seen(peer, address, answers, ours, now) {
@@ -149,7 +152,8 @@ impl Speaker {
 
     fn tell_not_confirmed(&mut self, address: IpAddr) {
         let Some((Verified::Wrong { by, answer, shared, .. }, _)) = self.checks.of(address) else { return };
-        let Some(appraisal) = self.cluster.groups().of(address).and_then(|id| self.cluster.appraise(id)) else {
+        let Some(appraisal) = self.cluster.groups().of(address).and_then(|id| self.cluster.appraise(id))
+        else {
             return;
         };
         let node = &self.node;
@@ -158,7 +162,8 @@ impl Speaker {
             None => "nobody answers".to_owned(),
         };
         let own = appraisal.verdict(node).merit();
-        let outclassed = own.is_some_and(|own| appraisal.candidates().any(|(_, other)| other.outclasses(own)));
+        let outclassed =
+            own.is_some_and(|own| appraisal.candidates().any(|(_, other)| other.outclasses(own)));
         let follows = match (shared, outclassed) {
             (true, _) => format!(
                 "as does node \"{node}\", which keeps it; give that host another address, or take this one out of the pool"

@@ -19,6 +19,9 @@ pub const QUESTIONS: u8 = 3;
 const ASK_EVERY: Duration = Duration::from_millis(30);
 /// After the first answer others may come.
 const COLLECT: Duration = Duration::from_millis(20);
+/// What is seen within this time goes into one packet: of two that follow each other closely one may overtake the other,
+/// which is then thrown away.
+const TELL: Duration = Duration::from_millis(5);
 /// So many addresses are looked for at a time; more are not, and their owners ask again.
 pub const MOST_OPEN: usize = 512;
 
@@ -30,6 +33,8 @@ pub struct Looks {
     pace: Pace,
     /// What [`Self::take_seen`] has not given yet.
     seen: BTreeMap<Box<str>, Vec<Question>>,
+    /// When the first of it is told.
+    telling: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,7 +48,13 @@ struct Look {
 
 impl Default for Looks {
     fn default() -> Self {
-        Self { open: BTreeMap::new(), due: BTreeSet::new(), pace: Pace::probe(), seen: BTreeMap::new() }
+        Self {
+            open: BTreeMap::new(),
+            due: BTreeSet::new(),
+            pace: Pace::probe(),
+            seen: BTreeMap::new(),
+            telling: None,
+        }
     }
 }
 
@@ -86,10 +97,11 @@ impl Looks {
         }
     }
 
-    /// When [`Self::pop`] has something to do.
+    /// When [`Self::pop`] or [`Self::take_seen`] has something to do.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| (*at).max(self.pace.ready()))
+        let due = self.due.first().map(|(at, _)| (*at).max(self.pace.ready()));
+        due.into_iter().chain(self.telling).min()
     }
 
     /// The next address to ask for. To be called until it gives `None`; then [`Self::take_seen`] has what is to be told.
@@ -110,12 +122,16 @@ impl Looks {
             let owner = std::mem::take(&mut look.owner);
             self.seen.entry(owner).or_default().push(Question::Seen { address, answers });
             self.open.remove(&address);
+            self.telling.get_or_insert(now + TELL);
         }
         None
     }
 
-    /// What was seen since the last call, by the member that asked for it.
-    pub fn take_seen(&mut self) -> BTreeMap<Box<str>, Vec<Question>> {
+    /// What is to be told now, by the member that asked for it.
+    pub fn take_seen(&mut self, now: Instant) -> BTreeMap<Box<str>, Vec<Question>> {
+        if self.telling.take_if(|at| *at <= now).is_none() {
+            return BTreeMap::new();
+        }
         std::mem::take(&mut self.seen)
     }
 

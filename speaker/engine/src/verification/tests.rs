@@ -118,9 +118,11 @@ fn what_stays_wrong_is_told_once_and_asked_for_ever_less_often() {
 
 #[test]
 fn who_does_not_hear_the_node_itself_proves_nothing_by_silence() {
-    for (answer, witness) in
-        [(Answer::Seen(false, vec![]), false), (Answer::Seen(false, vec![OTHER]), false), (Answer::Lost, true)]
-    {
+    for (answer, witness) in [
+        (Answer::Seen(false, vec![]), false),
+        (Answer::Seen(false, vec![OTHER]), false),
+        (Answer::Lost, true),
+    ] {
         let mut owner = Owner::new();
         for turn in 0..usize::try_from(PATIENCE).unwrap() {
             let (waited, asked, step) = owner.round(&answer).unwrap();
@@ -211,7 +213,7 @@ fn look(looks: &mut Looks, answers: &BTreeMap<IpAddr, Vec<Mac>>) -> (Vec<(Instan
                 looks.answer(address, *mac, now);
             }
         }
-        told.extend(looks.take_seen().into_values().flatten());
+        told.extend(looks.take_seen(now).into_values().flatten());
     }
     (frames, told)
 }

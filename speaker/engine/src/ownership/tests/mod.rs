@@ -160,7 +160,10 @@ impl Fleet {
             ndp: true,
             mac: None,
         };
-        self.cluster.set_member(name, Some(Member { links: Some(vec![link]), node_port: true, ..Member::unread(state) }));
+        self.cluster.set_member(
+            name,
+            Some(Member { links: Some(vec![link]), node_port: true, ..Member::unread(state) }),
+        );
         for (other, ownership) in &mut self.nodes {
             if *other != name {
                 ownership.set_heard(name, state.is_heard());

@@ -138,7 +138,8 @@ const fn is_configuration(observation: &Observation) -> bool {
         | Observation::Node(..)
         | Observation::EndpointSlice(..)
         | Observation::Namespace(..)
-        | Observation::Speaker(..) => false,
+        | Observation::Speaker(..)
+        | Observation::Announcement(..) => false,
     }
 }
 
@@ -172,6 +173,7 @@ fn take(metrics: &Metrics, world: &mut World, observation: Observation) {
         | Observation::EndpointSlice(..)
         | Observation::Namespace(..)
         | Observation::Speaker(..)
+        | Observation::Announcement(..)
         | Observation::Synced => {}
     }
     world.observe(observation);

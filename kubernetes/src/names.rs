@@ -38,6 +38,8 @@ pub mod annotation {
     pub const QUARANTINE: &str = "landfall.dev/quarantine";
     /// On a `ServiceL2Status`: the interfaces that really announce, and why these, such as `eth0 (Subnet)`.
     pub const ANNOUNCED_ON: &str = "landfall.dev/announced-on";
+    /// On a `ServiceL2Status`: what a peer found when it asked for the addresses on the wire, as JSON.
+    pub const VERIFIED: &str = "landfall.dev/verified";
 }
 
 /// Labels.

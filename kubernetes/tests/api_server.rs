@@ -304,6 +304,7 @@ async fn writes_pool_status_events_and_l2_status() {
         status: Some(L2Status {
             interfaces: limit.iter().map(|&name| name.into()).collect(),
             announced_on: announced_on.into(),
+            verification: None,
         }),
     };
     let unsaid = L2StatusWrite { status: None, ..said(&[], "") };

@@ -7,6 +7,7 @@
 
 mod address;
 mod advertisement;
+mod announcement;
 mod assigned;
 mod bgp;
 mod classes;
@@ -22,6 +23,7 @@ mod time;
 
 pub use address::{AddressRange, Family, RangeError};
 pub use advertisement::{L2Advertisement, NodePreference};
+pub use announcement::{Announcement, Verdict, Verification};
 pub use assigned::Assigned;
 pub use bgp::{
     BfdProfile, BgpAdvertisement, BgpPeer, Communities, Community, CommunityError, CommunityName,

@@ -3,8 +3,8 @@ use std::{fmt, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BfdProfile, BgpAdvertisement, BgpPeer, Communities, EndpointSlice, L2Advertisement, Labels, NodeView,
-    Pool, Reason, ServiceKey, ServiceView,
+    Announcement, BfdProfile, BgpAdvertisement, BgpPeer, Communities, EndpointSlice, L2Advertisement, Labels,
+    NodeView, Pool, Reason, ServiceKey, ServiceView,
 };
 
 /// One fact about the cluster, as the watches of `landfall-kubernetes` report it. `None` means deleted.
@@ -32,6 +32,8 @@ pub enum Observation {
     Namespace(Box<str>, Option<Labels>),
     /// A speaker, by the name of its Pod.
     Speaker(Box<str>, Option<SpeakerView>),
+    /// What a speaker says of a Service, by the name of its `ServiceL2Status`.
+    Announcement(Box<str>, Option<Box<Announcement>>),
     /// An object that could not be parsed; `None` once it can be, or is gone.
     #[serde(skip)]
     Invalid(ObjectName, Option<Box<Invalid>>),
@@ -61,6 +63,7 @@ impl Observation {
             Self::EndpointSlice(key, _) => namespaced("EndpointSlice", key),
             Self::Namespace(name, _) => global("Namespace", name),
             Self::Speaker(name, _) => global("Pod", name),
+            Self::Announcement(name, _) => global("ServiceL2Status", name),
             Self::Invalid(object, _) => object.clone(),
             Self::Synced => return None,
         })
@@ -78,6 +81,7 @@ impl Observation {
             Self::EndpointSlice(key, _) => Self::EndpointSlice(key, None),
             Self::Namespace(name, _) => Self::Namespace(name, None),
             Self::Speaker(name, _) => Self::Speaker(name, None),
+            Self::Announcement(name, _) => Self::Announcement(name, None),
             Self::Invalid(object, _) => Self::Invalid(object, None),
             Self::Synced => Self::Synced,
         }
@@ -95,6 +99,7 @@ impl Observation {
             Self::EndpointSlice(_, slice) => slice.is_none(),
             Self::Namespace(_, labels) => labels.is_none(),
             Self::Speaker(_, speaker) => speaker.is_none(),
+            Self::Announcement(_, announcement) => announcement.is_none(),
             Self::Invalid(_, _) | Self::Synced => false,
         }
     }

@@ -140,6 +140,16 @@ reasons! {
     WorseThanOwner,
     /// The node owns the address and is silent about it: a host that is no node of the cluster has it.
     AddressConflict,
+    /// A peer asked for the addresses on the wire, and the node that announces them answered.
+    Verified,
+    /// A node announces the addresses, and nobody looked for them on the wire.
+    Unverified,
+    /// A node announces the addresses, and a peer that asks for them on the wire does not hear it.
+    NotHeard,
+    /// Another host than the node that announces the addresses answers for them on the wire.
+    OtherHostAnswers,
+    /// No speaker announces the addresses.
+    NotAnnounced,
     /// No node may own the address.
     NoCandidates,
     /// The forwarding mode asked for does not exist.

@@ -24,16 +24,16 @@ use std::{
 use futures::FutureExt as _;
 use landfall_engine::{
     Announced, Command, IfIndex, Input, Link, forwarding::ForwardingTable, links::Usable, membership::Key,
-    speaker::Speaker,
+    speaker::Speaker, verification::Verified,
 };
 use landfall_kubernetes::{
-    clock::until,
+    clock::{date, until},
     lease::Appointment,
     source::Source,
-    state::{Reporter, Verdict},
+    state::{self, Reporter},
     write::{EventWrite, L2Status, Severity, WriteError},
 };
-use landfall_model::{Instant, Observation, ServiceKey};
+use landfall_model::{Instant, Observation, ServiceKey, Verdict, Verification};
 use landfall_probes::Gate;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -170,7 +170,7 @@ impl Driver {
             && let Some(faults) = self.configuration.judge()
         {
             self.metrics.client.config_stale.set(!faults.is_empty());
-            self.reporter.tell(Verdict::of(faults));
+            self.reporter.tell(state::Verdict::of(faults));
         }
     }
 
@@ -266,7 +266,8 @@ impl Driver {
                 }
             }
             Command::Status { service, announced } => {
-                self.outbox.status(service, announced.map(l2_status));
+                let now = self.now();
+                self.outbox.status(service, announced.map(|announced| l2_status(announced, now)));
             }
             Command::Event { service, uid, warning, reason, message } => {
                 let severity = if warning { Severity::Warning } else { Severity::Normal };
@@ -343,10 +344,23 @@ fn log_links(service: &ServiceKey, links: &BTreeSet<Usable>) {
     }
 }
 
-fn l2_status(announced: Announced) -> L2Status {
-    let Announced { interfaces, links } = announced;
+fn l2_status(announced: Announced, now: Instant) -> L2Status {
+    let Announced { interfaces, links, verified, gap } = announced;
     let texts: Vec<String> = links.iter().map(Usable::to_string).collect();
-    L2Status { interfaces, announced_on: texts.join(", ").into() }
+    let gap_ms = gap.map(|gap| u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
+    let none = Verification { result: Verdict::Pending, since: None, by: None, other: None, gap_ms };
+    let found =
+        |result, at, by| Verification { result, since: Some(date(at, now)), by: Some(by), ..none.clone() };
+    let verification = match verified {
+        Verified::Confirmed { at, by } => found(Verdict::Verified, at, by),
+        Verified::Pending => none,
+        Verified::Unable => Verification { result: Verdict::Unable, ..none },
+        Verified::Wrong { at, by, answer: None, .. } => found(Verdict::Silent, at, by),
+        Verified::Wrong { at, by, answer: Some(mac), .. } => {
+            Verification { other: Some(mac.to_string().into()), ..found(Verdict::Wrong, at, by) }
+        }
+    };
+    L2Status { interfaces, announced_on: texts.join(", ").into(), verification: Some(verification) }
 }
 
 #[cfg(test)]
@@ -362,8 +376,8 @@ mod tests {
             choice,
         };
         let text = |links: &[Usable]| {
-            let announced = Announced { interfaces: BTreeSet::new(), links: links.iter().cloned().collect() };
-            l2_status(announced).announced_on
+            let announced = Announced { links: links.iter().cloned().collect(), ..Announced::default() };
+            l2_status(announced, Instant::ZERO).announced_on
         };
         assert_eq!(&*text(&[on(&["eth0"], LinkChoice::Subnet)]), "eth0 (Subnet)");
         let families = [on(&["eth1", "eth0"], LinkChoice::DefaultRoute), on(&["br0"], LinkChoice::Subnet)];

@@ -167,6 +167,8 @@ struct Families {
     verdicts: IntCounterVec,
     questions: IntCounterVec,
     probes: IntCounterVec,
+    verifications: IntCounterVec,
+    unverified: IntGauge,
     contested: IntGauge,
     claims: IntCounter,
     defences: IntCounter,
@@ -236,6 +238,17 @@ impl Families {
                 ),
                 &["result"],
             )?,
+            verifications: IntCounterVec::new(
+                Opts::new(
+                    "landfall_speaker_verifications_total",
+                    "What peers found when they asked on the wire for addresses that this node announces, by result",
+                ),
+                &["result"],
+            )?,
+            unverified: IntGauge::new(
+                "landfall_speaker_addresses_not_heard",
+                "Addresses that this node announces and that peers do not find there, time and again",
+            )?,
             contested: IntGauge::new(
                 "landfall_speaker_addresses_contested",
                 "Addresses that this node does not announce because a host that is no node has them",
@@ -271,14 +284,33 @@ impl Families {
             verdicts,
             questions,
             probes,
+            verifications,
+            unverified,
             contested,
             claims,
             defences,
             refreshes,
         } = self;
         vec![
-            announced, received, responses, gratuitous, members, ignored, unread, dropped, stalls,
-            suspicions, verdicts, questions, probes, contested, claims, defences, refreshes,
+            announced,
+            received,
+            responses,
+            gratuitous,
+            members,
+            ignored,
+            unread,
+            dropped,
+            stalls,
+            suspicions,
+            verdicts,
+            questions,
+            probes,
+            verifications,
+            unverified,
+            contested,
+            claims,
+            defences,
+            refreshes,
         ]
     }
 }
@@ -336,6 +368,13 @@ impl Now {
         for (result, count) in [("clear", conflicts.clear), ("conflict", conflicts.yielded)] {
             families.probes.with_label_values(&[result]).inc_by(count);
         }
+        let found = speaker.checks().counters();
+        for (result, count) in
+            [("confirmed", found.confirmed), ("wrong", found.wrong), ("silent", found.silent)]
+        {
+            families.verifications.with_label_values(&[result]).inc_by(count);
+        }
+        families.unverified.set(i64::try_from(speaker.checks().wrong()).unwrap_or(i64::MAX));
         families.contested.set(i64::try_from(speaker.responder().contested()).unwrap_or(i64::MAX));
         families.claims.inc_by(conflicts.claims);
         families.defences.inc_by(conflicts.defences);

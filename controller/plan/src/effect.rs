@@ -7,6 +7,9 @@ use landfall_pool::Counts;
 pub mod condition {
     /// True: the Service has the addresses that it should have. False: the reason says why not.
     pub const ALLOCATED: &str = "landfall.dev/Allocated";
+    /// True: a node announces the addresses; the reason says whether that was verified on the wire. False: none does, or clients
+    /// do not reach it. Missing until a node announced them once.
+    pub const ANNOUNCED: &str = "landfall.dev/Announced";
     /// False: the forwarding mode asked for is not used, and why. Missing where all is well.
     pub const FORWARDING: &str = "landfall.dev/Forwarding";
 }

@@ -3,7 +3,7 @@ use std::{net::IpAddr, time::Duration};
 use landfall_model::{Assignment, Condition, Ingress, Instant, Reason, ServiceStatusWrite, ServiceView};
 
 use crate::{
-    Effect, Outcome,
+    Effect, Outcome, condition,
     decide::{Decision, Event, Target},
     queue::{Age, Queue},
 };
@@ -258,7 +258,9 @@ impl Entry {
             Assignment::Release => false,
             Assignment::Set { ingress, .. } => shows(&self.view, &ingress),
         };
-        if settled && decision.conditions.iter().all(says) {
+        // What is announced is news of the speakers, and nothing that was decided here.
+        let mut decided = decision.conditions.iter().filter(|one| &*one.kind != condition::ANNOUNCED);
+        if settled && decided.all(says) {
             return Vec::new();
         }
         let effect = |event: &Event| Effect::Event {

@@ -19,6 +19,7 @@
 //! A plan looks at the Services that changed, at the holders of pools that changed, and at as many waiting Services
 //! as can be served by what became free; see [`World::examined`]. A change of the pools looks at all that wait.
 
+mod announced;
 mod decide;
 mod effect;
 mod entry;

@@ -4,7 +4,7 @@ use std::{
     ops::Bound,
 };
 
-use landfall_model::{Family, ServiceKey};
+use landfall_model::{Family, Reason, ServiceKey};
 
 /// The order in which Services are served: seconds since 1970 of their creation, then name.
 pub(crate) type Age = (i64, ServiceKey);
@@ -54,5 +54,24 @@ impl Queues {
     pub(crate) fn next(&self, queue: &Queue, after: Option<&Age>) -> Option<&Age> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.waiting.get(queue)?.range((start, Bound::Unbounded)).next()
+    }
+}
+
+/// Moves one Service from the count of one reason to that of another.
+pub(crate) fn count(
+    counts: &mut BTreeMap<Reason, usize>,
+    before: Option<&(Reason, String)>,
+    after: Option<&(Reason, String)>,
+) {
+    if let Some((reason, _)) = after {
+        *counts.entry(*reason).or_default() += 1;
+    }
+    if let Some((reason, _)) = before
+        && let Some(number) = counts.get_mut(reason)
+    {
+        *number -= 1;
+        if *number == 0 {
+            counts.remove(reason);
+        }
     }
 }

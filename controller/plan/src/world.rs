@@ -8,10 +8,11 @@ use landfall_pool::{Allocator, Change, Claimant, Counts, PoolUpdate};
 
 use crate::{
     Effect, Outcome, Plan, Settings,
-    decide::{Case, decide},
+    announced::{Announcements, SETTLE},
+    decide::{Case, Target, decide},
     entry::{Decided, Entry},
     ownership::{Ownership, suspended},
-    queue::{Age, Queue, Queues},
+    queue::{Age, Queue, Queues, count},
     report::{Due, Reports},
 };
 
@@ -43,6 +44,7 @@ pub struct World {
     offers: BTreeMap<(Box<str>, Family), Option<Age>>,
     retries: BTreeSet<(Instant, ServiceKey)>,
     reports: Reports,
+    announcements: Announcements,
     examined: u64,
 }
 
@@ -67,6 +69,9 @@ impl World {
                 }
             }
             Observation::Invalid(object, invalid) => self.observe_invalid(object, invalid),
+            Observation::Announcement(name, announcement) => {
+                self.announcements.observe(name, announcement.map(|announcement| *announcement));
+            }
             Observation::Synced => self.begin(),
             Observation::L2Advertisement(..)
             | Observation::Bgp(_)
@@ -107,6 +112,8 @@ impl World {
         if !self.deciding {
             self.take_over();
         }
+        let changed = self.announcements.take_changed();
+        self.retries.extend(changed.into_iter().map(|key| (now + SETTLE, key)));
         while let Some((_, key)) = self.retries.pop_first_if_due(now) {
             if let Some(entry) = self.services.get(&key) {
                 self.dirty.insert(entry.age());
@@ -336,6 +343,7 @@ impl World {
             let _refused = self.allocator.claim(&Claimant::of(&entry.view, labels), &addresses);
         }
         self.dirty = self.services.values().map(Entry::age).collect();
+        self.announcements.take_changed();
         self.deciding = true;
     }
 
@@ -360,6 +368,9 @@ impl World {
                 edited: entry.edited(),
             },
         );
+        if matches!(decision.target, Target::Set { .. }) {
+            decision.conditions.extend(self.announcements.condition(&entry.view));
+        }
         let age = entry.age();
         for queue in entry.decided.queues.drain(..) {
             self.queues.leave(&queue, &age);
@@ -432,24 +443,5 @@ impl World {
         let (first, rest) = std::mem::take(&mut self.dirty).into_iter().partition(shows);
         self.dirty = rest;
         first
-    }
-}
-
-/// Moves one Service from the count of one reason to that of another.
-fn count(
-    counts: &mut BTreeMap<Reason, usize>,
-    before: Option<&(Reason, String)>,
-    after: Option<&(Reason, String)>,
-) {
-    if let Some((reason, _)) = after {
-        *counts.entry(*reason).or_default() += 1;
-    }
-    if let Some((reason, _)) = before
-        && let Some(number) = counts.get_mut(reason)
-    {
-        *number -= 1;
-        if *number == 0 {
-            counts.remove(reason);
-        }
     }
 }

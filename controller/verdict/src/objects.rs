@@ -69,6 +69,7 @@ impl Objects {
             | Observation::EndpointSlice(..)
             | Observation::Namespace(..)
             | Observation::Speaker(..)
+            | Observation::Announcement(..)
             | Observation::Invalid(..)
             | Observation::Synced => false,
         }

@@ -2,6 +2,7 @@
 //! that cannot be used is an [`Invalid`] that names the field, the value, the rule and the way out.
 
 mod advertisement;
+mod announcement;
 mod bfd_profile;
 mod bgp_advertisement;
 mod bgp_peer;
@@ -20,6 +21,7 @@ mod tests;
 mod tests_bgp;
 
 pub use advertisement::l2_advertisement;
+pub use announcement::announcement;
 pub use bfd_profile::bfd_profile;
 pub use bgp_advertisement::bgp_advertisement;
 pub use bgp_peer::bgp_peer;

@@ -6,12 +6,15 @@ use k8s_openapi::api::{
 };
 use kube::Resource;
 use landfall_model::{
-    BgpObject, Invalid, Labels, NodeView, Observation, Pool, ServiceKey, ServiceView, SpeakerView,
+    Announcement, BgpObject, Invalid, Labels, NodeView, Observation, Pool, ServiceKey, ServiceView,
+    SpeakerView,
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement},
+    api::{
+        BFDProfile, BGPAdvertisement, BGPPeer, Community, IPAddressPool, L2Advertisement, ServiceL2Status,
+    },
     convert,
 };
 
@@ -172,6 +175,25 @@ impl Kind for CommunityNames {
 
     fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
         Observation::Bgp(BgpObject::Community(key.name.clone(), model.map(Box::new)))
+    }
+}
+
+/// `ServiceL2Status` objects. Nobody waits for them: addresses do not depend on what speakers say.
+pub(super) enum Announcements {}
+
+impl Kind for Announcements {
+    type Object = ServiceL2Status;
+    type Model = Announcement;
+    const KIND: &'static str = "ServiceL2Status";
+    const SPEC_OPTIONAL: bool = true;
+    const WAITED_FOR: bool = false;
+
+    fn convert(object: &ServiceL2Status) -> Result<Option<Self::Model>, Invalid> {
+        Ok(convert::announcement(object))
+    }
+
+    fn observation(key: &ServiceKey, model: Option<Self::Model>) -> Observation {
+        Observation::Announcement(key.name.clone(), model.map(Box::new))
     }
 }
 

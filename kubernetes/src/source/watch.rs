@@ -13,8 +13,8 @@ use super::{
     Outlet, Source,
     backoff::{Backoff, random},
     kind::{
-        BfdProfiles, BgpAdvertisements, BgpPeers, CommunityNames, EndpointSlices, Kind, L2Advertisements,
-        Namespaces, Nodes, Pools, Services, Speakers,
+        Announcements, BfdProfiles, BgpAdvertisements, BgpPeers, CommunityNames, EndpointSlices, Kind,
+        L2Advertisements, Namespaces, Nodes, Pools, Services, Speakers,
     },
     seen::Seen,
     tracker::Tracker,
@@ -40,6 +40,8 @@ pub struct Interests {
     /// `BGPAdvertisement`, `BGPPeer`, `BFDProfile` and `Community` objects. They are not
     /// waited for.
     pub bgp: bool,
+    /// `ServiceL2Status` objects. They are not waited for.
+    pub announcements: bool,
     /// Nodes.
     pub nodes: bool,
     /// EndpointSlices of all namespaces that belong to a Service.
@@ -61,6 +63,7 @@ impl Interests {
             // No address that a node has is handed out.
             nodes: true,
             namespaces: true,
+            announcements: true,
             ..Self::default()
         }
     }
@@ -74,6 +77,7 @@ impl Interests {
             pools: true,
             advertisements: true,
             bgp: true,
+            announcements: false,
             nodes: true,
             endpoint_slices: true,
             namespaces: false,
@@ -106,6 +110,9 @@ pub fn watch(client: Client, interests: &Interests) -> Source {
         wanted.add::<BgpPeers>(Api::namespaced(client.clone(), namespace), all());
         wanted.add::<BfdProfiles>(Api::namespaced(client.clone(), namespace), all());
         wanted.add::<CommunityNames>(Api::namespaced(client.clone(), namespace), all());
+    }
+    if interests.announcements {
+        wanted.add::<Announcements>(Api::namespaced(client.clone(), namespace), all());
     }
     if interests.nodes {
         wanted.add::<Nodes>(Api::all(client.clone()), all());

@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::SetOnce;
 
-use super::{EventWrite, L2StatusFound, L2StatusWrite, WriteError};
+use super::{EventWrite, L2Status, L2StatusFound, L2StatusWrite, WriteError};
 use crate::{
     api::{ConfigurationState, IPAddressPool, IPAddressPoolStatus},
     names::manager,
@@ -33,9 +33,9 @@ pub struct Writer {
     pub(crate) identity: Arc<WriterIdentity>,
     /// How often each event was seen, by name, so that a repetition is one request. Bounded, see `event`.
     pub(super) events: Arc<Mutex<BTreeMap<String, i32>>>,
-    /// The `ServiceL2Status` objects whose metadata this process has written, by name, with the part of it that can
-    /// change: what they are announced on.
-    pub(super) owned: Arc<Mutex<BTreeMap<String, Box<str>>>>,
+    /// The `ServiceL2Status` objects whose metadata this process has written, by name, with what they say, which can
+    /// change.
+    pub(super) owned: Arc<Mutex<BTreeMap<String, L2Status>>>,
 }
 
 /// In whose name a [`Writer`] writes.

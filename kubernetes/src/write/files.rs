@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceStatus;
-use landfall_model::{Assigned, Assignment, IpMode, ServiceKey, ServiceStatusWrite};
+use landfall_model::{Assigned, Assignment, IpMode, ServiceKey, ServiceStatusWrite, Verification};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -36,6 +36,9 @@ struct L2File {
     /// What [`crate::names::annotation::ANNOUNCED_ON`] says on an object of the API server.
     #[serde(default)]
     announced_on: String,
+    /// What [`crate::names::annotation::VERIFIED`] says there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verified: Option<Verification>,
 }
 
 impl FileWriter {
@@ -78,7 +81,7 @@ impl FileWriter {
 
     pub(super) async fn l2_status(&self, write: &L2StatusWrite) -> Result<(), WriteError> {
         let name = l2_status::object_name(&write.node, &write.service);
-        let Some(L2Status { interfaces, announced_on }) = &write.status else {
+        let Some(L2Status { interfaces, announced_on, verification }) = &write.status else {
             return self.delete_l2_status(&name).await;
         };
         let file = L2File {
@@ -87,6 +90,7 @@ impl FileWriter {
             service_name: write.service.name.to_string(),
             interfaces: interfaces.iter().map(ToString::to_string).collect(),
             announced_on: announced_on.to_string(),
+            verified: verification.clone(),
         };
         let path = self.l2_path(&name);
         blocking(move || Ok(replace(&path, &pretty(&json!(file)))?)).await

@@ -21,10 +21,10 @@ use crate::{
 
 pub(super) async fn write(writer: &Writer, write: &L2StatusWrite) -> Result<(), WriteError> {
     let name = object_name(&write.node, &write.service);
-    let Some(L2Status { interfaces, announced_on }) = &write.status else {
+    let Some(wanted) = &write.status else {
         return delete(writer, &name).await;
     };
-    let names: Vec<Value> = interfaces.iter().map(|name| json!({ "name": name })).collect();
+    let names: Vec<Value> = wanted.interfaces.iter().map(|name| json!({ "name": name })).collect();
     let status = json!({
         "apiVersion": "metallb.io/v1beta1",
         "kind": "ServiceL2Status",
@@ -37,17 +37,28 @@ pub(super) async fn write(writer: &Writer, write: &L2StatusWrite) -> Result<(), 
         },
     });
     let api = api(writer);
-    let written = owned(writer).get(&name) == Some(announced_on);
-    if written {
+    let before = owned(writer).get(&name).cloned();
+    let says = |L2Status { interfaces: _, announced_on, verification }: &L2Status| {
+        (announced_on, verification) == (&wanted.announced_on, &wanted.verification)
+    };
+    if before.as_ref().is_some_and(says) {
         match answered(api.patch_status(&name, &writer.apply(), &Patch::Apply(&status))).await {
             Err(WriteError::Gone { .. }) => {}
-            outcome => return outcome.map(drop),
+            outcome => {
+                outcome?;
+                owned(writer).insert(name, wanted.clone());
+                return Ok(());
+            }
         }
     }
-    let object = object(writer, write, &name, announced_on);
-    answered(api.patch(&name, &writer.apply(), &Patch::Apply(&object))).await?;
-    owned(writer).insert(name.clone(), announced_on.clone());
-    answered(api.patch_status(&name, &writer.apply(), &Patch::Apply(&status))).await.map(drop)
+    let object = object(writer, write, &name, wanted);
+    let found = answered(api.patch(&name, &writer.apply(), &Patch::Apply(&object))).await?;
+    // Mostly only what was found on the wire is new, which is an annotation. An object that was just made has no status.
+    if found.status.is_none() || before.is_none_or(|before| before.interfaces != wanted.interfaces) {
+        answered(api.patch_status(&name, &writer.apply(), &Patch::Apply(&status))).await?;
+    }
+    owned(writer).insert(name, wanted.clone());
+    Ok(())
 }
 
 pub(super) async fn delete(writer: &Writer, name: &str) -> Result<(), WriteError> {
@@ -80,7 +91,7 @@ pub(super) fn object_name(node: &str, service: &ServiceKey) -> String {
     format!("l2-{}", digest(&[node, &service.namespace, &service.name]))
 }
 
-fn object(writer: &Writer, write: &L2StatusWrite, name: &str, announced_on: &str) -> Value {
+fn object(writer: &Writer, write: &L2StatusWrite, name: &str, wanted: &L2Status) -> Value {
     let mut metadata = json!({
         "name": name,
         "labels": {
@@ -88,8 +99,11 @@ fn object(writer: &Writer, write: &L2StatusWrite, name: &str, announced_on: &str
             label::STATUS_SERVICE: label_value(&write.service.name),
             label::STATUS_NAMESPACE: label_value(&write.service.namespace),
         },
-        "annotations": { annotation::ANNOUNCED_ON: announced_on },
+        "annotations": { annotation::ANNOUNCED_ON: wanted.announced_on },
     });
+    if let Some(verification) = &wanted.verification {
+        metadata["annotations"][annotation::VERIFIED] = json!(json!(verification).to_string());
+    }
     if let Some(owner) = writer.owner() {
         metadata["ownerReferences"] = json!([owner.reference()]);
     }
@@ -100,7 +114,7 @@ fn api(writer: &Writer) -> Api<ServiceL2Status> {
     Api::namespaced(writer.client.clone(), &writer.identity.namespace)
 }
 
-fn owned(writer: &Writer) -> MutexGuard<'_, BTreeMap<String, Box<str>>> {
+fn owned(writer: &Writer) -> MutexGuard<'_, BTreeMap<String, L2Status>> {
     writer.owned.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

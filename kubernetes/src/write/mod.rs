@@ -12,7 +12,7 @@ mod service;
 
 use std::collections::BTreeSet;
 
-use landfall_model::{Assigned, ServiceKey, ServiceStatusWrite};
+use landfall_model::{Assigned, ServiceKey, ServiceStatusWrite, Verification};
 
 pub(crate) use api::create_once;
 pub use api::{OwnerPod, Writer, WriterIdentity, answered, own_pod};
@@ -85,6 +85,8 @@ pub struct L2Status {
     pub interfaces: BTreeSet<Box<str>>,
     /// For people: the interfaces that announce, and why these. See [`crate::names::annotation::ANNOUNCED_ON`].
     pub announced_on: Box<str>,
+    /// What was found on the wire. See [`crate::names::annotation::VERIFIED`].
+    pub verification: Option<Verification>,
 }
 
 /// A `ServiceL2Status` that was found.

@@ -48,7 +48,12 @@ pub(super) async fn facts(client: &Client, scope: &Scope) -> anyhow::Result<Fact
         let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
         let service = (label(label::STATUS_NAMESPACE), label(label::STATUS_SERVICE));
         let link = status.annotations().get(annotation::ANNOUNCED_ON).cloned();
-        owners.entry(service).or_default().push(Owner { node: label(label::STATUS_NODE), link });
+        let verification = convert::announcement(&status).and_then(|announcement| announcement.verification);
+        owners.entry(service).or_default().push(Owner {
+            node: label(label::STATUS_NODE),
+            link,
+            verification,
+        });
     }
     Ok(Facts {
         handled: pods.items.iter().find_map(handled).unwrap_or_default(),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use landfall_model::{Verdict, Verification};
+
 use super::report::{Owner, Report};
 use crate::output::table;
 
@@ -31,7 +33,7 @@ pub(crate) fn text(report: &Report) -> String {
             or_dash(s.pool.as_deref()),
             or_dash(Some(&owners(&s.owners, s.preferred_node.as_deref()))),
             match (&s.reason, &s.message) {
-                (None, _) => "served".to_owned(),
+                (None, _) => served(s.verification.as_ref()),
                 (Some(reason), Some(message)) if !message.is_empty() => format!("{reason}: {message}"),
                 (Some(reason), _) => reason.clone(),
             },
@@ -39,6 +41,12 @@ pub(crate) fn text(report: &Report) -> String {
     });
     table(&mut out, &["SERVICE", "CLASS", "ADDRESS", "POOL", "OWNER", "STATE"], services);
     out
+}
+
+/// Whether that was seen on the wire, and by whom.
+fn served(verification: Option<&Verification>) -> String {
+    let by = verification.filter(|one| one.result == Verdict::Verified).and_then(|one| one.by.as_deref());
+    by.map_or_else(|| "served".to_owned(), |by| format!("served, verified by {by}"))
 }
 
 /// The owners, and the node that should be the only one where it is not.
@@ -53,7 +61,7 @@ fn owners(owners: &[Owner], preferred: Option<&str>) -> String {
 
 /// The owner with the names of its interfaces; why these is left to the JSON form.
 fn with_link(owner: &Owner) -> String {
-    let Owner { node, link } = owner;
+    let Owner { node, link, verification: _ } = owner;
     let Some(link) = link else { return node.clone() };
     let names = link.split(", ").map(|part| part.split_once(" (").map_or(part, |(names, _)| names));
     format!("{node} ({})", names.collect::<Vec<_>>().join(","))
@@ -88,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_preferred_node_is_shown_where_another_one_announces() {
-        let owner = |node: &str| Owner { node: node.into(), link: None };
+        let owner = |node: &str| Owner { node: node.into(), link: None, verification: None };
         for (all, preferred, expected) in [
             (vec![owner("n1")], Some("n1"), "n1"),
             (vec![owner("n1")], Some("n2"), "n1, prefers n2"),
@@ -108,7 +116,8 @@ mod tests {
             (Some("eth0,eth1 (DefaultRoute)"), "n1 (eth0,eth1)"),
             (Some("eth0 (Subnet), eth1 (Only)"), "n1 (eth0,eth1)"),
         ] {
-            let owner = Owner { node: "n1".into(), link: link.map(str::to_owned) };
+            let link = link.map(str::to_owned);
+            let owner = Owner { node: "n1".into(), link, verification: None };
             assert_eq!(with_link(&owner), expected);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall_model::Classes;
+use landfall_model::{Classes, Reason, Verdict as Found, Verification};
 use serde::Serialize;
 
 /// What was read from the cluster, reduced to what the report needs.
@@ -49,6 +49,8 @@ pub(crate) struct Owner {
     pub(crate) node: String,
     /// The interfaces that announce, and why these, such as `eth0 (Subnet)`. `None` when MetalLB wrote the report.
     pub(crate) link: Option<String>,
+    /// What was found on the wire. `None` when MetalLB or an older version wrote the report.
+    pub(crate) verification: Option<Verification>,
 }
 
 /// One Service of type LoadBalancer.
@@ -124,7 +126,9 @@ pub(crate) struct ServiceRow {
     pub(crate) preferred_node: Option<String>,
     /// The interfaces of the owner that announce it, and why these, such as `eth0 (Subnet)`.
     pub(crate) link: Option<String>,
-    /// The same two, one by one: for a moment, while an address moves, there are several owners.
+    /// What was found on the wire; of several owners, by the one that was verified.
+    pub(crate) verification: Option<Verification>,
+    /// The same three, one by one: for a moment, while an address moves, there are several owners.
     #[serde(skip)]
     pub(crate) owners: Vec<Owner>,
     /// Whether it has an address and, where the address is ours, a node that announces it.
@@ -209,10 +213,16 @@ fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -
     let owner = joined(owners.iter().map(|owner| &*owner.node).collect(), ",");
     let link = joined(owners.iter().filter_map(|owner| owner.link.as_deref()).collect(), ", ");
     // What a cloud's load balancer lacks is told by its provider, and nobody announces it here.
+    let verifications = || owners.iter().filter_map(|owner| owner.verification.as_ref());
+    let verified = verifications().find(|one| one.result == Found::Verified);
+    let verification = verified.or_else(|| verifications().next()).cloned();
     let (served, reason, message) = match provisioned {
         Some((true, ..)) => (true, None, None),
         Some((false, reason, message)) => (false, Some(reason), Some(message)),
-        None => on_the_lan(allocated, addresses.is_empty(), owner.is_some()),
+        None => match on_the_lan(allocated, addresses.is_empty(), owner.is_some()) {
+            (true, ..) => unheard(verification.as_ref()),
+            unserved => unserved,
+        },
     };
     ServiceRow {
         namespace,
@@ -223,11 +233,22 @@ fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -
         owner,
         preferred_node,
         link,
+        verification,
         owners: owners.to_vec(),
         served,
         reason,
         message,
     }
+}
+
+/// Whether clients find what is announced, as far as anybody knows, else reason and message.
+fn unheard(verification: Option<&Verification>) -> (bool, Option<String>, Option<String>) {
+    let reason = match verification.map(|verification| verification.result) {
+        None | Some(Found::Verified | Found::Pending | Found::Unable) => return (true, None, None),
+        Some(Found::Silent) => Reason::NotHeard,
+        Some(Found::Wrong) => Reason::OtherHostAnswers,
+    };
+    (false, Some(reason.to_string()), verification.map(ToString::to_string))
 }
 
 /// Whether an address on the LAN is served, else reason and message.
@@ -286,7 +307,7 @@ mod tests {
     }
 
     fn owner(node: &str, link: Option<&str>) -> Owner {
-        Owner { node: node.into(), link: link.map(str::to_owned) }
+        Owner { node: node.into(), link: link.map(str::to_owned), verification: None }
     }
 
     #[test]
@@ -315,6 +336,36 @@ mod tests {
             let row = &json["services"][0];
             assert_eq!((row["owner"].as_str(), row["link"].as_str()), (name, link), "{row}");
             assert!(row.as_object().unwrap().contains_key("link"), "null, not missing");
+        }
+    }
+
+    #[test]
+    fn what_is_not_heard_on_the_wire_is_not_served() {
+        let found = |result| Verification {
+            result,
+            since: None,
+            by: Some("n2".into()),
+            other: Some("02:00:00:00:00:09".into()),
+            gap_ms: Some(170),
+        };
+        for (result, reason) in [
+            (Found::Verified, None),
+            (Found::Pending, None),
+            (Found::Unable, None),
+            (Found::Silent, Some("NotHeard")),
+            (Found::Wrong, Some("OtherHostAnswers")),
+        ] {
+            let mut all = healthy();
+            all.services.push(service(Some((true, "Allocated")), Some("192.0.2.1")));
+            let owner = Owner { verification: Some(found(result)), ..owner("n1", None) };
+            all.owners.insert(("shop".into(), "web".into()), vec![owner]);
+            let report = Report::of(all);
+            let row = &report.services[0];
+            assert_eq!((row.served, row.reason.as_deref()), (reason.is_none(), reason));
+            let json = serde_json::to_value(row).unwrap();
+            assert_eq!(json["verification"]["gapMs"], 170, "{json}");
+            let message = row.message.as_deref().unwrap_or_default();
+            assert!(reason.is_none() || message.contains("by node \"n2\""), "{message}");
         }
     }
 

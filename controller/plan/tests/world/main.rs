@@ -2,6 +2,8 @@
 //! reference on MetalLB that the project works from.
 
 #[cfg(test)]
+mod announced;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod behaviour;

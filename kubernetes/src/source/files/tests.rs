@@ -205,8 +205,11 @@ async fn reports_of_speakers_and_pools_are_files_too() {
     let said = |announced_on: Option<&str>| L2StatusWrite {
         service: web(),
         node: "n1".into(),
-        status: announced_on
-            .map(|text| L2Status { interfaces: ["eth0".into()].into(), announced_on: text.into() }),
+        status: announced_on.map(|text| L2Status {
+            interfaces: ["eth0".into()].into(),
+            announced_on: text.into(),
+            verification: None,
+        }),
     };
     assert_eq!(store.l2_statuses("n1").await.unwrap(), []);
     for text in ["eth0 (Subnet)", "eth0 (Named)"] {

@@ -24,6 +24,7 @@ impl Cluster {
             Observation::Bgp(_)
             | Observation::Namespace(_, _)
             | Observation::Speaker(_, _)
+            | Observation::Announcement(_, _)
             | Observation::Invalid(_, _) => {}
             Observation::Synced => self.synced = true,
         }

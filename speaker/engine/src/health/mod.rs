@@ -144,6 +144,7 @@ impl Health {
             | Observation::Node(..)
             | Observation::Namespace(..)
             | Observation::Speaker(..)
+            | Observation::Announcement(..)
             | Observation::Invalid(..)
             | Observation::Synced) => self.commands.push_back(Command::Tell(other)),
         }

@@ -92,6 +92,7 @@ impl Bench {
             | Observation::Node(..)
             | Observation::Namespace(..)
             | Observation::Speaker(..)
+            | Observation::Announcement(..)
             | Observation::Invalid(..)
             | Observation::Synced => None,
         });

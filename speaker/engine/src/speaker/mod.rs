@@ -33,7 +33,7 @@ use std::{
 use landfall_model::{Instant, Observation, SpeakerView};
 
 pub use isolation::Minority;
-pub use report::MOVE_WAITS;
+pub use report::{MOVE_WAITS, NOT_CONFIRMED};
 pub use snapshot::{MemberView, OwnerView, Snapshot};
 
 use self::{
@@ -352,6 +352,7 @@ impl Speaker {
             | Observation::Node(_, _)
             | Observation::EndpointSlice(_, _)
             | Observation::Namespace(_, _)
+            | Observation::Announcement(_, _)
             | Observation::Invalid(_, _)) => self.cluster.observe(other),
         }
     }

@@ -21,6 +21,9 @@ const NODE_ASSIGNED: &str = "nodeAssigned";
 const ANNOUNCE_FAILED: &str = "announceFailed";
 /// The node that a Service asks for does not take it over yet; the message says why.
 pub const MOVE_WAITS: &str = "moveWaits";
+/// A peer asked for an address on the wire, and the node that announces it did not answer, or another host did too; the
+/// message says what follows.
+pub const NOT_CONFIRMED: &str = "announcementNotConfirmed";
 
 /// What the API server is told, on change only: which Services this node announces, and why it cannot.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use landfall_model::Instant;
 use super::{
     Speaker,
     kernel::{is_answer, question, sender_of, told},
-    report::warning,
+    report::{NOT_CONFIRMED, warning},
 };
 use crate::{
     Command, IfIndex, Mac,
@@ -19,8 +19,6 @@ use crate::{
     wire::Frame,
 };
 
-/// An address is announced, and a peer that hears this node does not find it there.
-const NOT_CONFIRMED: &str = "announcementNotConfirmed";
 /// So many members may be looked at for one batch of questions.
 const BUDGET: usize = 2_000;
 /// A batch has at most this many addresses.

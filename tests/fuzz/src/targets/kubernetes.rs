@@ -272,7 +272,8 @@ fn check(observation: &Observation) {
         Observation::EndpointSlice(key, _) => named(&[&key.namespace, &key.name]),
         Observation::L2Advertisement(name, _)
         | Observation::Node(name, _)
-        | Observation::Speaker(name, _) => {
+        | Observation::Speaker(name, _)
+        | Observation::Announcement(name, _) => {
             named(&[name]);
         }
         Observation::Bgp(_) => named(&[&observation.object().expect("it is about one").name]),

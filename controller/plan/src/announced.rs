@@ -1,0 +1,79 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use landfall_model::{Announcement, Condition, Reason, ServiceKey, ServiceView, Verdict};
+
+use crate::condition;
+
+/// A condition follows what speakers say so much later: of the steps of a takeover only the last one is written.
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
+
+/// What speakers say of Services.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Announcements {
+    /// By Service and name of the object.
+    of: BTreeMap<ServiceKey, BTreeMap<Box<str>, Announcement>>,
+    services: BTreeMap<Box<str>, ServiceKey>,
+    changed: BTreeSet<ServiceKey>,
+    /// Some object was seen, so that one that is missing does not exist.
+    known: bool,
+}
+
+impl Announcements {
+    pub(crate) fn observe(&mut self, name: Box<str>, announcement: Option<Announcement>) {
+        self.known = true;
+        if let Some(before) = self.services.remove(&name) {
+            if let Some(others) = self.of.get_mut(&before) {
+                others.remove(&name);
+                if others.is_empty() {
+                    self.of.remove(&before);
+                }
+            }
+            self.changed.insert(before);
+        }
+        if let Some(announcement) = announcement {
+            let service = announcement.service.clone();
+            self.services.insert(name.clone(), service.clone());
+            self.of.entry(service.clone()).or_default().insert(name, announcement);
+            self.changed.insert(service);
+        }
+    }
+
+    /// The Services of which something else is said than at the last call.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<ServiceKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The condition of a Service with an address. While nothing was ever said of any Service, it stays as it is.
+    pub(crate) fn condition(&self, view: &ServiceView) -> Option<Condition> {
+        let before = view.conditions.iter().find(|condition| &*condition.kind == condition::ANNOUNCED);
+        // While an address moves there are two: the one that was verified last counts.
+        let order = |one: &&Announcement| {
+            let since = one.verification.as_ref().and_then(|verification| verification.since.clone());
+            (one.is_verified(), since)
+        };
+        let Some(announcement) = self.of.get(&view.key).and_then(|all| all.values().max_by_key(order)) else {
+            let before = before?;
+            if !self.known {
+                return Some(before.clone());
+            }
+            let message = "no speaker announces it; `landfall status` and the Service's events tell more";
+            return Some(announced(view, false, Reason::NotAnnounced, message));
+        };
+        let verdict = announcement.verification.as_ref().map(|verification| verification.result);
+        let reason = match verdict {
+            Some(Verdict::Verified) => Reason::Verified,
+            None | Some(Verdict::Pending | Verdict::Unable) => Reason::Unverified,
+            Some(Verdict::Silent) => Reason::NotHeard,
+            Some(Verdict::Wrong) => Reason::OtherHostAnswers,
+        };
+        Some(announced(view, announcement.is_fine(), reason, &announcement.to_string()))
+    }
+}
+
+fn announced(view: &ServiceView, status: bool, reason: Reason, message: &str) -> Condition {
+    let kind = condition::ANNOUNCED.into();
+    Condition { kind, status, reason, message: message.into(), generation: view.generation }
+}

@@ -11,12 +11,14 @@ use landfall_e2e::manifests::{SHOP, advertisement, list, pool, service};
 use landfall_e2e::requests::{Traffic, settled};
 use landfall_e2e::wait::{throughout, until};
 use landfall_e2e::{Asker, Cluster, Contender, Machines, Sections};
-use landfall_lan::MacAddress;
+use landfall_lan::{Host, MacAddress};
 use landfall_testbed::guide;
 use serde_json::{Value, json};
 
 /// How long an owner is watched for moving on.
 const CALM: Duration = Duration::from_secs(2);
+/// Four questions of a peer, the last one 1.65 s after the first, and a machine that is busy with other things.
+const FOUND_OUT: Duration = Duration::from_secs(5);
 /// The label that takes a node out.
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
@@ -74,6 +76,49 @@ fn a_machine_that_returns_takes_back_what_it_is_best_for() {
         eprintln!("   {lost} lost, longest gap {gap:.0?}");
         ensure!(lost == 0, "{lost} datagrams were lost");
         one_after_the_other(&machines.asker, machines.address(0), begin, &macs(machines, &[heir, best]))
+    });
+}
+
+/// A filter on its port lets its kernel's ARP out, and not that for the address: the machine works, and no client finds it.
+#[test]
+#[ignore = "needs root and nft; make test runs it"]
+fn a_machine_that_nobody_hears_gives_the_address_away() {
+    on_machines(&[], |machines| {
+        let before = machines.owner(0)?;
+        let deaf = (before + 1) % 3;
+        let rules = format!(
+            "table netdev unheard {{ chain out {{ type filter hook egress device {} priority 0; arp saddr ip {} drop; }} }}",
+            Host::INTERFACE,
+            machines.address(0)
+        );
+        let output = machines.host(deaf).command("nft").arg(rules).output()?;
+        ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
+        let stream = machines.stream(0)?;
+        stream.answered_after(Instant::now(), PATIENCE)?;
+        let begin = Instant::now();
+        machines.prefer(0, deaf, "1")?;
+        until("the machine that is not heard to give it away", PATIENCE, || {
+            let log = machines.log(deaf)?;
+            ensure!(log.contains("announcementNotConfirmed"), "it does not say so");
+            ensure!(log.contains("another node takes it over"), "{log}");
+            Ok(())
+        })?;
+        let answered = Instant::now();
+        stream.answered_after(answered, PATIENCE)?;
+        until("an owner that is heard", PATIENCE, || {
+            let owner = machines.owner(0)?;
+            ensure!(owner != deaf, "nobody can hear that one");
+            Ok(())
+        })?;
+        let gap = stream.longest_gap_since(begin);
+        eprintln!("   longest gap {gap:.0?}");
+        ensure!(gap < FOUND_OUT, "a client waited for {gap:?}");
+        // Nobody tries it again.
+        throughout("it stays where it is heard", CALM, || {
+            let owners = machines.owners(0)?;
+            ensure!(!owners.contains(&deaf) && owners.len() == 1, "owners: {owners:?}");
+            Ok(())
+        })
     });
 }
 

@@ -2,8 +2,9 @@
 //! looks like. Nothing here asks the API server.
 //!
 //! * **Sticky**: the owner keeps a group while it may; whoever returns takes nothing back. It is taken from a living owner
-//!   that may keep it for three reasons only: another node reaches the addresses by a better kind of link, or by endpoints
-//!   that do not terminate; a person asked for another node; or fail-back is on. The owner answers until then.
+//!   that may keep it for four reasons only: another node reaches the addresses by a better kind of link, or by endpoints
+//!   that do not terminate; no peer hears the owner; a person asked for another node; or fail-back is on. The owner answers
+//!   until then.
 //! * **Epochs**: whoever takes a group over claims its addresses with an epoch above every one seen. The highest epoch
 //!   wins; ties go by [`rank::digest`]. Claims are kept per address, so they follow when groups merge or split: the
 //!   holder of a group is the holder of its first claimed address.

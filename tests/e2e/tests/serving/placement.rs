@@ -34,6 +34,7 @@ pub(crate) fn chosen_owner(cluster: &Cluster) -> Result<()> {
     let edited = edit(cluster, &only(&["n3"]))?;
     owned_by(cluster, &asker, "n3")?;
     reported(cluster, &["n3"])?;
+    verified(cluster, "n3")?;
     asker.ensure_single_owner(address, edited, Instant::now())?;
 
     // No node has such an interface.
@@ -66,6 +67,18 @@ pub(crate) fn chosen_owner(cluster: &Cluster) -> Result<()> {
 fn only(nodes: &[&str]) -> Value {
     let expression = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": nodes});
     json!({"nodeSelectors": [{"matchExpressions": [expression]}]})
+}
+
+/// The Service says that another node asked for its address on the wire, and got the answer of this one.
+fn verified(cluster: &Cluster, node: &str) -> Result<()> {
+    let condition = ".status.conditions[?(@.type==\"landfall.dev/Announced\")]";
+    let path = format!("jsonpath={{{condition}.reason}}: {{{condition}.message}}");
+    until("a peer to find the owner on the wire", ANSWERED, || {
+        let said = cluster.kubectl(["get", "service", "placed", "-n", SHOP, "-o", &path])?;
+        let expected = format!("Verified: node \"{node}\" announces it; verified on the wire by node ");
+        ensure!(said.starts_with(&expected) && said.contains("since "), "{said}");
+        Ok(())
+    })
 }
 
 fn edit(cluster: &Cluster, spec: &Value) -> Result<Instant> {

@@ -2,7 +2,7 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ServiceKey;
+use crate::{Reason, ServiceKey};
 
 /// What the speaker of one node says about one Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,16 +51,19 @@ pub enum Verdict {
     Wrong,
 }
 
-impl Announcement {
-    /// Whether a client that asks for the addresses is answered by the node, as far as anybody knows.
+impl Verification {
+    /// Why a client that asks for the addresses is not answered by the node that announces them, as far as anybody knows.
     #[must_use]
-    pub fn is_fine(&self) -> bool {
-        match self.verification.as_ref().map(|verification| verification.result) {
-            None | Some(Verdict::Verified | Verdict::Pending | Verdict::Unable) => true,
-            Some(Verdict::Silent | Verdict::Wrong) => false,
+    pub const fn fault(&self) -> Option<Reason> {
+        match self.result {
+            Verdict::Verified | Verdict::Pending | Verdict::Unable => None,
+            Verdict::Silent => Some(Reason::NotHeard),
+            Verdict::Wrong => Some(Reason::OtherHostAnswers),
         }
     }
+}
 
+impl Announcement {
     /// Whether a peer confirmed it.
     #[must_use]
     pub fn is_verified(&self) -> bool {

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use landfall_model::{Announcement, Condition, Reason, ServiceKey, ServiceView, Verdict};
+use landfall_model::{Announcement, Condition, Reason, ServiceKey, ServiceView, Verification};
 
 use crate::condition;
 
@@ -62,14 +62,10 @@ impl Announcements {
             let message = "no speaker announces it; `landfall status` and the Service's events tell more";
             return Some(announced(view, false, Reason::NotAnnounced, message));
         };
-        let verdict = announcement.verification.as_ref().map(|verification| verification.result);
-        let reason = match verdict {
-            Some(Verdict::Verified) => Reason::Verified,
-            None | Some(Verdict::Pending | Verdict::Unable) => Reason::Unverified,
-            Some(Verdict::Silent) => Reason::NotHeard,
-            Some(Verdict::Wrong) => Reason::OtherHostAnswers,
-        };
-        Some(announced(view, announcement.is_fine(), reason, &announcement.to_string()))
+        let fault = announcement.verification.as_ref().and_then(Verification::fault);
+        let fine = if announcement.is_verified() { Reason::Verified } else { Reason::Unverified };
+        let message = announcement.to_string();
+        Some(announced(view, fault.is_none(), fault.unwrap_or(fine), &message))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall_model::{Classes, Reason, Verdict as Found, Verification};
+use landfall_model::{Classes, Verdict as Found, Verification};
 use serde::Serialize;
 
 /// What was read from the cluster, reduced to what the report needs.
@@ -220,7 +220,11 @@ fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -
         Some((true, ..)) => (true, None, None),
         Some((false, reason, message)) => (false, Some(reason), Some(message)),
         None => match on_the_lan(allocated, addresses.is_empty(), owner.is_some()) {
-            (true, ..) => unheard(verification.as_ref()),
+            (true, ..) => {
+                let fault = verification.as_ref().and_then(Verification::fault);
+                let message = verification.as_ref().filter(|_| fault.is_some()).map(ToString::to_string);
+                (fault.is_none(), fault.map(|fault| fault.to_string()), message)
+            }
             unserved => unserved,
         },
     };
@@ -239,16 +243,6 @@ fn row(service: ServiceFacts, owners: &BTreeMap<(String, String), Vec<Owner>>) -
         reason,
         message,
     }
-}
-
-/// Whether clients find what is announced, as far as anybody knows, else reason and message.
-fn unheard(verification: Option<&Verification>) -> (bool, Option<String>, Option<String>) {
-    let reason = match verification.map(|verification| verification.result) {
-        None | Some(Found::Verified | Found::Pending | Found::Unable) => return (true, None, None),
-        Some(Found::Silent) => Reason::NotHeard,
-        Some(Found::Wrong) => Reason::OtherHostAnswers,
-    };
-    (false, Some(reason.to_string()), verification.map(ToString::to_string))
 }
 
 /// Whether an address on the LAN is served, else reason and message.

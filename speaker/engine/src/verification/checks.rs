@@ -114,14 +114,19 @@ impl Checks {
     pub fn restart(&mut self, now: Instant) {
         self.given_up.clear();
         self.witnesses.clear();
+        for check in self.checks.values_mut().filter(|check| matches!(check.verified, Verified::Wrong { .. }))
+        {
+            check.verified = Verified::Pending;
+        }
         for address in self.checks.keys().copied().collect::<Vec<_>>() {
             self.again(address, now + FIRST);
         }
     }
 
-    /// A peer changed: perhaps there is a witness now.
+    /// A peer changed: perhaps there is somebody to ask now. Where there was, the next question comes in its time.
     pub fn revive(&mut self, now: Instant) {
-        let unable = self.checks.iter().filter(|(_, check)| check.verified == Verified::Unable);
+        let waits = |check: &Check| check.verified == Verified::Unable && check.due.is_none();
+        let unable = self.checks.iter().filter(|(_, check)| waits(check));
         for address in unable.map(|(address, _)| *address).collect::<Vec<_>>() {
             self.again(address, now + FIRST);
         }

@@ -112,6 +112,10 @@ fn what_stays_wrong_is_told_once_and_asked_for_ever_less_often() {
         assert_eq!(later[0].0, SLOW);
         assert_eq!((later[1].0, later[7].0), (SLOW * 2, SLOW * 32));
         assert_eq!(owner.verified(), told, "since when it is so");
+        // With other links it is a new question, and told again.
+        owner.checks.restart(owner.now);
+        let follows: Vec<_> = (0..4).map(|_| owner.round(&wrong).unwrap().2).collect();
+        assert_eq!(follows, [Step::Announce, Step::Nothing, Step::Nothing, Step::StaysWrong(!shared)]);
         assert_eq!(owner.round(&Answer::Seen(true, vec![OURS])).unwrap().2, Step::Confirmed);
     }
 }
@@ -141,7 +145,7 @@ fn who_does_not_hear_the_node_itself_proves_nothing_by_silence() {
 #[test]
 fn without_a_peer_it_waits_for_one() {
     let mut owner = Owner::new();
-    owner.now = owner.now + FIRST;
+    owner.now += FIRST;
     assert_eq!(owner.checks.take_due(10, owner.now), [(ip(9), 0)]);
     owner.checks.unable(ip(9));
     assert_eq!((owner.verified(), owner.checks.next()), (Verified::Unable, None));
@@ -158,7 +162,7 @@ fn an_answer_of_somebody_who_was_not_asked_changes_nothing() {
     let mut owner = Owner::new();
     let step = owner.checks.seen("peer", ip(9), &[], ours, owner.now);
     assert_eq!((step, owner.verified()), (Step::Nothing, Verified::Pending));
-    owner.now = owner.now + FIRST;
+    owner.now += FIRST;
     owner.checks.take_due(1, owner.now);
     owner.checks.asked(ip(9), "peer", host(), owner.now);
     assert_eq!(owner.checks.seen("another", ip(9), &[OURS], ours, owner.now), Step::Nothing);

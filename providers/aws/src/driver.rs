@@ -193,6 +193,7 @@ impl Term<'_> {
             What::Status(_) => "status",
             What::Event(..) => "event",
             What::Gate(_) => "gate",
+            What::Ledger(_) => "ledger",
         };
         let word = result.as_ref().map_or_else(WriteError::kind, |()| "ok");
         self.metrics.writes.with_label_values(&[kind, word]).inc();

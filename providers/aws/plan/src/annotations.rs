@@ -82,6 +82,7 @@ impl Request {
             listener_attributes: listener_attributes(&mut read),
             merge_tcp_udp: read.bool("aws-load-balancer-enable-tcp-udp-listener"),
             quic_ports: read.list("aws-load-balancer-quic-enabled-ports"),
+            shared_target_groups: read.bool("aws-load-balancer-multi-cluster-target-group").unwrap_or(false),
             tags: tags(&mut read, settings),
             adopt: service.annotations.get(ADOPT).filter(|name| !name.is_empty()).cloned(),
             create_before_delete: create_before_delete(&mut read, service),
@@ -286,13 +287,6 @@ fn create_before_delete(read: &mut Reader<'_>, service: &Service) -> bool {
 
 /// Asked for by few, and wrong if half done: refused rather than ignored.
 fn refuse_unsupported(read: &mut Reader<'_>) {
-    const MULTI: &str = "aws-load-balancer-multi-cluster-target-group";
-    if read.bool(MULTI) == Some(true) {
-        read.problem(Problem::Unsupported {
-            annotation: MULTI.to_owned(),
-            instead: "targets of other clusters would be removed; use one target group for each cluster",
-        });
-    }
     for (annotation, _) in read.suffixed("actions.") {
         read.problem(Problem::Unsupported {
             annotation,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_model::{Instant, ServiceKey};
 
-use crate::{Inventory, Op, Plan, Settings, release};
+use crate::{Inventory, Op, Own, Plan, Settings, release};
 
 /// How long an object must have been without a Service before it is deleted.
 const GRACE: std::time::Duration = std::time::Duration::from_mins(5);
@@ -57,7 +57,7 @@ impl Garbage {
             if *listings < 2 || now.since(*since) < GRACE {
                 continue;
             }
-            if let Ok(more) = release(key, None, settings, inventory) {
+            if let Ok(more) = release(key, None, &Own::default(), settings, inventory) {
                 plan.ready.extend(more.ready);
                 plan.waiting.extend(more.waiting);
             }

@@ -21,6 +21,7 @@ pub mod iam;
 mod id;
 mod input;
 mod inventory;
+mod ledger;
 mod names;
 mod notice;
 mod op;
@@ -51,6 +52,7 @@ pub use input::{Node, PodEndpoint, Readiness, Service, ServicePort, ServiceType,
 pub use inventory::{
     Inventory, Listener, Listing, ListingStart, LoadBalancer, Locale, SecurityGroup, Subnet, TargetGroup,
 };
+pub use ledger::{Ledger, Own, REGISTERED, ledger};
 pub use notice::{Notice, notices};
 pub use op::{
     CreateLoadBalancer, CreateTargetGroup, IpPermission, ListenerSpec, Op, OpKind, Resource, Source,

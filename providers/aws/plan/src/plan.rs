@@ -115,7 +115,7 @@ impl<'a> Pass<'a> {
         if self.others.is_empty() || self.successor_serves(&groups, targets) {
             self.delete_others();
         }
-        self.delete_target_groups(&groups);
+        self.delete_target_groups(&groups, targets);
         self.delete_security_groups(front.as_ref());
         let of_targets = |op: &Op| matches!(op, Op::RegisterTargets { .. } | Op::DeregisterTargets { .. });
         self.fingerprint(!self.ready.iter().all(of_targets));

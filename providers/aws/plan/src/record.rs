@@ -94,7 +94,13 @@ impl Inventory {
             }
             Op::DeleteLoadBalancer { arn } => {
                 for group in self.forwarded(arn) {
-                    self.change_target_group(&group, |group| _ = group.load_balancers.remove(arn));
+                    self.change_target_group(&group, |group| {
+                        group.load_balancers.remove(arn);
+                        // What other clusters have in it by now decides whether it may go too.
+                        if tags::is_shared(&group.tags) {
+                            group.targets = None;
+                        }
+                    });
                 }
                 self.remove_load_balancer(arn);
             }

@@ -72,6 +72,8 @@ pub struct Request {
     pub merge_tcp_udp: Option<bool>,
     /// `aws-load-balancer-quic-enabled-ports`.
     pub quic_ports: Vec<String>,
+    /// `aws-load-balancer-multi-cluster-target-group`: other clusters register targets in the Service's target groups too.
+    pub shared_target_groups: bool,
     /// `aws-load-balancer-additional-resource-tags`.
     pub tags: Map,
     /// `landfall.dev/aws-adopt-load-balancer`: ARN or name of one that exists.

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use crate::{
     Claim, Inventory, LeftOut, LoadBalancer, LoadBalancerState, Op, Plan, PodEndpoint, Problem, Service,
-    ServicePort, Settings, Stack, Target, TargetGroup, TargetId, TargetSet, TargetState, Waiting, tags,
+    ServicePort, Settings, Stack, Target, TargetGroup, TargetId, TargetSet, TargetState, Waiting,
+    ledger::registered, tags,
 };
 
 /// The condition of a Service: whether its load balancer serves as asked, else what is waited for or wrong.
@@ -50,6 +51,7 @@ pub fn hostname(
         Waiting::Successor(arn) => inventory.load_balancer(arn),
         Waiting::Inventory
         | Waiting::Need(_)
+        | Waiting::Ledger
         | Waiting::Earlier
         | Waiting::BackendGroup
         | Waiting::Provisioning(_)
@@ -123,8 +125,18 @@ impl Verdict {
         {
             return not(waiting.reason(), message(waiting));
         }
+        // Other clusters may serve.
+        let is_empty = |resource: &String, set: &TargetSet| {
+            let mut groups = inventory.stack_target_groups(&settings.cluster, &name);
+            let theirs = |group: &TargetGroup| {
+                let known = group.tags.get(tags::RESOURCE) == Some(resource);
+                known
+                    && registered(group).any(|target| set.own.as_ref().is_some_and(|own| !own.holds(target)))
+            };
+            set.wanted.is_empty() && !groups.any(theirs)
+        };
         if let Some(resource) =
-            targets.iter().find(|(_, set)| set.wanted.is_empty()).map(|(resource, _)| resource)
+            targets.iter().find(|(resource, set)| is_empty(resource, set)).map(|(resource, _)| resource)
         {
             return not("NoTargets", format!("no node or pod can serve {resource}"));
         }
@@ -156,6 +168,7 @@ fn message(waiting: &Waiting) -> String {
     match waiting {
         Waiting::Inventory => "AWS has not been listed yet".to_owned(),
         Waiting::Need(_) | Waiting::Instances => "AWS is being asked for details".to_owned(),
+        Waiting::Ledger => "the Service is being told which targets are its own".to_owned(),
         Waiting::Earlier => "AWS objects are being made or changed".to_owned(),
         Waiting::BackendGroup => "the shared back-end security group does not exist yet".to_owned(),
         Waiting::Provisioning(arn) => format!("AWS is setting up load balancer {arn}; this takes minutes"),
@@ -208,6 +221,8 @@ pub enum Event {
     FailedUpdateStatus,
     /// The status could not be cleared.
     FailedCleanupStatus,
+    /// The targets that are the Service's own could not be written. Ours.
+    FailedRemember,
 }
 
 impl Event {
@@ -230,6 +245,7 @@ impl Event {
             Self::FailedRemoveFinalizer => "FailedRemoveFinalizer",
             Self::FailedUpdateStatus => "FailedUpdateStatus",
             Self::FailedCleanupStatus => "FailedCleanupStatus",
+            Self::FailedRemember => "FailedRememberTargets",
         }
     }
 
@@ -247,7 +263,8 @@ impl Event {
             | Self::FailedAddFinalizer
             | Self::FailedRemoveFinalizer
             | Self::FailedUpdateStatus
-            | Self::FailedCleanupStatus => true,
+            | Self::FailedCleanupStatus
+            | Self::FailedRemember => true,
         }
     }
 }

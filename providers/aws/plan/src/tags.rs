@@ -1,4 +1,4 @@
-//! Tags that say whose an object is: the same as the AWS Load Balancer Controller's, so that either can take over, and two of
+//! Tags that say whose an object is: the same as the AWS Load Balancer Controller's, so that either can take over, and three of
 //! our own. Ownership is the tags, never the name.
 
 use landfall_model::ServiceKey;
@@ -23,6 +23,15 @@ pub const UID: &str = "landfall.dev/service-uid";
 pub const FINGERPRINT: &str = "landfall.dev/fingerprint";
 /// The value of [`FINGERPRINT`] while a change is under way: written before its first call.
 pub const CHANGING: &str = "changing";
+/// On a target group in which other clusters register targets too, with the value `true`: it stays for as long as theirs are in
+/// it. Ours.
+pub const SHARED: &str = "landfall.dev/shared";
+
+/// Whether other clusters may have targets in the target group with these tags.
+#[must_use]
+pub fn is_shared(tags: &Map) -> bool {
+    tags.get(SHARED).is_some_and(|value| value == "true")
+}
 
 /// Whether tags name `cluster`, in either spelling.
 #[must_use]

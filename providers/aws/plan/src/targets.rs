@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    InstanceId, Instances, Inventory, Node, PodEndpoint, Readiness, Request, Service, Settings, Stack,
+    InstanceId, Instances, Inventory, Node, Own, PodEndpoint, Readiness, Request, Service, Settings, Stack,
     Target, TargetId, TargetType, WantedTargetGroup,
 };
 
@@ -25,6 +25,8 @@ pub struct TargetSet {
     pub unknown: BTreeSet<Target>,
     /// Nodes and pods that would be targets.
     pub left_out: Vec<LeftOut>,
+    /// Other clusters may have targets in the group: of those that are there only these are ours. `None`: all are.
+    pub own: Option<Own>,
 }
 
 /// A node or a pod that is no target.
@@ -132,11 +134,13 @@ pub fn targets(
                     unknown: instances.iter().filter(|id| !known(id)).map(target).collect(),
                     lingering: BTreeSet::new(),
                     left_out: left_out.clone(),
+                    own: None,
                 }
             }
             TargetType::Ip => pods(*port, service, group, sources, inventory),
         };
         limit(&mut set, settings.max_targets);
+        set.own = request.shared_target_groups.then(|| Own::of(service, sources));
         sets.insert(listener.target_group.clone(), set);
     }
     sets

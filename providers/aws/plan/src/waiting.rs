@@ -39,6 +39,8 @@ pub enum Waiting {
     Need(Need),
     /// Whether the instances of new targets run, which the shell has to ask.
     Instances,
+    /// The Service does not remember yet that new targets are its own, so they are not registered; see [`crate::ledger`].
+    Ledger,
     /// Operations of this plan that come before: plan again once they are recorded.
     Earlier,
     /// The shared back-end group, which [`crate::backend::plan`] makes.
@@ -95,6 +97,7 @@ impl Waiting {
                 Need::LoadBalancer(_) | Need::Capacity(_) | Need::TargetGroup(_) | Need::RouteTables,
             )
             | Self::Instances
+            | Self::Ledger
             | Self::Earlier
             | Self::BackendGroup
             | Self::Successor(_)
@@ -110,7 +113,7 @@ impl Waiting {
         match self {
             Self::Inventory => "Inventory",
             Self::Need(_) | Self::Instances => "Observation",
-            Self::Earlier => "Applying",
+            Self::Earlier | Self::Ledger => "Applying",
             Self::BackendGroup => "BackendSecurityGroup",
             Self::Provisioning(_) => "Provisioning",
             Self::Replacement(_) => "ReplacementNotHealthy",

@@ -16,7 +16,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use landfall_aws_plan::{
-    CONDITION, FINALIZER, GateCondition, Hostname, Status, Verdict, Write, Written as What,
+    CONDITION, FINALIZER, GateCondition, Hostname, REGISTERED, Status, Verdict, Write, Written as What,
 };
 use landfall_kubernetes::write::{EventWrite, Severity, Store, WriteError, Writer, WriterIdentity, answered};
 use landfall_model::ServiceKey;
@@ -128,6 +128,7 @@ async fn send(client: &Client, store: &Store, write: &Write) -> Result<(), Write
                 .await
         }
         What::Gate(gate) => self::gate(client, &write.service.namespace, gate).await,
+        What::Ledger(text) => remember(&services, write, text.as_deref()).await,
     }
 }
 
@@ -163,6 +164,21 @@ async fn finalizer(services: &Api<Service>, write: &Write, add: bool) -> Result<
             Err(WriteError::Conflict { .. } | WriteError::Rejected { code: 422, .. }) if tries < TRIES => {}
             result => return result.map(drop),
         }
+    }
+}
+
+/// Writes the annotation, or takes it away. A successor of the Service does not get it: with another UID the patch is invalid.
+async fn remember(services: &Api<Service>, write: &Write, text: Option<&str>) -> Result<(), WriteError> {
+    let name = &write.service.name;
+    let found = answered(services.get_metadata_opt(name)).await?;
+    if found.is_none_or(|found| found.metadata.uid.as_deref() != Some(&*write.uid)) {
+        return Ok(());
+    }
+    let patch = json!({ "metadata": { "uid": write.uid, "annotations": { REGISTERED: text } } });
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match answered(services.patch_metadata(name, &parameters, &Patch::Merge(patch))).await {
+        Err(WriteError::Gone { .. }) => Ok(()),
+        result => result.map(drop),
     }
 }
 

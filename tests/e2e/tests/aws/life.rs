@@ -4,7 +4,10 @@ use anyhow::{Context, Result, ensure};
 use landfall_e2e::wait::until;
 use serde_json::json;
 
-use crate::cloud::{Cloud, PATIENCE, SHOP, service};
+use crate::{
+    cloud::{Cloud, PATIENCE, SHOP, service},
+    shared,
+};
 
 const HTTP: &[(&str, u16)] = &[("http", 80), ("https", 443)];
 
@@ -54,6 +57,7 @@ pub(crate) fn of_a_service(cloud: &mut Cloud) -> Result<()> {
     follow(2)?;
 
     pods(cloud)?;
+    shared::group(cloud)?;
 
     cloud.kubectl(&["delete", "service", "ingress-nginx", "-n", SHOP, "--timeout=60s"])?;
     until("nothing to be left", PATIENCE, || cloud.is_empty())?;

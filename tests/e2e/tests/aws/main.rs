@@ -3,6 +3,7 @@
 mod cloud;
 mod life;
 mod plain;
+mod shared;
 mod trouble;
 
 use anyhow::Result;

@@ -2,9 +2,13 @@
 
 use landfall_model::ServiceKey;
 
-use super::{Pass, target_groups::detach};
+use super::{
+    Pass,
+    target_groups::{self, detach},
+};
 use crate::{
-    Inventory, LoadBalancer, LoadBalancerArn, Map, Need, Op, Plan, Problem, Request, Settings, Waiting, tags,
+    Inventory, LoadBalancer, LoadBalancerArn, Map, Need, Op, Own, Plan, Problem, Request, Settings, Waiting,
+    tags,
 };
 
 const PROTECTION: &str = "deletion_protection.enabled";
@@ -33,7 +37,7 @@ fn delete_load_balancer(lb: &LoadBalancer, ready: &mut Vec<Op>, wait: &mut dyn F
 
 /// What to do so that nothing of a Service is left: load balancers (their listeners go with them), then target groups, then
 /// groups. The finalizer may be removed when the plan [is done](Plan::is_done). An adopted load balancer loses our listeners
-/// only.
+/// only, and a target group in which other clusters have targets only those that are ours by `own`.
 ///
 /// # Errors
 ///
@@ -42,6 +46,7 @@ fn delete_load_balancer(lb: &LoadBalancer, ready: &mut Vec<Op>, wait: &mut dyn F
 pub fn release(
     key: &ServiceKey,
     request: Option<&Request>,
+    own: &Own,
     settings: &Settings,
     inventory: &Inventory,
 ) -> Result<Plan<Op>, Problem> {
@@ -60,14 +65,16 @@ pub fn release(
     for lb in &balancers {
         delete_load_balancer(lb, &mut plan.ready, &mut |waiting| plan.waiting.push(waiting));
     }
-    let own: Vec<&LoadBalancerArn> = balancers.iter().map(|lb| &lb.arn).collect();
+    let going: Vec<&LoadBalancerArn> = balancers.iter().map(|lb| &lb.arn).collect();
     for group in inventory.stack_target_groups(&settings.cluster, &name) {
         if !inventory.in_use(group) {
-            plan.ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
+            target_groups::delete(group, Some(own), &mut plan.ready, &mut |waiting| {
+                plan.waiting.push(waiting);
+            });
         } else {
             plan.waiting.push(Waiting::Earlier);
         }
-        let foreign = |lb: &LoadBalancer| !own.contains(&&lb.arn);
+        let foreign = |lb: &LoadBalancer| !going.contains(&&lb.arn);
         detach(group, inventory, foreign, &mut plan.ready, &mut |waiting| plan.waiting.push(waiting));
     }
     for group in inventory.stack_security_groups(&settings.cluster, &name) {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Pass, differing};
 use crate::{
-    CreateTargetGroup, HealthCheck, Inventory, LoadBalancer, Need, Op, Resource, TARGETS_PER_CALL, Target,
-    TargetGroup, TargetGroupArn, TargetState, Waiting, WantedTargetGroup, names, tags,
+    CreateTargetGroup, HealthCheck, Inventory, LoadBalancer, Need, Op, Own, Resource, TARGETS_PER_CALL,
+    Target, TargetGroup, TargetGroupArn, TargetSet, TargetState, Waiting, WantedTargetGroup,
+    ledger::registered, names, tags,
 };
 
 impl<'a> Pass<'a> {
@@ -72,7 +73,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Registers first, then deregisters: a roll-out never leaves a group with fewer targets than before.
+    /// Registers first, then deregisters: a roll-out never leaves a group with fewer targets than before. Targets of other
+    /// clusters are left alone.
     pub(super) fn targets(&mut self, groups: &BTreeMap<&str, TargetGroupArn>, targets: super::Targets<'_>) {
         for (resource, set) in targets {
             let Some(group) = groups.get(resource.as_str()).and_then(|arn| self.inventory.target_group(arn))
@@ -89,8 +91,11 @@ impl<'a> Pass<'a> {
             let replaced = new.is_empty()
                 && set.wanted.iter().all(|target| have.get(target) != Some(&TargetState::Initial))
                 && set.wanted.iter().any(|target| have.get(target) == Some(&TargetState::Healthy));
-            let leaving: BTreeSet<&Target> =
-                have.keys().filter(|target| serving(target) && !set.wanted.contains(*target)).collect();
+            let ours = |target: &Target| set.own.as_ref().is_none_or(|own| own.holds(target));
+            let leaving: BTreeSet<&Target> = have
+                .keys()
+                .filter(|target| serving(target) && !set.wanted.contains(*target) && ours(target))
+                .collect();
             let (held, gone): (Vec<&Target>, Vec<&Target>) =
                 leaving.into_iter().partition(|target| set.lingering.contains(*target) && !replaced);
             if !held.is_empty() {
@@ -102,27 +107,34 @@ impl<'a> Pass<'a> {
             if !unknown.is_empty() {
                 self.waiting.insert(Waiting::Instances);
             }
+            let remembered = |target: &Target| set.own.as_ref().is_none_or(|own| own.ledger.holds(target));
+            let all = new.len();
+            let new: Vec<Target> = new.into_iter().filter(remembered).collect();
             let register = new.chunks(TARGETS_PER_CALL);
             self.ready.extend(
                 register.map(|targets| Op::RegisterTargets { arn: arn.clone(), targets: targets.to_vec() }),
             );
-            let gone: Vec<Target> = gone.into_iter().cloned().collect();
-            let deregister = gone.chunks(TARGETS_PER_CALL);
-            self.ready.extend(
-                deregister
-                    .map(|targets| Op::DeregisterTargets { arn: arn.clone(), targets: targets.to_vec() }),
-            );
+            if new.len() < all {
+                self.waiting.insert(Waiting::Ledger);
+            } else {
+                deregister(group, &gone, &mut self.ready);
+            }
         }
     }
 
     /// Groups that are no longer wanted, once no load balancer forwards to them. One that was adopted and is no longer is left
     /// when ours serves.
-    pub(super) fn delete_target_groups(&mut self, groups: &BTreeMap<&str, TargetGroupArn>) {
+    pub(super) fn delete_target_groups(
+        &mut self,
+        groups: &BTreeMap<&str, TargetGroupArn>,
+        targets: &BTreeMap<String, TargetSet>,
+    ) {
+        let own = targets.values().find_map(|set| set.own.as_ref());
         let all = self.inventory.stack_target_groups(&self.settings.cluster, &self.name);
         let stale: Vec<_> = all.filter(|group| !groups.values().any(|arn| *arn == group.arn)).collect();
         for group in stale {
             if !self.inventory.in_use(group) {
-                self.ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
+                delete(group, own, &mut self.ready, &mut |waiting| _ = self.waiting.insert(waiting));
                 continue;
             }
             self.waiting.insert(Waiting::Earlier);
@@ -137,6 +149,35 @@ impl<'a> Pass<'a> {
             }
         }
     }
+}
+
+/// Deletes a group that no load balancer forwards to. One in which other clusters have targets loses ours and stays: they know it
+/// by its ARN, and a Service of the same name takes it again.
+pub(super) fn delete(
+    group: &TargetGroup,
+    own: Option<&Own>,
+    ready: &mut Vec<Op>,
+    wait: &mut dyn FnMut(Waiting),
+) {
+    let Some(own) = own.filter(|_| tags::is_shared(&group.tags)) else {
+        ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
+        return;
+    };
+    if group.targets.is_none() {
+        return wait(Waiting::Need(Need::Targets(group.arn.clone())));
+    }
+    let (ours, theirs): (Vec<&Target>, Vec<&Target>) =
+        registered(group).partition(|target| own.holds(target));
+    if theirs.is_empty() {
+        ready.push(Op::DeleteTargetGroup { arn: group.arn.clone() });
+    } else {
+        deregister(group, &ours, ready);
+    }
+}
+
+fn deregister(group: &TargetGroup, targets: &[&Target], ready: &mut Vec<Op>) {
+    let some = targets.chunks(TARGETS_PER_CALL).map(|some| some.iter().copied().cloned().collect());
+    ready.extend(some.map(|targets| Op::DeregisterTargets { arn: group.arn.clone(), targets }));
 }
 
 /// Deletes the listeners that forward to a group of ours on load balancers that are not.

@@ -173,6 +173,10 @@ pub(super) fn resolve(context: &Context<'_>, merged: &[Merged<'_>]) -> Result<Re
             health_check: &health_check,
         };
         let resource = format!("{}:{}", service.key, port.port);
+        let mut tags = tags::wanted(settings, service, &request.tags, &resource);
+        if request.shared_target_groups {
+            tags.insert(tags::SHARED.to_owned(), "true".to_owned());
+        }
         groups.insert(
             resource.clone(),
             WantedTargetGroup {
@@ -184,7 +188,7 @@ pub(super) fn resolve(context: &Context<'_>, merged: &[Merged<'_>]) -> Result<Re
                     target_type: request.target_type,
                     family,
                     health_check: health_check.clone(),
-                    tags: tags::wanted(settings, service, &request.tags, &resource),
+                    tags,
                 },
                 attributes: attributes(request, port.port),
             },

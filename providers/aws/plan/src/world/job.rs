@@ -206,6 +206,8 @@ pub enum Written {
     Event(Event, String),
     /// A condition of a Pod.
     Gate(GateCondition),
+    /// The annotation [`crate::REGISTERED`]; `None` takes it away.
+    Ledger(Option<String>),
 }
 
 /// The status of a Service.

@@ -8,6 +8,7 @@
 //! of load balancers that are being set up, 20 in a call; the health of targets that somebody waits for; and the
 //! audit, one object after another.
 
+mod entry;
 mod job;
 mod observe;
 mod pass;
@@ -16,6 +17,7 @@ mod periodic;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use entry::Entry;
 use job::Slot;
 pub use job::{
     Answer, Failure, FailureKind, Hostname, Instances, Interface, Job, Line, RouteTables, Status, Turn,
@@ -23,7 +25,6 @@ pub use job::{
 };
 use landfall_model::{Instant, ServiceKey};
 pub use observe::{GatedPod, Observation};
-use pass::Entry;
 
 use crate::{
     Garbage, InstanceId, Inventory, Listing, LoadBalancerArn, Map, Need, Node, Op, PodEndpoint, Settings,

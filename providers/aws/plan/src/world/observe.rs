@@ -2,8 +2,8 @@
 
 use landfall_model::ServiceKey;
 
-use super::{Line, World, job::Slot, pass::Entry};
-use crate::{Claim, Node, PodEndpoint, Service};
+use super::{Line, World, entry::Entry, job::Slot};
+use crate::{Claim, Node, PodEndpoint, REGISTERED, Service};
 
 /// Something that changed in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,9 @@ impl World {
             Some(entry) if entry.service.uid == service.uid => {
                 if entry.service == *service {
                     return;
+                }
+                if entry.service.annotations.get(REGISTERED) != service.annotations.get(REGISTERED) {
+                    entry.ledger = None;
                 }
                 entry.service = *service;
             }

@@ -6,121 +6,15 @@ use std::time::Duration;
 
 use landfall_model::{Instant, ServiceKey};
 
-use super::{
-    Effects, Failure, FailureKind, Hostname, Job, Line, Status, Turn, World, Write, Written, job::Slot,
-};
+use super::{Effects, Hostname, Job, Line, Status, World, Write, Written, entry::Entry, job::Slot};
 use crate::{
-    Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Plan, PodEndpoint, Problem, Request,
-    SecurityGroupId, Service, Sources, Stack, TargetId, TargetSet, Unresolved, Verdict, Waiting,
-    backend::interface_group, finalizer, hostname, notices, plan, readiness, release, targets,
+    Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Own, Plan, PodEndpoint, Request,
+    SecurityGroupId, Sources, Stack, TargetId, TargetSet, Unresolved, Verdict, Waiting,
+    backend::interface_group, finalizer, hostname, ledger, notices, plan, readiness, release, targets,
 };
 
 /// How soon to look again at targets that somebody waits for.
 const TARGETS_AGAIN: Duration = Duration::from_secs(10);
-
-/// Pod and type of the condition.
-type Gate = (Box<str>, Box<str>);
-
-/// A Service and how far it is.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) service: Service,
-    /// A call succeeded since everything was last in place.
-    called: bool,
-    /// Calls have begun, as the so many-th change of all, and the user knows.
-    begun: Option<u64>,
-    /// Everything was in place once. Before that no name is published; after that, changes under way do not take it back.
-    settled: bool,
-    /// The finalizer is being written.
-    finalizing: bool,
-    /// The last status that was written.
-    told: Option<Status>,
-    /// The last failure or notice of each kind that was told.
-    said: BTreeMap<Event, String>,
-    /// What was told of each gate of each Pod.
-    gates: BTreeMap<Gate, (bool, &'static str)>,
-    failure: Option<Verdict>,
-    events: Vec<(Event, String)>,
-}
-
-impl Entry {
-    pub(super) fn new(service: Service) -> Self {
-        Self {
-            service,
-            called: false,
-            begun: None,
-            settled: false,
-            finalizing: false,
-            told: None,
-            said: BTreeMap::new(),
-            gates: BTreeMap::new(),
-            failure: None,
-            events: Vec::new(),
-        }
-    }
-
-    /// Notes that a call succeeded.
-    pub(super) fn succeeded(&mut self) {
-        (self.called, self.failure) = (true, None);
-    }
-
-    /// Notes that a call failed.
-    pub(super) fn failed(&mut self, op: &Op, failure: &Failure) {
-        let message = format!("{}: {}: {}", op.kind().as_str(), failure.code, failure.message);
-        let event = if self.service.deleting { Event::FailedDelete } else { Event::FailedDeploy };
-        let reason = match failure.kind {
-            FailureKind::Throttled => "Throttled",
-            FailureKind::Busy => "Applying",
-            FailureKind::Stale => "Observation",
-            FailureKind::Refused => "Refused",
-            FailureKind::Unavailable => "Unavailable",
-        };
-        // What AWS frees on its own is no news.
-        if failure.kind != FailureKind::Busy {
-            self.events.push((event, message.clone()));
-        }
-        self.failure = Some(Verdict { ready: false, reason, message });
-    }
-
-    /// Deletions and what serves already come first.
-    pub(super) fn turn(&self) -> Turn {
-        match self.begun {
-            Some(since) if !self.service.deleting => Turn { later: !self.settled, since },
-            Some(_) | None => Turn::FIRST,
-        }
-    }
-
-    pub(super) fn reason(&self) -> &'static str {
-        let verdict = self.told.as_ref().and_then(|status| status.verdict.as_ref());
-        verdict.map_or("Unknown", |verdict| verdict.reason)
-    }
-
-    /// Tells something once, until it changes.
-    fn say(&mut self, event: Event, message: String) {
-        if self.said.get(&event) != Some(&message) {
-            self.said.insert(event, message.clone());
-            self.events.push((event, message));
-        }
-    }
-
-    fn tell(&mut self, status: Status, out: &mut Effects) {
-        if self.told.as_ref() != Some(&status) {
-            self.told = Some(status.clone());
-            self.write(Written::Status(status), out);
-        }
-    }
-
-    fn write(&self, what: Written, out: &mut Effects) {
-        let (service, uid) = (self.service.key.clone(), self.service.uid.clone());
-        out.writes.push(Write { service, uid, what });
-    }
-
-    fn refuse(&mut self, problems: &[Problem], out: &mut Effects) {
-        let verdict = Verdict::of_problems(problems);
-        self.say(Event::FailedBuild, verdict.message.clone());
-        self.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
-    }
-}
 
 impl World {
     /// Plans one Service.
@@ -170,6 +64,8 @@ impl World {
         let sources = Sources { nodes: &self.nodes, endpoints: &endpoints, instances };
         let targets = targets(&stack, &entry.service, &request, &self.settings, sources, &self.inventory);
         self.open(&stack, &targets, &endpoints);
+        let own = ledger(&entry.service, &request, &targets, &self.settings, &self.inventory);
+        entry.remember(own.text(), out);
         let plan = plan(&stack, &targets, &self.settings, &self.inventory, now);
 
         if !plan.ready.is_empty() && entry.begun.is_none() {
@@ -232,7 +128,10 @@ impl World {
         self.unset.remove(&key);
         self.backend_dirty = true;
         let request = Request::parse(&entry.service, &self.settings).ok().map(|parsed| parsed.request);
-        let plan = match release(&key, request.as_ref(), &self.settings, &self.inventory) {
+        let endpoints = self.endpoints(&key);
+        let sources = Sources { nodes: &self.nodes, endpoints: &endpoints, instances: None };
+        let own = Own::of(&entry.service, sources);
+        let plan = match release(&key, request.as_ref(), &own, &self.settings, &self.inventory) {
             Ok(plan) => plan,
             Err(problem) => {
                 let verdict = Verdict::of_problems(std::slice::from_ref(&problem));
@@ -247,6 +146,9 @@ impl World {
         if plan.is_done() {
             entry.tell(Status { hostname: Hostname::Clear, verdict: None }, out);
             entry.say(Event::Deleted, "nothing of the load balancer is left".to_owned());
+            if !entry.service.deleting {
+                entry.remember(None, out);
+            }
         }
         self.held(entry, claim, Some(&plan), out);
     }
@@ -284,6 +186,10 @@ impl World {
             Written::Gate(gate) => {
                 entry.gates.remove(&(gate.pod.clone(), gate.gate.clone()));
                 return;
+            }
+            Written::Ledger(_) => {
+                entry.ledger = None;
+                Event::FailedRemember
             }
             Written::Event(..) => return,
         };
@@ -409,6 +315,7 @@ impl World {
                 Waiting::Inventory
                 | Waiting::Need(_)
                 | Waiting::Instances
+                | Waiting::Ledger
                 | Waiting::Earlier
                 | Waiting::BackendGroup
                 | Waiting::Provisioning(_)

@@ -113,6 +113,13 @@ impl World {
                 needs.push(Need::Targets(group.arn.clone()));
             }
         }
+        // These stay for as long as other clusters have targets in them.
+        for key in self.garbage.seen() {
+            let stack = key.to_string();
+            let groups = self.inventory.stack_target_groups(cluster, &stack);
+            let shared = groups.filter(|group| tags::is_shared(&group.tags));
+            needs.extend(shared.map(|group| Need::Targets(group.arn.clone())));
+        }
         needs
     }
 

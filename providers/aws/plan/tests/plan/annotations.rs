@@ -196,7 +196,8 @@ fn each_annotation_is_read() {
         }),
         (&[("aws-load-balancer-enable-tcp-udp-listener", "false")], |r| r.merge_tcp_udp == Some(false)),
         (&[("aws-load-balancer-quic-enabled-ports", "443")], |r| r.quic_ports == ["443"]),
-        (&[("aws-load-balancer-multi-cluster-target-group", "false")], |_| true),
+        (&[("aws-load-balancer-multi-cluster-target-group", "false")], |r| !r.shared_target_groups),
+        (&[("aws-load-balancer-multi-cluster-target-group", "true")], |r| r.shared_target_groups),
     ];
     for (annotations, read) in rows {
         assert!(read(&request(annotations)), "{annotations:?}");
@@ -231,7 +232,7 @@ fn what_cannot_be_read_is_named_with_its_value_and_the_rule() {
         ("aws-load-balancer-healthcheck-interval", "10s", "a whole number"),
         ("aws-load-balancer-alpn-policy", "h2", "HTTP1Only"),
         ("aws-load-balancer-listener-attributes.80", "a=b", "like TCP-443"),
-        ("aws-load-balancer-multi-cluster-target-group", "true", "not supported yet"),
+        ("aws-load-balancer-multi-cluster-target-group", "yes", "failed to parse bool annotation"),
         ("actions.TCP-80", "{}", "not supported yet"),
     ];
     for (name, value, rule) in rows {

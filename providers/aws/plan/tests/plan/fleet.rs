@@ -1,13 +1,14 @@
 //! Many Services at once: what is asked of AWS, what the users see, and what is done after failures.
 
 mod cases;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landfall_aws_plan::{
     Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Observation,
-    Op, Rhythm, Service, Settings, World, Write, Written,
+    Op, REGISTERED, Rhythm, Service, Settings, World, Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 
@@ -104,6 +105,16 @@ impl Fleet {
                     } else {
                         self.set(service);
                     }
+                }
+                Written::Ledger(_) if self.fail.take_if(|(name, _)| *name == "Ledger").is_some() => {
+                    self.world.written(&write, Err("as the test wants".to_owned()), self.now);
+                    continue;
+                }
+                Written::Ledger(text) => {
+                    let mut service = self.services[&write.service].clone();
+                    service.annotations.remove(REGISTERED);
+                    service.annotations.extend(text.iter().map(|text| (REGISTERED.to_owned(), text.clone())));
+                    self.set(service);
                 }
                 Written::Status(_) | Written::Event(..) | Written::Gate(_) => {}
             }
@@ -203,7 +214,7 @@ impl Fleet {
             .filter(of)
             .filter_map(|write| match &write.what {
                 Written::Event(event, _) => Some(event.reason()),
-                Written::Finalizer(_) | Written::Status(_) | Written::Gate(_) => None,
+                Written::Finalizer(_) | Written::Status(_) | Written::Gate(_) | Written::Ledger(_) => None,
             })
             .collect()
     }
@@ -213,7 +224,7 @@ impl Fleet {
         let mut statuses = self.writes.iter().rev().filter(|write| &*write.service.name == name);
         let verdict = statuses.find_map(|write| match &write.what {
             Written::Status(status) => Some(status.verdict.as_ref().map(|verdict| verdict.message.clone())),
-            Written::Finalizer(_) | Written::Event(..) | Written::Gate(_) => None,
+            Written::Finalizer(_) | Written::Event(..) | Written::Gate(_) | Written::Ledger(_) => None,
         });
         verdict.flatten().unwrap_or_default()
     }
@@ -223,7 +234,7 @@ impl Fleet {
         let of = |write: &&Write| &*write.service.name == name;
         let mut statuses = self.writes.iter().rev().filter(of).filter_map(|write| match &write.what {
             Written::Status(status) => Some(status),
-            Written::Finalizer(_) | Written::Event(..) | Written::Gate(_) => None,
+            Written::Finalizer(_) | Written::Event(..) | Written::Gate(_) | Written::Ledger(_) => None,
         });
         let status = statuses.next().expect("a status");
         (status.hostname.clone(), status.verdict.as_ref().map_or("", |verdict| verdict.reason))

@@ -86,8 +86,14 @@ fn protection_that_the_service_asks_for_refuses_deletion_and_other_protection_is
     world.restart();
     world.annotate("aws-load-balancer-attributes", "deletion_protection.enabled=true");
     let request = world.request().unwrap();
-    let refusal =
-        landfall_aws_plan::release(&world.service.key, Some(&request), &world.settings, &world.inventory);
+    let own = landfall_aws_plan::Own::default();
+    let refusal = landfall_aws_plan::release(
+        &world.service.key,
+        Some(&request),
+        &own,
+        &world.settings,
+        &world.inventory,
+    );
     assert!(refusal.unwrap_err().to_string().contains("deletion_protection is enabled, cannot delete"));
     world.service.annotations.clear();
     world.service.deleting = true;

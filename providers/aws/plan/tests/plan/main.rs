@@ -13,6 +13,7 @@ mod groups;
 mod life_cycle;
 mod ports;
 mod properties;
+mod shared;
 mod status;
 mod subnets;
 mod targets;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_aws_plan::{
-    GateCondition, Instances, Inventory, Locale, Map, Node, Op, PREFIX, Plan, PodEndpoint, Problem,
-    Readiness, Request, SecurityGroup, Service, ServicePort, ServiceType, Settings, Sources, Stack, Subnet,
-    TargetPort, TargetSet, Unresolved, Waiting,
+    GateCondition, Instances, Inventory, Locale, Map, Node, Op, Own, PREFIX, Plan, PodEndpoint, Problem,
+    REGISTERED, Readiness, Request, SecurityGroup, Service, ServicePort, ServiceType, Settings, Sources,
+    Stack, Subnet, TargetPort, TargetSet, Unresolved, Waiting,
     backend::{self, Openings},
-    plan, readiness, release, targets,
+    ledger, plan, readiness, release, targets,
 };
 use landfall_model::{Family, Instant, NodePort, Protocol, ServiceKey, TrafficPolicy};
 
@@ -151,9 +151,11 @@ impl World {
 
     pub(crate) fn targets(&mut self, stack: &Stack) -> BTreeMap<String, TargetSet> {
         let request = self.request().unwrap();
-        let sources =
-            Sources { nodes: &self.nodes, endpoints: &self.endpoints, instances: self.instances.as_ref() };
-        targets(stack, &self.service, &request, &self.settings, sources, &self.inventory)
+        targets(stack, &self.service, &request, &self.settings, self.sources(), &self.inventory)
+    }
+
+    fn sources(&self) -> Sources<'_> {
+        Sources { nodes: &self.nodes, endpoints: &self.endpoints, instances: self.instances.as_ref() }
     }
 
     /// Both plans of one pass: what is ready, what is waited for.
@@ -161,7 +163,9 @@ impl World {
         let on = BTreeSet::from(["sg-nodes".into()]);
         let mut both = if self.service.deleting {
             self.openings.remove(&self.service.key);
-            release(&self.service.key, self.request().ok().as_ref(), &self.settings, &self.inventory).unwrap()
+            let (key, request) = (&self.service.key, self.request().ok());
+            let own = Own::of(&self.service, self.sources());
+            release(key, request.as_ref(), &own, &self.settings, &self.inventory).unwrap()
         } else {
             let stack = self.stack().unwrap();
             let targets = self.targets(&stack);
@@ -183,6 +187,7 @@ impl World {
     /// Applies calls until none is left, at most `calls` of them. Whether the end was reached.
     pub(crate) fn run(&mut self, mut calls: usize) -> bool {
         for _ in 0..30 {
+            self.remember();
             let plan = self.plan();
             let mut answered = false;
             for waiting in &plan.waiting {
@@ -219,6 +224,15 @@ impl World {
             }
         }
         panic!("no end: {:#?}", self.plan());
+    }
+
+    /// Writes which targets are the Service's own, as the shell does.
+    pub(crate) fn remember(&mut self) {
+        let Ok(stack) = self.stack() else { return };
+        let (targets, request) = (self.targets(&stack), self.request().unwrap());
+        let own = ledger(&self.service, &request, &targets, &self.settings, &self.inventory);
+        self.service.annotations.remove(REGISTERED);
+        self.service.annotations.extend(own.text().map(|text| (REGISTERED.to_owned(), text)));
     }
 
     pub(crate) fn converge(&mut self) -> &mut Self {

@@ -299,7 +299,7 @@ fn pods_wait_for_their_target_and_open_the_group_of_their_interface() {
     let told = |fleet: &Fleet| {
         let gates = fleet.writes.iter().filter_map(|write| match &write.what {
             Written::Gate(gate) => Some((gate.healthy, gate.reason)),
-            Written::Finalizer(_) | Written::Status(_) | Written::Event(..) => None,
+            Written::Finalizer(_) | Written::Status(_) | Written::Event(..) | Written::Ledger(_) => None,
         });
         gates.collect::<Vec<_>>()
     };

@@ -1,0 +1,123 @@
+//! A Service, how far it is, and what its user was told.
+
+use std::collections::BTreeMap;
+
+use super::{Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written};
+use crate::{Event, Op, Problem, REGISTERED, Service, Verdict};
+
+/// Pod and type of the condition.
+pub(super) type Gate = (Box<str>, Box<str>);
+
+/// A Service and how far it is.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) service: Service,
+    /// A call succeeded since everything was last in place.
+    pub(super) called: bool,
+    /// Calls have begun, as the so many-th change of all, and the user knows.
+    pub(super) begun: Option<u64>,
+    /// Everything was in place once. Before that no name is published; after that, changes under way do not take it back.
+    pub(super) settled: bool,
+    /// The finalizer is being written.
+    pub(super) finalizing: bool,
+    /// The last status that was written.
+    pub(super) told: Option<Status>,
+    /// The last failure or notice of each kind that was told.
+    pub(super) said: BTreeMap<Event, String>,
+    /// The value of [`REGISTERED`] that was written and has not been seen yet.
+    pub(super) ledger: Option<Option<String>>,
+    /// What was told of each gate of each Pod.
+    pub(super) gates: BTreeMap<Gate, (bool, &'static str)>,
+    pub(super) failure: Option<Verdict>,
+    pub(super) events: Vec<(Event, String)>,
+}
+
+impl Entry {
+    pub(super) fn new(service: Service) -> Self {
+        Self {
+            service,
+            called: false,
+            begun: None,
+            settled: false,
+            finalizing: false,
+            told: None,
+            said: BTreeMap::new(),
+            ledger: None,
+            gates: BTreeMap::new(),
+            failure: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// Notes that a call succeeded.
+    pub(super) fn succeeded(&mut self) {
+        (self.called, self.failure) = (true, None);
+    }
+
+    /// Notes that a call failed.
+    pub(super) fn failed(&mut self, op: &Op, failure: &Failure) {
+        let message = format!("{}: {}: {}", op.kind().as_str(), failure.code, failure.message);
+        let event = if self.service.deleting { Event::FailedDelete } else { Event::FailedDeploy };
+        let reason = match failure.kind {
+            FailureKind::Throttled => "Throttled",
+            FailureKind::Busy => "Applying",
+            FailureKind::Stale => "Observation",
+            FailureKind::Refused => "Refused",
+            FailureKind::Unavailable => "Unavailable",
+        };
+        // What AWS frees on its own is no news.
+        if failure.kind != FailureKind::Busy {
+            self.events.push((event, message.clone()));
+        }
+        self.failure = Some(Verdict { ready: false, reason, message });
+    }
+
+    /// Deletions and what serves already come first.
+    pub(super) fn turn(&self) -> Turn {
+        match self.begun {
+            Some(since) if !self.service.deleting => Turn { later: !self.settled, since },
+            Some(_) | None => Turn::FIRST,
+        }
+    }
+
+    pub(super) fn reason(&self) -> &'static str {
+        let verdict = self.told.as_ref().and_then(|status| status.verdict.as_ref());
+        verdict.map_or("Unknown", |verdict| verdict.reason)
+    }
+
+    /// Tells something once, until it changes.
+    pub(super) fn say(&mut self, event: Event, message: String) {
+        if self.said.get(&event) != Some(&message) {
+            self.said.insert(event, message.clone());
+            self.events.push((event, message));
+        }
+    }
+
+    pub(super) fn tell(&mut self, status: Status, out: &mut Effects) {
+        if self.told.as_ref() != Some(&status) {
+            self.told = Some(status.clone());
+            self.write(Written::Status(status), out);
+        }
+    }
+
+    /// Writes the targets that are the Service's own, unless it says so already or is about to.
+    pub(super) fn remember(&mut self, wanted: Option<String>, out: &mut Effects) {
+        if self.service.annotations.get(REGISTERED) == wanted.as_ref() {
+            self.ledger = None;
+        } else if self.ledger.as_ref() != Some(&wanted) {
+            self.ledger = Some(wanted.clone());
+            self.write(Written::Ledger(wanted), out);
+        }
+    }
+
+    pub(super) fn write(&self, what: Written, out: &mut Effects) {
+        let (service, uid) = (self.service.key.clone(), self.service.uid.clone());
+        out.writes.push(Write { service, uid, what });
+    }
+
+    pub(super) fn refuse(&mut self, problems: &[Problem], out: &mut Effects) {
+        let verdict = Verdict::of_problems(problems);
+        self.say(Event::FailedBuild, verdict.message.clone());
+        self.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
+    }
+}

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Pass, differing};
 use crate::{
-    CreateLoadBalancer, LoadBalancer, Need, Op, Resource, SecurityGroupId, SubnetId, Waiting, names,
+    CreateLoadBalancer, LoadBalancer, Need, Op, Resource, SecurityGroupId, SubnetId, SubnetMapping, Waiting,
+    names,
 };
 
 impl Pass<'_> {
@@ -61,16 +62,14 @@ impl Pass<'_> {
                 });
             }
         }
-        let ids = |subnets: &[crate::SubnetMapping]| -> BTreeSet<SubnetId> {
-            subnets.iter().map(|mapping| mapping.subnet.clone()).collect()
-        };
         if live.address_type != wanted.address_type {
             self.ready.push(Op::SetIpAddressType { arn: arn(), address_type: wanted.address_type });
         }
         let source_nat = live.source_nat.unwrap_or(self.trusted && wanted.source_nat);
         let source_nat = (source_nat != wanted.source_nat).then_some(wanted.source_nat);
-        if ids(&live.subnets) != ids(&wanted.subnets) || source_nat.is_some() {
-            self.ready.push(Op::SetSubnets { arn: arn(), subnets: wanted.subnets.clone(), source_nat });
+        if self.subnets_differ(live) || source_nat.is_some() {
+            let subnets = wanted.subnets.iter().map(|mapping| kept(mapping, live)).collect();
+            self.ready.push(Op::SetSubnets { arn: arn(), subnets, source_nat });
         }
         if !wanted.attributes.is_empty() {
             let known = self.inventory.load_balancer(&live.arn).and_then(|lb| lb.attributes.as_ref());
@@ -82,6 +81,25 @@ impl Pass<'_> {
             }
         }
         self.capacity(live);
+    }
+
+    /// Whether it is in other subnets, or has another prefix in one of them than is asked for. Fixed addresses are not compared:
+    /// those of a live load balancer cannot be changed.
+    fn subnets_differ(&self, live: &LoadBalancer) -> bool {
+        let wanted = &self.stack.load_balancer.subnets;
+        let ids = |subnets: &[SubnetMapping]| -> BTreeSet<SubnetId> {
+            subnets.iter().map(|mapping| mapping.subnet.clone()).collect()
+        };
+        let other_prefix = |mapping: &SubnetMapping| {
+            let have = live.subnets.iter().find(|have| have.subnet == mapping.subnet);
+            match (&mapping.source_nat_prefix, have.and_then(|have| have.source_nat_prefix.as_deref())) {
+                (None, _) => false,
+                // What is not told may be as asked for, or not be set at all.
+                (Some(_), None) => !self.trusted,
+                (Some(wanted), Some(have)) => !same_prefix(wanted, have),
+            }
+        };
+        ids(&live.subnets) != ids(wanted) || wanted.iter().any(other_prefix)
     }
 
     /// AWS takes a reservation for active load balancers only.
@@ -98,4 +116,29 @@ impl Pass<'_> {
             self.ready.push(Op::ModifyCapacityReservation { arn: live.arn.clone(), units });
         }
     }
+}
+
+/// A subnet for `SetSubnets`. API reference: subnets that a Network Load Balancer has are named with what is set for them.
+fn kept(wanted: &SubnetMapping, live: &LoadBalancer) -> SubnetMapping {
+    let mut mapping = wanted.clone();
+    if let Some(have) = live.subnets.iter().find(|have| have.subnet == wanted.subnet) {
+        mapping.allocation = have.allocation.clone().or(mapping.allocation);
+        mapping.private_ipv4 = have.private_ipv4.or(mapping.private_ipv4);
+        mapping.ipv6 = have.ipv6.or(mapping.ipv6);
+        let fits = |have: &&String| {
+            mapping.source_nat_prefix.as_ref().is_none_or(|wanted| same_prefix(wanted, have))
+        };
+        if let Some(have) = have.source_nat_prefix.as_ref().filter(fits) {
+            mapping.source_nat_prefix = Some(have.clone());
+        }
+    }
+    mapping
+}
+
+/// Whether a prefix is the one that is wanted; any is if AWS chooses.
+fn same_prefix(wanted: &str, have: &str) -> bool {
+    let prefix = |text: &str| text.parse::<ipnet::Ipv6Net>().map(|prefix| prefix.trunc()).ok();
+    wanted == "auto_assigned"
+        || wanted == have
+        || (prefix(wanted).is_some() && prefix(wanted) == prefix(have))
 }

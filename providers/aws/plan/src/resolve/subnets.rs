@@ -29,11 +29,13 @@ pub(super) fn resolve(
         annotated(request, inventory)?
     } else if let Some(live) = wish.live {
         let kept = live.subnets.iter().filter_map(|mapping| inventory.subnet(&mapping.subnet));
-        let kept: Vec<&Subnet> = kept.collect();
+        let mut kept: Vec<&Subnet> = kept.collect();
         if kept.len() < live.subnets.len() {
             // Subnets of a shared VPC may be hidden from us; they stay all the same.
             return Ok(live.subnets.clone());
         }
+        // As they were found: what the annotations set for each is in this order, and AWS has one of its own.
+        kept.sort_by(|a, b| a.id.cmp(&b.id));
         kept
     } else {
         discover(wish, settings, inventory)?

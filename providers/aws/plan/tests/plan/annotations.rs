@@ -439,13 +439,7 @@ fn each_annotation_reaches_aws() {
         world.converge();
         assert!(shown(&world), "{annotations:?}");
         // Asked for on a live load balancer, it is there as well, where AWS can change it.
-        let fixed = [
-            "name",
-            "eip-allocations",
-            "private-ipv4-addresses",
-            "ipv6-addresses",
-            "source-nat-ipv6-prefixes",
-        ];
+        let fixed = ["name", "eip-allocations", "private-ipv4-addresses", "ipv6-addresses"];
         if annotations.iter().any(|(name, _)| fixed.iter().any(|end| name.ends_with(end))) {
             continue;
         }

@@ -1,6 +1,6 @@
 //! Scheme, subnets and fixed addresses.
 
-use landfall_aws_plan::{Locale, Scheme, Subnet};
+use landfall_aws_plan::{Locale, Op, Scheme, Subnet};
 
 use crate::world::{World, map, subnet};
 
@@ -180,4 +180,47 @@ fn fixed_addresses_belong_to_their_scheme_and_their_subnet() {
     let mut world = World::new();
     world.annotate(public.0, public.1).annotate(eip, "eipalloc-1,eipalloc-2");
     assert_eq!(world.stack().unwrap().load_balancer.subnets[1].allocation.as_deref(), Some("eipalloc-2"));
+}
+
+#[test]
+fn another_source_nat_prefix_is_set_on_a_live_load_balancer() {
+    const PREFIXES: &str = "aws-load-balancer-source-nat-ipv6-prefixes";
+    let mut world = World::new();
+    world
+        .annotate("aws-load-balancer-ip-address-type", "dualstack")
+        .annotate("aws-load-balancer-enable-prefix-for-ipv6-source-nat", "on")
+        .annotate("aws-load-balancer-private-ipv4-addresses", "10.0.97.9,10.0.98.9")
+        .annotate(PREFIXES, "auto_assigned,fd00:0:0:62:1::/80")
+        .converge();
+    // AWS chooses the first, spells them its own way, and lists subnets in an order of its own.
+    let lb = world.aws.load_balancers.values_mut().next().unwrap();
+    lb.subnets[0].source_nat_prefix = Some("fd00:0:0:61:9::/80".to_owned());
+    lb.subnets[1].source_nat_prefix = Some("fd00:0000:0000:0062:0001:0000:0000:0000/80".to_owned());
+    lb.subnets.reverse();
+    world.restart();
+    world.aws.calls.clear();
+    world.converge();
+    assert_eq!(world.aws.calls, []);
+
+    world.annotate(PREFIXES, "auto_assigned,fd00:0:0:62:2::/80").converge();
+    let set = |op: &Op| {
+        let Op::SetSubnets { subnets, source_nat, .. } = op else { return None };
+        Some((subnets.clone(), *source_nat))
+    };
+    let calls: Vec<_> = world.aws.calls.iter().filter_map(set).collect();
+    let [(subnets, source_nat)] = &calls[..] else { panic!("{calls:?}") };
+    let prefixes: Vec<_> = subnets.iter().map(|mapping| mapping.source_nat_prefix.as_deref()).collect();
+    assert_eq!(prefixes, [Some("fd00:0:0:61:9::/80"), Some("fd00:0:0:62:2::/80")], "the chosen one stays");
+    assert!(source_nat.is_none() && subnets.iter().all(|mapping| mapping.private_ipv4.is_some()));
+
+    // Some answers have no prefixes; then what was set last counts, unless something else was changed since.
+    world.aws.load_balancers.values_mut().next().unwrap().subnets[1].source_nat_prefix = None;
+    world.restart();
+    world.aws.calls.clear();
+    world.converge();
+    assert_eq!(world.aws.calls, []);
+    // Not asked for any more, they stay.
+    world.service.annotations.remove(&format!("{}{PREFIXES}", landfall_aws_plan::PREFIX));
+    world.converge();
+    assert_eq!(world.aws.calls.iter().filter_map(set).count(), 0);
 }

@@ -7,6 +7,7 @@ use crate::{
     Scheme, Service, Settings, TargetType, TlsRequest, annotations::reader::Reader,
 };
 
+mod actions;
 mod reader;
 
 /// Prefix of every annotation that AWS load balancer controllers read.
@@ -80,6 +81,7 @@ impl Request {
             backend_tls: read.text("aws-load-balancer-backend-protocol") == Some("ssl"),
             alpn: read.word("aws-load-balancer-alpn-policy", Alpn::ALL, Alpn::as_str).unwrap_or(Alpn::None),
             listener_attributes: listener_attributes(&mut read),
+            actions: actions::read(&mut read),
             merge_tcp_udp: read.bool("aws-load-balancer-enable-tcp-udp-listener"),
             quic_ports: read.list("aws-load-balancer-quic-enabled-ports"),
             shared_target_groups: read.bool("aws-load-balancer-multi-cluster-target-group").unwrap_or(false),
@@ -87,7 +89,6 @@ impl Request {
             adopt: service.annotations.get(ADOPT).filter(|name| !name.is_empty()).cloned(),
             create_before_delete: create_before_delete(&mut read, service),
         };
-        refuse_unsupported(&mut read);
         let warnings = read.unknown();
         let problems = read.into_problems();
         if problems.is_empty() { Ok(Parsed { request, warnings }) } else { Err(problems) }
@@ -249,10 +250,7 @@ fn listener_attributes(read: &mut Reader<'_>) -> BTreeMap<(String, u16), Map> {
     let mut by_listener = BTreeMap::new();
     for (name, suffix) in read.suffixed("aws-load-balancer-listener-attributes.") {
         let map = read.map(&name);
-        let key = suffix
-            .rsplit_once('-')
-            .and_then(|(protocol, port)| Some((protocol.to_owned(), port.parse().ok()?)));
-        match key {
+        match listener_key(&suffix) {
             Some(key) => _ = by_listener.insert(key, map),
             None => read.refuse_as_written(&name, "end its name with a protocol and a port, like TCP-443"),
         }
@@ -285,12 +283,8 @@ fn create_before_delete(read: &mut Reader<'_>, service: &Service) -> bool {
     value == Some("create-before-delete")
 }
 
-/// Asked for by few, and wrong if half done: refused rather than ignored.
-fn refuse_unsupported(read: &mut Reader<'_>) {
-    for (annotation, _) in read.suffixed("actions.") {
-        read.problem(Problem::Unsupported {
-            annotation,
-            instead: "weights are not set; split the traffic among the pods of one Service",
-        });
-    }
+/// A listener's protocol and port, like `TCP-443`.
+fn listener_key(suffix: &str) -> Option<(String, u16)> {
+    let (protocol, port) = suffix.rsplit_once('-')?;
+    Some((protocol.to_owned(), port.parse().ok()?))
 }

@@ -38,6 +38,18 @@ pub struct Service {
     pub hostnames: Vec<String>,
 }
 
+/// Another Service that a weighted action names, with its endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The Service. Its annotations are not asked: those of the Service with the load balancer count.
+    pub service: Service,
+    /// Its endpoints.
+    pub endpoints: Vec<PodEndpoint>,
+}
+
+/// The Services that weighted actions name, as far as they are there.
+pub type Backends = BTreeMap<ServiceKey, Backend>;
+
 /// `spec.type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceType {

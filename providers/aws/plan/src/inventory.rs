@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 
 use crate::{
-    AddressType, Alpn, HealthCheck, IpPermission, ListenerArn, ListenerProtocol, LoadBalancerArn,
+    AddressType, Alpn, Forward, HealthCheck, IpPermission, ListenerArn, ListenerProtocol, LoadBalancerArn,
     LoadBalancerState, Map, Scheme, SecurityGroupId, SubnetId, SubnetMapping, Target, TargetFamily,
     TargetGroupArn, TargetState, TargetType, tags,
 };
@@ -62,8 +62,8 @@ pub struct Listener {
     pub port: u16,
     /// `Protocol`.
     pub protocol: ListenerProtocol,
-    /// The target group of its only `forward` action; `None` for any other set of actions.
-    pub target_group: Option<TargetGroupArn>,
+    /// Its only action, a `forward`; `None` for any other set of actions.
+    pub forward: Option<Forward>,
     /// `Certificates`: the default one.
     pub certificate: Option<String>,
     /// The others, from `DescribeListenerCertificates` without the one marked default.
@@ -312,8 +312,8 @@ impl Inventory {
     pub fn in_use(&self, group: &TargetGroup) -> bool {
         let forwards = |arn: &LoadBalancerArn| {
             let listeners = self.load_balancer(arn).and_then(|lb| lb.listeners.as_ref());
-            // One with several groups may be any one's.
-            let its = |one: &Listener| one.target_group.as_ref().is_none_or(|arn| *arn == group.arn);
+            // One with other actions may be any one's.
+            let its = |one: &Listener| one.forward.as_ref().is_none_or(|to| to.includes(&group.arn));
             listeners.is_none_or(|all| all.values().any(its))
         };
         group.load_balancers.iter().any(forwards)

@@ -75,7 +75,7 @@ pub struct Own {
     pub ledger: Ledger,
     /// Instances of this cluster's nodes.
     instances: BTreeSet<InstanceId>,
-    /// Addresses of the Service's pods.
+    /// Addresses of the pods of the Service, and of those that its actions name.
     addresses: BTreeSet<IpAddr>,
 }
 
@@ -86,7 +86,7 @@ impl Own {
         Self {
             ledger: Ledger::of(service),
             instances: sources.nodes.values().filter_map(Node::instance).collect(),
-            addresses: sources.endpoints.iter().map(|pod| pod.address).collect(),
+            addresses: sources.all_endpoints().map(|pod| pod.address).collect(),
         }
     }
 

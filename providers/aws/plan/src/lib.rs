@@ -15,6 +15,7 @@ mod annotations;
 pub mod backend;
 mod claim;
 mod elb;
+mod forward;
 mod garbage;
 mod gates;
 pub mod iam;
@@ -45,10 +46,13 @@ pub use elb::{
     AddressType, Alpn, HealthCheck, HealthProtocol, ListenerProtocol, LoadBalancerState, Map, Scheme,
     SubnetMapping, Target, TargetFamily, TargetId, TargetState, TargetType,
 };
+pub use forward::Forward;
 pub use garbage::Garbage;
 pub use gates::Gates;
 pub use id::{InstanceId, ListenerArn, LoadBalancerArn, SecurityGroupId, SubnetId, TargetGroupArn};
-pub use input::{Node, PodEndpoint, Readiness, Service, ServicePort, ServiceType, Taint, TargetPort};
+pub use input::{
+    Backend, Backends, Node, PodEndpoint, Readiness, Service, ServicePort, ServiceType, Taint, TargetPort,
+};
 pub use inventory::{
     Inventory, Listener, Listing, ListingStart, LoadBalancer, Locale, SecurityGroup, Subnet, TargetGroup,
 };
@@ -62,12 +66,14 @@ pub use pace::Pace;
 pub use plan::{plan, release};
 pub use problem::Problem;
 pub use record::Outcome;
-pub use request::{HealthCheckRequest, HealthPort, ProxyProtocol, Request, TlsRequest};
+pub use request::{
+    Action, HealthCheckRequest, HealthPort, ProxyProtocol, Request, TlsRequest, Weighted, WeightedTo,
+};
 pub use resolve::Unresolved;
 pub use settings::{CLASS, Settings};
 pub use stack::{
-    BackendAccess, FrontendGroups, Stack, WantedListener, WantedLoadBalancer, WantedSecurityGroup,
-    WantedTargetGroup,
+    BackendAccess, FrontendGroups, Stack, WantedForward, WantedGroup, WantedListener, WantedLoadBalancer,
+    WantedSecurityGroup, WantedTargetGroup,
 };
 pub use status::{
     CONDITION, Event, Finalizer, GateCondition, READINESS_GATE, Verdict, finalizer, hostname, readiness,

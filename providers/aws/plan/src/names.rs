@@ -18,6 +18,8 @@ pub(crate) struct TargetGroupName<'a> {
     pub(crate) target_type: TargetType,
     pub(crate) protocol: ListenerProtocol,
     pub(crate) health_check: &'a HealthCheck,
+    /// The Service with the load balancer, where that is another one.
+    pub(crate) base: Option<&'a Service>,
 }
 
 /// The same form for a target group.
@@ -26,6 +28,7 @@ pub(crate) fn target_group(cluster: &str, service: &Service, of: &TargetGroupNam
         &service.key,
         &[
             cluster,
+            of.base.map_or("", |base| &*base.uid),
             &service.uid,
             &of.port.to_string(),
             &of.service_port.to_string(),

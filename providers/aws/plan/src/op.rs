@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    AddressType, Alpn, HealthCheck, ListenerArn, ListenerProtocol, LoadBalancerArn, Map, Scheme,
+    AddressType, Alpn, Forward, HealthCheck, ListenerArn, ListenerProtocol, LoadBalancerArn, Map, Scheme,
     SecurityGroupId, SubnetMapping, Target, TargetFamily, TargetGroupArn, TargetType, elb::words,
 };
 
@@ -346,8 +346,8 @@ pub struct CreateTargetGroup {
 pub struct ListenerSpec {
     /// `Protocol`.
     pub protocol: ListenerProtocol,
-    /// `DefaultActions`: one `forward` to this group.
-    pub target_group: TargetGroupArn,
+    /// `DefaultActions`: the only one.
+    pub forward: Forward,
     /// `Certificates`: the default one.
     pub certificate: Option<String>,
     /// `SslPolicy`.

@@ -18,14 +18,6 @@ pub enum Problem {
         /// What is allowed, beginning with a verb or a noun.
         allowed: String,
     },
-    /// An annotation asks for something that this version does not do.
-    #[error("annotation {PREFIX}{annotation} is not supported yet: {instead}")]
-    Unsupported {
-        /// Without its prefix.
-        annotation: String,
-        /// The way out.
-        instead: &'static str,
-    },
     /// Two parts of the Service contradict each other.
     #[error("{0}")]
     Conflict(String),
@@ -63,7 +55,6 @@ impl Problem {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Annotation { .. } => "InvalidAnnotation",
-            Self::Unsupported { .. } => "Unsupported",
             Self::Conflict(_) => "Conflict",
             Self::Subnets(_) => "NoSubnets",
             Self::SecurityGroups(_) => "NoSecurityGroups",

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Inventory, Listener, ListenerArn, LoadBalancer, LoadBalancerArn, LoadBalancerState, Map, Op, Resource,
-    SecurityGroup, SecurityGroupId, TargetGroup, TargetGroupArn, TargetState, tags,
+    Forward, Inventory, Listener, ListenerArn, LoadBalancer, LoadBalancerArn, LoadBalancerState, Map, Op,
+    Resource, SecurityGroup, SecurityGroupId, TargetGroup, TargetGroupArn, TargetState, tags,
 };
 
 /// What a successful call answered.
@@ -142,15 +142,17 @@ impl Inventory {
             }),
             Op::CreateListener { load_balancer, port, spec, tags } => {
                 if let Outcome::Listener(arn) = outcome {
-                    self.change_target_group(&spec.target_group, |group| {
-                        group.load_balancers.insert(load_balancer.clone());
-                    });
+                    for (group, _) in spec.forward.weights() {
+                        self.change_target_group(group, |group| {
+                            group.load_balancers.insert(load_balancer.clone());
+                        });
+                    }
                     self.change_load_balancer(load_balancer, |lb| {
                         let listener = Listener {
                             arn: arn.clone(),
                             port: *port,
                             protocol: spec.protocol,
-                            target_group: Some(spec.target_group.clone()),
+                            forward: Some(spec.forward.clone()),
                             certificate: spec.certificate.clone(),
                             more_certificates: [].into(),
                             ssl_policy: spec.ssl_policy.clone(),
@@ -168,7 +170,7 @@ impl Inventory {
                 let before = self.forwarded_from(arn);
                 self.change_listener(arn, |listener| {
                     listener.protocol = spec.protocol;
-                    listener.target_group = Some(spec.target_group.clone());
+                    listener.forward = Some(spec.forward.clone());
                     listener.certificate.clone_from(&spec.certificate);
                     listener.ssl_policy.clone_from(&spec.ssl_policy);
                     listener.alpn = spec.alpn;
@@ -234,9 +236,7 @@ impl Inventory {
     /// Target groups that the load balancer's known listeners, or its stack's listing, say it forwards to.
     fn forwarded(&self, arn: &LoadBalancerArn) -> Vec<TargetGroupArn> {
         let Some(lb) = self.load_balancer(arn) else { return Vec::new() };
-        let listeners =
-            lb.listeners.iter().flatten().filter_map(|(_, listener)| listener.target_group.clone());
-        let mut groups: Vec<TargetGroupArn> = listeners.collect();
+        let mut groups = forwards(lb);
         if let Some(stack) = lb.tags.get(tags::STACK) {
             groups.extend(
                 self.target_groups_tagged(stack)
@@ -256,12 +256,7 @@ impl Inventory {
     /// Sets anew which target groups a load balancer forwards to, after one of its listeners changed.
     fn relink(&mut self, before: Option<(LoadBalancerArn, Vec<TargetGroupArn>)>) {
         let Some((arn, before)) = before else { return };
-        let listeners = self.load_balancer(&arn).and_then(|lb| lb.listeners.as_ref());
-        let now: Vec<_> = listeners
-            .into_iter()
-            .flatten()
-            .filter_map(|(_, listener)| listener.target_group.clone())
-            .collect();
+        let now = self.load_balancer(&arn).map(forwards).unwrap_or_default();
         for group in before.iter().filter(|group| !now.contains(group)) {
             self.change_target_group(group, |group| _ = group.load_balancers.remove(&arn));
         }
@@ -288,6 +283,13 @@ impl Inventory {
             Resource::Listener(arn) => self.change_listener(arn, |listener| change(&mut listener.tags)),
         }
     }
+}
+
+/// Target groups of the listeners that are known.
+fn forwards(lb: &LoadBalancer) -> Vec<TargetGroupArn> {
+    let listeners = lb.listeners.iter().flat_map(BTreeMap::values);
+    let forwards = listeners.filter_map(|listener| listener.forward.as_ref());
+    forwards.flat_map(Forward::weights).map(|(group, _)| group.clone()).collect()
 }
 
 fn extend(known: &mut Option<Map>, with: &Map) {

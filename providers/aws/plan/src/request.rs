@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{AddressType, Alpn, HealthProtocol, Map, Scheme, TargetType};
+use crate::{AddressType, Alpn, HealthProtocol, Map, Scheme, TargetGroupArn, TargetPort, TargetType};
 
 /// Everything that a Service may ask of its load balancer, with the defaults filled in that depend on nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub struct Request {
     pub alpn: Alpn,
     /// `aws-load-balancer-listener-attributes.<PROTO>-<port>`.
     pub listener_attributes: BTreeMap<(String, u16), Map>,
+    /// `actions.<PROTO>-<port>`, by protocol and port of the listener.
+    pub actions: BTreeMap<(String, u16), Action>,
     /// `aws-load-balancer-enable-tcp-udp-listener`; `None` leaves it to the settings.
     pub merge_tcp_udp: Option<bool>,
     /// `aws-load-balancer-quic-enabled-ports`.
@@ -80,6 +82,42 @@ pub struct Request {
     pub adopt: Option<String>,
     /// `landfall.dev/aws-replace: create-before-delete`: where a load balancer must be replaced, the new one serves first.
     pub create_before_delete: bool,
+}
+
+/// `actions.<PROTO>-<port>`: how a listener's traffic is shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// `baseServiceWeight`: that of the Service itself.
+    pub base: u16,
+    /// `targetGroups`.
+    pub others: Vec<Weighted>,
+    /// `targetGroupStickinessConfig.enabled`.
+    pub sticky: bool,
+}
+
+/// One of `targetGroups`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Weighted {
+    /// Which.
+    pub to: WeightedTo,
+    /// `weight`.
+    pub weight: u16,
+}
+
+/// Which target group a [`Weighted`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WeightedTo {
+    /// `targetGroupARN`: one that somebody else has made.
+    Group(TargetGroupArn),
+    /// That of another Service of the namespace.
+    Service {
+        /// `serviceName`.
+        name: Box<str>,
+        /// `servicePort`: number or name.
+        port: TargetPort,
+        /// `decrypt`: a TLS listener passes traffic on as TCP.
+        decrypt: bool,
+    },
 }
 
 /// Which target groups speak proxy protocol version 2.

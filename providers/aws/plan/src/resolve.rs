@@ -3,12 +3,13 @@
 mod groups;
 mod health;
 mod ports;
+mod shares;
 mod subnets;
 
 pub(crate) use groups::backend_group;
 
 use crate::{
-    AddressType, Inventory, LoadBalancer, Need, Problem, Request, Scheme, Service, Settings, Stack,
+    AddressType, Backends, Inventory, LoadBalancer, Need, Problem, Request, Scheme, Service, Settings, Stack,
     WantedLoadBalancer, names, tags,
 };
 
@@ -21,7 +22,9 @@ pub(crate) fn target_group_names(
 ) -> Result<Vec<String>, Unresolved> {
     let merged = ports::merge(service, request, settings)?;
     let scheme = request.scheme.unwrap_or(settings.default_scheme);
-    let context = ports::Context { service, request, settings, address_type: request.address_type, scheme };
+    let address_type = request.address_type;
+    // Only its own groups: whom it shares its traffic with does not matter here.
+    let context = ports::Context { service, request, settings, address_type, scheme, backends: None };
     let (groups, _) = ports::resolve(&context, &merged)?;
     Ok(groups.into_values().map(|group| group.create.name).collect())
 }
@@ -56,6 +59,7 @@ impl Stack {
         request: &Request,
         settings: &Settings,
         inventory: &Inventory,
+        backends: &Backends,
     ) -> Result<Self, Unresolved> {
         let adopted =
             request.adopt.as_deref().map(|name| adopt(name, service, settings, inventory)).transpose()?;
@@ -86,7 +90,8 @@ impl Stack {
         let groups =
             gather(groups::frontend(request, settings, inventory, same_scheme), &mut problems, &mut needs);
         let merged = gather(ports::merge(service, request, settings), &mut problems, &mut needs);
-        let context = ports::Context { service, request, settings, address_type, scheme };
+        let backends = Some(backends);
+        let context = ports::Context { service, request, settings, address_type, scheme, backends };
         let (target_groups, listeners) = gather(ports::resolve(&context, &merged), &mut problems, &mut needs);
         if let Some(range) = request
             .source_ranges

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use landfall_model::ServiceKey;
 
 use crate::{
-    AddressType, Alpn, CreateTargetGroup, IpPermission, ListenerProtocol, LoadBalancerArn, Map, Scheme,
-    SecurityGroupId, SubnetMapping, names,
+    AddressType, Alpn, CreateTargetGroup, Forward, IpPermission, ListenerProtocol, LoadBalancerArn, Map,
+    Scheme, SecurityGroupId, SubnetMapping, TargetGroupArn, names,
 };
 
 /// All that one Service shall have.
@@ -107,9 +107,65 @@ impl FrontendGroups {
     }
 }
 
+/// Where a listener shall send what it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedForward {
+    /// Target groups with their weights.
+    pub groups: Vec<(WantedGroup, u16)>,
+    /// A client stays with a group.
+    pub sticky: bool,
+}
+
+/// A target group of a [`WantedForward`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WantedGroup {
+    /// Key in [`Stack::target_groups`].
+    Own(String),
+    /// Somebody else's.
+    Given(TargetGroupArn),
+}
+
+impl WantedForward {
+    /// To one group of the stack.
+    #[must_use]
+    pub fn to(resource: String) -> Self {
+        Self { groups: vec![(WantedGroup::Own(resource), 1)], sticky: false }
+    }
+
+    /// Keys of the groups of the stack.
+    pub fn own(&self) -> impl Iterator<Item = &str> {
+        self.shares().map(|(resource, _)| resource)
+    }
+
+    /// Whether traffic goes to that group of the stack.
+    #[must_use]
+    pub fn serves(&self, resource: &str) -> bool {
+        self.shares().any(|(own, weight)| own == resource && (weight > 0 || self.groups.len() == 1))
+    }
+
+    /// With ARNs; `None` while one of the groups is not there.
+    pub(crate) fn resolved(&self, groups: &BTreeMap<&str, TargetGroupArn>) -> Option<Forward> {
+        let arn = |group: &WantedGroup| match group {
+            WantedGroup::Own(resource) => groups.get(resource.as_str()).cloned(),
+            WantedGroup::Given(arn) => Some(arn.clone()),
+        };
+        let all = self.groups.iter().map(|(group, weight)| Some((arn(group)?, *weight)));
+        Forward::among(all.collect::<Option<Vec<_>>>()?, self.sticky)
+    }
+
+    fn shares(&self) -> impl Iterator<Item = (&str, u16)> {
+        self.groups.iter().filter_map(|(group, weight)| match group {
+            WantedGroup::Own(resource) => Some((resource.as_str(), *weight)),
+            WantedGroup::Given(_) => None,
+        })
+    }
+}
+
 /// One target group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedTargetGroup {
+    /// The Service whose nodes or pods are its targets, and the number of that Service's port.
+    pub of: (ServiceKey, u16),
     /// How it is made; a live one keeps its name and port.
     pub create: CreateTargetGroup,
     /// Attributes that are managed; all others are left alone.
@@ -121,8 +177,8 @@ pub struct WantedTargetGroup {
 pub struct WantedListener {
     /// Its protocol.
     pub protocol: ListenerProtocol,
-    /// Key of its target group in [`Stack::target_groups`].
-    pub target_group: String,
+    /// Where it sends what it accepts.
+    pub forward: WantedForward,
     /// Its default certificate.
     pub certificate: Option<String>,
     /// Certificates for other names.

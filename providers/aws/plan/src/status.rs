@@ -125,7 +125,7 @@ impl Verdict {
         {
             return not(waiting.reason(), message(waiting));
         }
-        // Other clusters may serve.
+        // Other clusters may serve, and a group of weight 0 need not.
         let is_empty = |resource: &String, set: &TargetSet| {
             let mut groups = inventory.stack_target_groups(&settings.cluster, &name);
             let theirs = |group: &TargetGroup| {
@@ -133,7 +133,8 @@ impl Verdict {
                 known
                     && registered(group).any(|target| set.own.as_ref().is_some_and(|own| !own.holds(target)))
             };
-            set.wanted.is_empty() && !groups.any(theirs)
+            let used = stack.listeners.values().any(|listener| listener.forward.serves(resource));
+            set.wanted.is_empty() && used && !groups.any(theirs)
         };
         if let Some(resource) =
             targets.iter().find(|(resource, set)| is_empty(resource, set)).map(|(resource, _)| resource)
@@ -282,7 +283,7 @@ pub struct GateCondition {
     pub reason: &'static str,
 }
 
-/// The conditions of Pods that wait for one of the Service's target groups. A gate that names another target group is another
+/// The conditions of Pods of `service` that wait for one of the stack's target groups. A gate that names another target group is another
 /// Service's; a target group that has not been asked for its targets yields nothing.
 ///
 /// A group that was made under other settings has kept its name, while the Pods of today wait for the name of today: either
@@ -335,7 +336,7 @@ pub fn readiness(
 
 /// The port of the Service that a target group is for.
 fn resource_port<'a>(service: &'a Service, group: &TargetGroup) -> Option<&'a ServicePort> {
-    let (_, number) = group.tags.get(tags::RESOURCE)?.rsplit_once(':')?;
-    let number: u16 = number.parse().ok()?;
+    let (of, number) = group.tags.get(tags::RESOURCE)?.rsplit_once(':')?;
+    let number: u16 = number.parse().ok().filter(|_| of == service.key.to_string())?;
     service.ports.iter().find(|port| port.port == number)
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    InstanceId, Instances, Inventory, Node, Own, PodEndpoint, Readiness, Request, Service, Settings, Stack,
-    Target, TargetId, TargetType, WantedTargetGroup,
+    Backend, Backends, InstanceId, Instances, Inventory, Node, Own, PodEndpoint, Readiness, Request, Service,
+    Settings, Stack, Target, TargetId, TargetType, WantedTargetGroup,
 };
 
 /// Labels that take a node out of load balancing, whatever their value.
@@ -100,8 +100,17 @@ pub struct Sources<'a> {
     pub nodes: &'a BTreeMap<Box<str>, Node>,
     /// The Service's endpoints.
     pub endpoints: &'a [PodEndpoint],
+    /// The Services that its weighted actions name.
+    pub backends: &'a Backends,
     /// What is known of the nodes' instances; `None` if AWS does not tell, and all count as running.
     pub instances: Option<&'a Instances>,
+}
+
+impl<'a> Sources<'a> {
+    /// Those of the Service, and of the Services that its actions name.
+    pub(crate) fn all_endpoints(self) -> impl Iterator<Item = &'a PodEndpoint> {
+        self.endpoints.iter().chain(self.backends.values().flat_map(|backend| &backend.endpoints))
+    }
 }
 
 /// The targets of every target group of a stack, by the group's resource.
@@ -119,8 +128,7 @@ pub fn targets(
         TargetType::Ip => (BTreeSet::new(), Vec::new()),
     };
     let mut sets = BTreeMap::new();
-    for (port, listener) in &stack.listeners {
-        let Some(group) = stack.target_groups.get(&listener.target_group) else { continue };
+    for (resource, group) in &stack.target_groups {
         let mut set = match request.target_type {
             TargetType::Instance => {
                 let target = |id: &InstanceId| Target {
@@ -137,11 +145,11 @@ pub fn targets(
                     own: None,
                 }
             }
-            TargetType::Ip => pods(*port, service, group, sources, inventory),
+            TargetType::Ip => pods(service, group, sources, inventory),
         };
         limit(&mut set, settings.max_targets);
         set.own = request.shared_target_groups.then(|| Own::of(service, sources));
-        sets.insert(listener.target_group.clone(), set);
+        sets.insert(resource.clone(), set);
     }
     sets
 }
@@ -199,17 +207,22 @@ fn exclusion(node: &Node, request: &Request) -> Option<LeftOutReason> {
 
 /// Ready pods; those whose containers are ready and wait for their gate; and those that go but still serve.
 fn pods(
-    port: u16,
     service: &Service,
     group: &WantedTargetGroup,
     sources: Sources<'_>,
     inventory: &Inventory,
 ) -> TargetSet {
-    let name = service.ports.iter().find(|candidate| candidate.port == port).map(|port| &port.name);
+    let (key, port) = &group.of;
+    let backend = sources.backends.get(key).filter(|_| *key != service.key);
+    let (service, endpoints) = match backend {
+        Some(Backend { service, endpoints }) => (service, endpoints.as_slice()),
+        None => (service, sources.endpoints),
+    };
+    let name = service.ports.iter().find(|candidate| candidate.port == *port).map(|port| &port.name);
     let of_group =
         |pod: &&PodEndpoint| Some(&pod.port_name) == name && group.create.family.holds(pod.address);
     let mut set = TargetSet::default();
-    for pod in sources.endpoints.iter().filter(of_group) {
+    for pod in endpoints.iter().filter(of_group) {
         let zone_all = !inventory.vpc_blocks().iter().any(|block| block.contains(&pod.address));
         let target = Target { id: TargetId::Ip(pod.address), port: pod.port, zone_all };
         let node_ready = || {

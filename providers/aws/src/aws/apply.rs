@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use aws_sdk_ec2::types as ec2;
 use aws_sdk_elasticloadbalancingv2::types as elb;
 use landfall_aws_plan::{
-    CreateLoadBalancer, CreateTargetGroup, Failure, FailureKind, HealthCheck, HealthProtocol, IpPermission,
-    ListenerSpec, Map, Op, Outcome, Settings, Source, SubnetMapping, Target, TargetId, tags,
+    CreateLoadBalancer, CreateTargetGroup, Failure, FailureKind, Forward, HealthCheck, HealthProtocol,
+    IpPermission, ListenerSpec, Map, Op, Outcome, Settings, Source, SubnetMapping, Target, TargetGroupArn,
+    TargetId, tags,
 };
 
 use super::{Aws, describe::call, failure, read};
@@ -158,13 +159,13 @@ impl Aws {
                 done!(self, Register, op, request.set_targets(Some(targets)), "InvalidTarget")
             }
             Op::CreateListener { load_balancer, port, spec, tags } => {
-                let ListenerSpec { protocol, target_group, certificate, ssl_policy, alpn } = spec;
+                let ListenerSpec { protocol, forward: to, certificate, ssl_policy, alpn } = spec;
                 let request = elb
                     .create_listener()
                     .load_balancer_arn(load_balancer.as_str())
                     .port(i32::from(*port))
                     .protocol(protocol.as_str().into())
-                    .default_actions(forward(target_group.as_str()))
+                    .default_actions(forward(to))
                     .set_certificates(certificate.as_ref().map(|arn| vec![certified(arn)]))
                     .set_ssl_policy(ssl_policy.clone())
                     .set_alpn_policy(alpn.map(|policy| vec![policy.as_str().to_owned()]))
@@ -174,12 +175,12 @@ impl Aws {
                 Ok(Outcome::Listener(arn.ok_or_else(|| failure::unreadable("a listener's ARN"))?.into()))
             }
             Op::ModifyListener { arn, spec, protocol_changes } => {
-                let ListenerSpec { protocol, target_group, certificate, ssl_policy, alpn } = spec;
+                let ListenerSpec { protocol, forward: to, certificate, ssl_policy, alpn } = spec;
                 let request = elb
                     .modify_listener()
                     .listener_arn(arn.as_str())
                     .set_protocol(protocol_changes.then(|| protocol.as_str().into()))
-                    .default_actions(forward(target_group.as_str()))
+                    .default_actions(forward(to))
                     .set_certificates(certificate.as_ref().map(|arn| vec![certified(arn)]))
                     .set_ssl_policy(ssl_policy.clone())
                     .set_alpn_policy(alpn.map(|policy| vec![policy.as_str().to_owned()]));
@@ -305,8 +306,20 @@ fn certified(arn: &str) -> elb::Certificate {
     elb::Certificate::builder().certificate_arn(arn).build()
 }
 
-fn forward(group: &str) -> elb::Action {
-    elb::Action::builder().r#type(elb::ActionTypeEnum::Forward).target_group_arn(group).build()
+/// Weights are sent only where there are several groups, and stickiness where it is asked for: not every listener has them.
+fn forward(to: &Forward) -> elb::Action {
+    let action = elb::Action::builder().r#type(elb::ActionTypeEnum::Forward);
+    if let Some(group) = to.only() {
+        return action.target_group_arn(group.as_str()).build();
+    }
+    let group = |(arn, weight): (&TargetGroupArn, u16)| {
+        elb::TargetGroupTuple::builder().target_group_arn(arn.as_str()).weight(weight.into()).build()
+    };
+    let sticky = elb::TargetGroupStickinessConfig::builder().enabled(true).build();
+    let config = elb::ForwardActionConfig::builder()
+        .set_target_groups(Some(to.weights().map(group).collect()))
+        .set_target_group_stickiness_config(to.sticky().then_some(sticky));
+    action.forward_config(config.build()).build()
 }
 
 fn mapping(wanted: &SubnetMapping) -> elb::SubnetMapping {

@@ -9,9 +9,9 @@ use aws_sdk_ec2::types as ec2;
 use aws_sdk_elasticloadbalancingv2::types as elb;
 use ipnet::IpNet;
 use landfall_aws_plan::{
-    AddressType, Alpn, HealthCheck, HealthProtocol, Interface, IpPermission, Listener, ListenerProtocol,
-    LoadBalancer, LoadBalancerState, Locale, Map, RouteTables, Scheme, SecurityGroup, Source, Subnet,
-    SubnetMapping, Target, TargetFamily, TargetGroup, TargetId, TargetState, TargetType,
+    AddressType, Alpn, Forward, HealthCheck, HealthProtocol, Interface, IpPermission, Listener,
+    ListenerProtocol, LoadBalancer, LoadBalancerState, Locale, Map, RouteTables, Scheme, SecurityGroup,
+    Source, Subnet, SubnetMapping, Target, TargetFamily, TargetGroup, TargetId, TargetState, TargetType,
 };
 
 /// Whether a load balancer is of type `network`.
@@ -114,22 +114,15 @@ fn health_check(read: &elb::TargetGroup) -> HealthCheck {
 pub(super) fn listener(read: &elb::Listener) -> Option<Listener> {
     let protocol = ListenerProtocol::parse(read.protocol()?.as_str())?;
     let tls = protocol == ListenerProtocol::Tls;
-    let target_group = match read.default_actions() {
-        [action] if action.r#type == Some(elb::ActionTypeEnum::Forward) => {
-            let groups = action.forward_config().map(|config| config.target_groups()).unwrap_or_default();
-            match groups {
-                [] => action.target_group_arn(),
-                [only] => only.target_group_arn(),
-                _ => None,
-            }
-        }
+    let forward = match read.default_actions() {
+        [action] if action.r#type == Some(elb::ActionTypeEnum::Forward) => forward(action),
         _ => None,
     };
     Some(Listener {
         arn: read.listener_arn()?.into(),
         port: u16::try_from(read.port()?).ok()?,
         protocol,
-        target_group: target_group.map(Into::into),
+        forward,
         certificate: read.certificates().first().and_then(|first| first.certificate_arn()).map(str::to_owned),
         more_certificates: BTreeSet::new(),
         // Some answers have one for listeners that do not use it.
@@ -138,6 +131,22 @@ pub(super) fn listener(read: &elb::Listener) -> Option<Listener> {
         attributes: Map::new(),
         tags: Map::new(),
     })
+}
+
+/// Where an action of type `forward` sends traffic: what it says in detail, or its only group. API reference, `TargetGroupTuple`: the
+/// weight is 1 where none is told.
+fn forward(action: &elb::Action) -> Option<Forward> {
+    let config = action.forward_config();
+    let groups = config.map(|config| config.target_groups()).unwrap_or_default();
+    if groups.is_empty() {
+        return action.target_group_arn().map(|arn| Forward::to(arn.into()));
+    }
+    let weight = |group: &elb::TargetGroupTuple| group.weight().and_then(|weight| u16::try_from(weight).ok());
+    let groups = groups
+        .iter()
+        .filter_map(|group| Some((group.target_group_arn()?.into(), weight(group).unwrap_or(1))));
+    let stickiness = config.and_then(|config| config.target_group_stickiness_config());
+    Forward::among(groups, stickiness.and_then(|config| config.enabled()).unwrap_or(false))
 }
 
 /// A target and its state.

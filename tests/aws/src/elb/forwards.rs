@@ -10,6 +10,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Forward {
     groups: Vec<(String, u32)>,
+    sticky: bool,
     order: Option<u32>,
 }
 
@@ -40,7 +41,11 @@ impl Forward {
                 );
             }
         }
-        Ok(Self { groups, order })
+        if let Some((_, weight)) = groups.iter().find(|(_, weight)| *weight > 999) {
+            return refuse("ValidationError", format!("Weight '{weight}' must be between 0 and 999"));
+        }
+        let sticky = action.get("ForwardConfig.TargetGroupStickinessConfig.Enabled") == Some("true");
+        Ok(Self { groups, sticky, order })
     }
 
     pub(super) fn arns(&self) -> impl Iterator<Item = &str> {
@@ -61,7 +66,7 @@ impl Forward {
             .collect::<Vec<_>>();
         let config = Element::new("ForwardConfig")
             .list("TargetGroups", groups)
-            .inside(Element::new("TargetGroupStickinessConfig").leaf("Enabled", false));
+            .inside(Element::new("TargetGroupStickinessConfig").leaf("Enabled", self.sticky));
         Element::new("member")
             .leaf("Type", "forward")
             .leaf_if("Order", self.order)

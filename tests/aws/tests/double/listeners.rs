@@ -26,14 +26,18 @@ fn a_listener_has_a_port_of_its_own_and_forwards_in_both_spellings() {
         (format!("{part}.1.Weight"), "90"),
         (format!("{part}.2.TargetGroupArn"), &other),
         (format!("{part}.2.Weight"), "10"),
+        (part.replace("TargetGroups.member", "TargetGroupStickinessConfig.Enabled"), "true"),
     ];
-    let weighted = weighted.each_ref().map(|(k, v)| (k.as_str(), *v));
+    let mut weighted = weighted.each_ref().map(|(k, v)| (k.as_str(), *v));
     let read = bed.ok("ModifyListener", &weighted);
     assert_eq!(
         (read.all("TargetGroupArn"), read.all("Weight")),
-        (vec![group, other.clone()], vec!["90".to_owned(), "10".to_owned()])
+        (vec![group.clone(), other.clone()], vec!["90".to_owned(), "10".to_owned()])
     );
+    assert_eq!(read.one("Enabled"), "true");
     assert_eq!(bed.refused("DeleteTargetGroup", &[("TargetGroupArn", &other)]), "ResourceInUse");
+    weighted[5].1 = "1000";
+    assert_eq!(bed.refused("ModifyListener", &weighted), "ValidationError");
     bed.ok("DeleteListener", &[("ListenerArn", &listener)]);
     assert_eq!(bed.refused("DeleteListener", &[("ListenerArn", &listener)]), "ListenerNotFound");
     bed.ok("DeleteTargetGroup", &[("TargetGroupArn", &other)]);

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Pass, differing};
-use crate::{Listener, ListenerSpec, Need, Op, Resource, TargetGroupArn, Waiting, WantedListener, tags};
+use crate::{
+    Forward, Listener, ListenerSpec, Need, Op, Resource, TargetGroupArn, Waiting, WantedListener, tags,
+};
 
 impl Pass<'_> {
     pub(super) fn listeners(&mut self, groups: &BTreeMap<&str, TargetGroupArn>) {
@@ -18,13 +20,13 @@ impl Pass<'_> {
             }
         }
         for (port, wanted) in &stack.listeners {
-            let Some(target_group) = groups.get(wanted.target_group.as_str()) else {
+            let Some(forward) = wanted.forward.resolved(groups) else {
                 self.waiting.insert(Waiting::Earlier);
                 continue;
             };
             let spec = ListenerSpec {
                 protocol: wanted.protocol,
-                target_group: target_group.clone(),
+                forward,
                 certificate: wanted.certificate.clone(),
                 ssl_policy: wanted.ssl_policy.clone(),
                 alpn: wanted.alpn,
@@ -46,24 +48,29 @@ impl Pass<'_> {
     /// Whether a live listener forwards elsewhere and shall forward to the group of this resource: that has to serve by then.
     pub(super) fn moves(&self, resource: &str, groups: &BTreeMap<&str, TargetGroupArn>) -> bool {
         let Some(have) = self.live.and_then(|lb| lb.listeners.as_ref()) else { return false };
-        let wanted = self.stack.listeners.iter().filter(|(_, listener)| listener.target_group == resource);
+        let names = |listener: &WantedListener| listener.forward.own().any(|own| own == resource);
+        let wanted = self.stack.listeners.iter().filter(|(_, listener)| names(listener));
         let mut wanted = wanted.filter_map(|(port, _)| have.get(port));
-        wanted.any(|listener| listener.target_group.as_ref() != groups.get(resource))
+        wanted.any(|listener| {
+            let now = listener.forward.as_ref().zip(groups.get(resource));
+            now.is_none_or(|(now, group)| !now.includes(group))
+        })
     }
 
     /// On our own load balancer every listener is ours. On an adopted one those are with our tags or, where listeners are not
     /// tagged, with our target group.
     pub(super) fn ours(&self, listener: &Listener) -> bool {
-        let group = listener.target_group.as_ref().and_then(|arn| self.inventory.target_group(arn));
+        let groups = listener.forward.iter().flat_map(Forward::weights);
+        let mut groups = groups.filter_map(|(arn, _)| self.inventory.target_group(arn));
         self.stack.load_balancer.adopted.is_none()
             || tags::owned(&listener.tags, &self.settings.cluster, &self.stack.key)
-            || group.is_some_and(|group| tags::owned(&group.tags, &self.settings.cluster, &self.stack.key))
+            || groups.any(|group| tags::owned(&group.tags, &self.settings.cluster, &self.stack.key))
     }
 
     fn mend_listener(&mut self, have: &Listener, wanted: &WantedListener, spec: ListenerSpec) {
         let arn = || have.arn.clone();
         let same = have.protocol == spec.protocol
-            && have.target_group.as_ref() == Some(&spec.target_group)
+            && have.forward.as_ref() == Some(&spec.forward)
             && have.certificate == spec.certificate
             && have.ssl_policy == spec.ssl_policy
             && have.alpn.filter(|alpn| *alpn != crate::Alpn::None) == spec.alpn;

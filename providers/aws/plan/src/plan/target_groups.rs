@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Pass, differing};
 use crate::{
-    CreateTargetGroup, HealthCheck, Inventory, LoadBalancer, Need, Op, Own, Resource, TARGETS_PER_CALL,
-    Target, TargetGroup, TargetGroupArn, TargetSet, TargetState, Waiting, WantedTargetGroup,
-    ledger::registered, names, tags,
+    CreateTargetGroup, HealthCheck, Inventory, Listener, LoadBalancer, Need, Op, Own, Resource,
+    TARGETS_PER_CALL, Target, TargetGroup, TargetGroupArn, TargetSet, TargetState, Waiting,
+    WantedTargetGroup, ledger::registered, names, tags,
 };
 
 impl<'a> Pass<'a> {
@@ -194,7 +194,8 @@ pub(super) fn detach(
             wait(Waiting::Need(Need::LoadBalancer(lb.arn.clone())));
             continue;
         };
-        let ours = listeners.values().filter(|listener| listener.target_group.as_ref() == Some(&group.arn));
+        let its = |listener: &&Listener| listener.forward.as_ref().is_some_and(|to| to.includes(&group.arn));
+        let ours = listeners.values().filter(its);
         ready.extend(ours.map(|listener| Op::DeleteListener { arn: listener.arn.clone() }));
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_model::{Family, Protocol};
 
-use super::{Unresolved, health};
+use super::{Unresolved, health, shares};
 use crate::{
-    AddressType, Alpn, CreateTargetGroup, ListenerProtocol, Map, Problem, ProxyProtocol, Request, Scheme,
-    Service, ServicePort, ServiceType, Settings, TargetFamily, TargetPort, TargetType, WantedListener,
-    WantedTargetGroup, names, tags,
+    AddressType, Alpn, Backends, CreateTargetGroup, HealthCheck, ListenerProtocol, Map, Problem,
+    ProxyProtocol, Request, Scheme, Service, ServicePort, ServiceType, Settings, TargetFamily, TargetPort,
+    TargetType, WantedForward, WantedListener, WantedTargetGroup, names, tags,
 };
 
 /// What all ports of a Service share.
@@ -18,6 +18,8 @@ pub(super) struct Context<'a> {
     pub(super) settings: &'a Settings,
     pub(super) address_type: AddressType,
     pub(super) scheme: Scheme,
+    /// The Services that weighted actions name; `None` leaves them out.
+    pub(super) backends: Option<&'a Backends>,
 }
 
 /// One listener's port: a Service port, or two of TCP and UDP that share a number.
@@ -131,15 +133,14 @@ type Resolved = (BTreeMap<String, WantedTargetGroup>, BTreeMap<u16, WantedListen
 
 /// The target group and the listener of every port.
 pub(super) fn resolve(context: &Context<'_>, merged: &[Merged<'_>]) -> Result<Resolved, Unresolved> {
-    let Context { service, request, settings, .. } = context;
-    let health_check = health::resolve(service, request, settings)?;
-    let family = if service.families.contains(&Family::V6) { TargetFamily::Ipv6 } else { TargetFamily::Ipv4 };
+    let Context { service, request, .. } = context;
+    let health_check = health::resolve(service, request, context.settings)?;
     let mut problems = Vec::new();
-    if family == TargetFamily::Ipv6 && context.address_type == AddressType::Ipv4 {
-        problems.push(Problem::Conflict(
-            "spec.ipFamilies holds IPv6, but lb not dual-stack: set annotation aws-load-balancer-ip-address-type: dualstack".to_owned(),
-        ));
-    }
+    let family = family(service, context).unwrap_or_else(|problem| {
+        problems.push(problem);
+        TargetFamily::Ipv4
+    });
+    problems.extend(shares::unused(context, merged));
     let (mut groups, mut listeners) = (BTreeMap::new(), BTreeMap::new());
     for Merged { port, protocol } in merged {
         let udp = matches!(protocol, ListenerProtocol::Udp | ListenerProtocol::TcpUdp);
@@ -149,13 +150,6 @@ pub(super) fn resolve(context: &Context<'_>, merged: &[Merged<'_>]) -> Result<Re
                 text: "UDP on a dual-stack load balancer needs aws-load-balancer-enable-prefix-for-ipv6-source-nat: \"on\"".to_owned(),
             });
         }
-        let target = match target_port(service, request, port) {
-            Ok(target) => target,
-            Err(problem) => {
-                problems.push(problem);
-                continue;
-            }
-        };
         let group_protocol = match protocol {
             ListenerProtocol::Tls if request.backend_tls => ListenerProtocol::Tls,
             ListenerProtocol::Tls => ListenerProtocol::Tcp,
@@ -165,37 +159,86 @@ pub(super) fn resolve(context: &Context<'_>, merged: &[Merged<'_>]) -> Result<Re
             | ListenerProtocol::Quic
             | ListenerProtocol::TcpQuic => *protocol,
         };
-        let name = names::TargetGroupName {
-            port: target,
-            service_port: port.port,
-            target_type: request.target_type,
-            protocol: group_protocol,
-            health_check: &health_check,
-        };
-        let resource = format!("{}:{}", service.key, port.port);
-        let mut tags = tags::wanted(settings, service, &request.tags, &resource);
-        if request.shared_target_groups {
-            tags.insert(tags::SHARED.to_owned(), "true".to_owned());
+        let of = Source { service, port, protocol: group_protocol, family, health_check: &health_check };
+        let resource = of.resource();
+        match group(context, &of) {
+            Ok(group) => {
+                let added = shares::add(&mut groups, &resource, group);
+                problems.extend(added.err().map(|text| Problem::Port { port: port.port, text }));
+            }
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
         }
-        groups.insert(
-            resource.clone(),
-            WantedTargetGroup {
-                create: CreateTargetGroup {
-                    name: names::target_group(&settings.cluster, service, &name),
-                    protocol: group_protocol,
-                    port: target,
-                    vpc: settings.vpc.clone(),
-                    target_type: request.target_type,
-                    family,
-                    health_check: health_check.clone(),
-                    tags,
-                },
-                attributes: attributes(request, port.port),
-            },
-        );
-        listeners.insert(port.port, listener(context, port.port, *protocol, resource));
+        let forward = shares::forward(context, port, *protocol, resource, &mut groups);
+        let forward = forward.unwrap_or_else(|(own, more)| {
+            problems.extend(more);
+            own
+        });
+        listeners.insert(port.port, listener(context, port.port, *protocol, forward));
     }
     if problems.is_empty() { Ok((groups, listeners)) } else { Err(Unresolved::Problems(problems)) }
+}
+
+/// What a target group is made of.
+pub(super) struct Source<'a> {
+    /// Its targets are this Service's.
+    pub(super) service: &'a Service,
+    pub(super) port: &'a ServicePort,
+    pub(super) protocol: ListenerProtocol,
+    pub(super) family: TargetFamily,
+    pub(super) health_check: &'a HealthCheck,
+}
+
+impl Source<'_> {
+    pub(super) fn resource(&self) -> String {
+        format!("{}:{}", self.service.key, self.port.port)
+    }
+}
+
+/// The family of a Service's targets.
+pub(super) fn family(service: &Service, context: &Context<'_>) -> Result<TargetFamily, Problem> {
+    match (service.families.contains(&Family::V6), context.address_type) {
+        (true, AddressType::Ipv4) => Err(Problem::Conflict(
+            "spec.ipFamilies holds IPv6, but lb not dual-stack: set annotation aws-load-balancer-ip-address-type: dualstack".to_owned(),
+        )),
+        (true, AddressType::Dualstack) => Ok(TargetFamily::Ipv6),
+        (false, _) => Ok(TargetFamily::Ipv4),
+    }
+}
+
+/// One target group of the stack.
+pub(super) fn group(context: &Context<'_>, of: &Source<'_>) -> Result<WantedTargetGroup, Problem> {
+    let Context { service: base, request, settings, .. } = context;
+    let Source { service, port, protocol, family, health_check } = of;
+    let target = target_port(service, request, port)?;
+    let name = names::TargetGroupName {
+        port: target,
+        service_port: port.port,
+        target_type: request.target_type,
+        protocol: *protocol,
+        health_check,
+        base: Some(*base).filter(|base| base.key != service.key),
+    };
+    let mut tags = tags::wanted(settings, base, &request.tags, &of.resource());
+    if request.shared_target_groups {
+        tags.insert(tags::SHARED.to_owned(), "true".to_owned());
+    }
+    Ok(WantedTargetGroup {
+        of: (service.key.clone(), port.port),
+        create: CreateTargetGroup {
+            name: names::target_group(&settings.cluster, service, &name),
+            protocol: *protocol,
+            port: target,
+            vpc: settings.vpc.clone(),
+            target_type: request.target_type,
+            family: *family,
+            health_check: (*health_check).clone(),
+            tags,
+        },
+        attributes: attributes(request, port.port),
+    })
 }
 
 /// The target group's own port: nodePort, numeric targetPort, or 1 where pods differ.
@@ -236,7 +279,7 @@ fn listener(
     context: &Context<'_>,
     port: u16,
     protocol: ListenerProtocol,
-    target_group: String,
+    forward: WantedForward,
 ) -> WantedListener {
     let Context { service, request, settings, .. } = context;
     let tls = request.tls.as_ref().filter(|_| protocol == ListenerProtocol::Tls);
@@ -244,7 +287,7 @@ fn listener(
     let attributes = request.listener_attributes.get(&(protocol.as_str().to_owned(), port));
     WantedListener {
         protocol,
-        target_group,
+        forward,
         certificate: certificates.first().cloned(),
         more_certificates: certificates.iter().skip(1).cloned().collect::<BTreeSet<_>>(),
         ssl_policy: tls.map(|tls| tls.policy.clone()),

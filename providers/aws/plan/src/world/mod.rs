@@ -8,6 +8,7 @@
 //! of load balancers that are being set up, 20 in a call; the health of targets that somebody waits for; and the
 //! audit, one object after another.
 
+mod backends;
 mod entry;
 mod job;
 mod observe;
@@ -27,8 +28,8 @@ use landfall_model::{Instant, ServiceKey};
 pub use observe::{GatedPod, Observation};
 
 use crate::{
-    Garbage, InstanceId, Inventory, Listing, LoadBalancerArn, Map, Need, Node, Op, PodEndpoint, Settings,
-    TargetGroupArn, TargetId, backend::Openings, tags,
+    Garbage, InstanceId, Inventory, Listing, LoadBalancerArn, Map, Need, Node, Op, PodEndpoint, Service,
+    Settings, TargetGroupArn, TargetId, backend::Openings, tags,
 };
 
 /// How often what is done.
@@ -81,6 +82,11 @@ pub struct World {
     inventory: Inventory,
     openings: Openings,
     services: BTreeMap<ServiceKey, Entry>,
+    /// Services that are not ours, without what nobody asks of them.
+    others: BTreeMap<ServiceKey, Service>,
+    /// The Services that each Service's actions name, and the other way round.
+    used: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
+    users: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     nodes: BTreeMap<Box<str>, Node>,
     /// By namespace and name of the slice.
     slices: BTreeMap<ServiceKey, (ServiceKey, Vec<PodEndpoint>)>,
@@ -125,6 +131,9 @@ impl World {
             inventory: Inventory::default(),
             openings: Openings::default(),
             services: BTreeMap::new(),
+            others: BTreeMap::new(),
+            used: BTreeMap::new(),
+            users: BTreeMap::new(),
             nodes: BTreeMap::new(),
             slices: BTreeMap::new(),
             slices_of: BTreeMap::new(),

@@ -1,5 +1,7 @@
 //! What changed in the cluster, and whom it concerns.
 
+use std::collections::BTreeSet;
+
 use landfall_model::ServiceKey;
 
 use super::{Line, World, entry::Entry, job::Slot};
@@ -57,7 +59,7 @@ impl World {
                 };
                 if before != gated {
                     let affected = self.services_of_pod(&pod);
-                    self.dirty.extend(affected);
+                    affected.iter().for_each(|service| self.touch(service));
                 }
             }
             Observation::Synced => {
@@ -68,8 +70,13 @@ impl World {
     }
 
     fn observe_service(&mut self, key: ServiceKey, service: Option<Box<Service>>) {
-        let claimed = service.filter(|service| Claim::of(service, &self.settings) != Claim::NotOurs);
-        let Some(service) = claimed else {
+        let ours = |service: &Service| Claim::of(service, &self.settings) != Claim::NotOurs;
+        let (service, other) = match service {
+            Some(service) if ours(&service) => (Some(service), None),
+            other => (None, other.map(|other| *other)),
+        };
+        self.observe_other(&key, other);
+        let Some(service) = service else {
             if self.services.remove(&key).is_some() {
                 self.forget(&key);
             }
@@ -91,6 +98,7 @@ impl World {
             }
         }
         self.troubles.remove(&Slot::Line(Line::Service(key.clone())));
+        self.touch_users(&key);
         self.dirty.insert(key);
     }
 
@@ -98,6 +106,8 @@ impl World {
         self.openings.remove(key);
         self.unset.remove(key);
         self.dirty.remove(key);
+        self.uses(key, BTreeSet::new());
+        self.touch_users(key);
         self.troubles.remove(&Slot::Line(Line::Service(key.clone())));
         self.backend_dirty = true;
     }
@@ -132,6 +142,7 @@ impl World {
         if self.services.contains_key(service) {
             self.dirty.insert(service.clone());
         }
+        self.touch_users(service);
     }
 
     fn services_of_pod(&self, pod: &ServiceKey) -> Vec<ServiceKey> {

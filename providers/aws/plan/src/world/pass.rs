@@ -8,8 +8,8 @@ use landfall_model::{Instant, ServiceKey};
 
 use super::{Effects, Hostname, Job, Line, Status, World, Write, Written, entry::Entry, job::Slot};
 use crate::{
-    Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Own, Plan, PodEndpoint, Request,
-    SecurityGroupId, Sources, Stack, TargetId, TargetSet, Unresolved, Verdict, Waiting,
+    Backend, Backends, Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Own, Plan, PodEndpoint,
+    Request, SecurityGroupId, Sources, Stack, TargetId, TargetSet, Unresolved, Verdict, Waiting,
     backend::interface_group, finalizer, hostname, ledger, notices, plan, readiness, release, targets,
 };
 
@@ -50,7 +50,9 @@ impl World {
         for warning in parsed.warnings {
             entry.say(Event::UnknownAnnotation, warning.to_string());
         }
-        let stack = match Stack::resolve(&entry.service, &request, &self.settings, &self.inventory) {
+        let backends = self.backends(entry, &request);
+        let (settings, inventory) = (&self.settings, &self.inventory);
+        let stack = match Stack::resolve(&entry.service, &request, settings, inventory, &backends) {
             Ok(stack) => stack,
             Err(Unresolved::Problems(problems)) => return entry.refuse(&problems, out),
             Err(Unresolved::Need(need)) => return self.ask(need, &entry.service.key, now, out),
@@ -61,9 +63,10 @@ impl World {
         // not where it asks, and AWS decides about each call.
         let told = self.instances.is_empty() || self.instances.values().any(Option::is_some);
         let instances = (told && !self.troubles.contains_key(&Slot::Instances)).then_some(&self.instances);
-        let sources = Sources { nodes: &self.nodes, endpoints: &endpoints, instances };
+        let sources = Sources { nodes: &self.nodes, endpoints: &endpoints, backends: &backends, instances };
         let targets = targets(&stack, &entry.service, &request, &self.settings, sources, &self.inventory);
-        self.open(&stack, &targets, &endpoints);
+        let places = self.instances_of(sources.all_endpoints());
+        self.open(&stack, &targets, &places);
         let own = ledger(&entry.service, &request, &targets, &self.settings, &self.inventory);
         entry.remember(own.text(), out);
         let plan = plan(&stack, &targets, &self.settings, &self.inventory, now);
@@ -74,7 +77,7 @@ impl World {
             entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
         }
         self.advance(&entry.service.key, &plan, now, out);
-        let gated = self.gates(entry, &stack, &endpoints, out);
+        let gated = self.gates(entry, &stack, &endpoints, &backends, out);
         self.look_again(&entry.service.key, &plan, gated, now);
         self.show(entry, &stack, &plan, &targets, &request, out);
     }
@@ -129,7 +132,9 @@ impl World {
         self.backend_dirty = true;
         let request = Request::parse(&entry.service, &self.settings).ok().map(|parsed| parsed.request);
         let endpoints = self.endpoints(&key);
-        let sources = Sources { nodes: &self.nodes, endpoints: &endpoints, instances: None };
+        let backends = Backends::new();
+        let sources =
+            Sources { nodes: &self.nodes, endpoints: &endpoints, backends: &backends, instances: None };
         let own = Own::of(&entry.service, sources);
         let plan = match release(&key, request.as_ref(), &own, &self.settings, &self.inventory) {
             Ok(plan) => plan,
@@ -217,7 +222,7 @@ impl World {
     }
 
     /// The Service's endpoints, joined with what is known of their Pods.
-    fn endpoints(&self, key: &ServiceKey) -> Vec<PodEndpoint> {
+    pub(super) fn endpoints(&self, key: &ServiceKey) -> Vec<PodEndpoint> {
         let slices = self.slices_of.get(key).into_iter().flatten();
         let endpoints =
             slices.filter_map(|slice| self.slices.get(slice)).flat_map(|(_, endpoints)| endpoints);
@@ -233,11 +238,15 @@ impl World {
     }
 
     /// Notes what the Service needs of the groups of its targets, and asks for instances that are not known.
-    fn open(&mut self, stack: &Stack, targets: &BTreeMap<String, TargetSet>, endpoints: &[PodEndpoint]) {
+    fn open(
+        &mut self,
+        stack: &Stack,
+        targets: &BTreeMap<String, TargetSet>,
+        places: &BTreeMap<IpAddr, InstanceId>,
+    ) {
         let mut groups = BTreeSet::new();
         let mut missing = BTreeSet::new();
         let mut guessed = BTreeMap::new();
-        let places = self.instances_of(endpoints);
         for target in targets.values().flat_map(|set| set.wanted.iter().chain(&set.lingering)) {
             let instance = match &target.id {
                 TargetId::Instance(id) => Some(id),
@@ -278,17 +287,31 @@ impl World {
     }
 
     /// The instances that Pods run on, by the Pods' addresses.
-    fn instances_of(&self, endpoints: &[PodEndpoint]) -> BTreeMap<IpAddr, InstanceId> {
+    fn instances_of<'a>(
+        &self,
+        endpoints: impl Iterator<Item = &'a PodEndpoint>,
+    ) -> BTreeMap<IpAddr, InstanceId> {
         let place = |endpoint: &PodEndpoint| {
             let node = self.nodes.get(endpoint.node.as_ref()?)?;
             Some((endpoint.address, node.instance()?))
         };
-        endpoints.iter().filter_map(place).collect()
+        endpoints.filter_map(place).collect()
     }
 
     /// Writes conditions of Pods that changed. Whether one waits for its target.
-    fn gates(&self, entry: &mut Entry, stack: &Stack, endpoints: &[PodEndpoint], out: &mut Effects) -> bool {
-        let conditions = readiness(stack, &entry.service, endpoints, &self.settings, &self.inventory);
+    fn gates(
+        &self,
+        entry: &mut Entry,
+        stack: &Stack,
+        endpoints: &[PodEndpoint],
+        backends: &Backends,
+        out: &mut Effects,
+    ) -> bool {
+        let of = |service, endpoints| readiness(stack, service, endpoints, &self.settings, &self.inventory);
+        let mut conditions = of(&entry.service, endpoints);
+        for Backend { service, endpoints } in backends.values() {
+            conditions.extend(of(service, endpoints));
+        }
         let waits = conditions.iter().any(|gate| !gate.healthy);
         let key = |gate: &GateCondition| (gate.pod.clone(), gate.gate.clone());
         let current: BTreeSet<_> = conditions.iter().map(key).collect();

@@ -233,7 +233,6 @@ fn what_cannot_be_read_is_named_with_its_value_and_the_rule() {
         ("aws-load-balancer-alpn-policy", "h2", "HTTP1Only"),
         ("aws-load-balancer-listener-attributes.80", "a=b", "like TCP-443"),
         ("aws-load-balancer-multi-cluster-target-group", "yes", "failed to parse bool annotation"),
-        ("actions.TCP-80", "{}", "not supported yet"),
     ];
     for (name, value, rule) in rows {
         let text = refusal(name, value);

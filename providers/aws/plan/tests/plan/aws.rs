@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_aws_plan::{
-    Answer, Inventory, Listener, ListenerArn, Listing, LoadBalancer, LoadBalancerArn, LoadBalancerState, Map,
-    Need, Op, Outcome, Resource, RouteTables, SecurityGroup, SecurityGroupId, Subnet, TargetGroup,
-    TargetGroupArn, TargetState,
+    Answer, Forward, Inventory, Listener, ListenerArn, Listing, LoadBalancer, LoadBalancerArn,
+    LoadBalancerState, Map, Need, Op, Outcome, Resource, RouteTables, SecurityGroup, SecurityGroupId, Subnet,
+    TargetGroup, TargetGroupArn, TargetState,
 };
 
 #[derive(Default)]
@@ -171,7 +171,7 @@ impl Aws {
                 }
             }
             Op::CreateListener { load_balancer, port, spec, tags } => {
-                self.free_for(&spec.target_group, load_balancer)?;
+                self.free_for(&spec.forward, load_balancer)?;
                 let lb = self.balancer(load_balancer)?;
                 let arn = load_balancer.as_str().replace(":loadbalancer/", ":listener/");
                 let arn = ListenerArn::from(format!("{arn}/{serial:016x}"));
@@ -179,7 +179,7 @@ impl Aws {
                     arn: arn.clone(),
                     port: *port,
                     protocol: spec.protocol,
-                    target_group: Some(spec.target_group.clone()),
+                    forward: Some(spec.forward.clone()),
                     certificate: spec.certificate.clone(),
                     more_certificates: [].into(),
                     ssl_policy: spec.ssl_policy.clone(),
@@ -194,10 +194,10 @@ impl Aws {
             }
             Op::ModifyListener { arn, spec, .. } => {
                 let (lb, _) = self.listener_at(arn)?;
-                self.free_for(&spec.target_group, &lb)?;
+                self.free_for(&spec.forward, &lb)?;
                 let listener = self.listener(arn)?;
                 listener.protocol = spec.protocol;
-                listener.target_group = Some(spec.target_group.clone());
+                listener.forward = Some(spec.forward.clone());
                 listener.certificate = spec.certificate.clone();
                 listener.ssl_policy = spec.ssl_policy.clone();
                 listener.alpn = spec.alpn;
@@ -328,15 +328,20 @@ impl Aws {
                 .as_ref()
                 .unwrap()
                 .values()
-                .any(|listener| listener.target_group.as_ref() == Some(group))
+                .any(|listener| listener.forward.as_ref().is_some_and(|to| to.includes(group)))
         };
         self.load_balancers.values().filter(forwards).map(|lb| lb.arn.clone()).collect()
     }
 
-    fn free_for(&self, group: &TargetGroupArn, lb: &LoadBalancerArn) -> Result<(), String> {
-        assert!(self.target_groups.contains_key(group), "{group} does not exist");
-        let others = self.forwarding_to(group).into_iter().any(|arn| arn != *lb);
-        if others { Err("TargetGroupAssociationLimit".to_owned()) } else { Ok(()) }
+    fn free_for(&self, forward: &Forward, lb: &LoadBalancerArn) -> Result<(), String> {
+        for (group, weight) in forward.weights() {
+            assert!(self.target_groups.contains_key(group), "{group} does not exist");
+            assert!(weight <= 999);
+            if self.forwarding_to(group).into_iter().any(|arn| arn != *lb) {
+                return Err("TargetGroupAssociationLimit".to_owned());
+            }
+        }
+        Ok(())
     }
 
     fn group(&mut self, id: &SecurityGroupId) -> Result<&mut SecurityGroup, String> {

@@ -2,6 +2,7 @@
 
 mod cases;
 mod shared;
+mod weighted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

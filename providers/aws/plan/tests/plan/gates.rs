@@ -3,7 +3,10 @@
 use landfall_aws_plan::{FINALIZER, Gates, Map, READINESS_GATE};
 use landfall_model::{Protocol, ServiceKey};
 
-use crate::world::{World, map, port};
+use crate::{
+    weighted::{action, canary},
+    world::{World, map, port},
+};
 
 /// A Service with targets of type ip that serves.
 fn serving() -> World {
@@ -37,6 +40,15 @@ fn a_pod_waits_for_the_target_groups_that_aws_has() {
     {
         assert!(of_pod(&world, selector, &labels).is_empty(), "{selector:?} {labels:?}");
     }
+}
+
+#[test]
+fn traffic_that_is_shared_changes_nothing_for_the_pods_of_the_service() {
+    let mut world = serving();
+    let app = map(&[("app", "web")]);
+    let before = of_pod(&world, &app, &app);
+    world.annotate("actions.TCP-80", &action(1, &canary(1)));
+    assert_eq!((of_pod(&world, &app, &app), before.len()), (before, 1));
 }
 
 #[test]

@@ -248,7 +248,7 @@ fn a_port_that_an_adopted_load_balancer_uses_is_left_to_its_owner() {
     world.converge();
     let lb = world.aws.load_balancers.get_mut(&foreign.arn).unwrap();
     let listener = lb.listeners.as_mut().unwrap().get_mut(&80).unwrap();
-    (listener.tags, listener.target_group) = (map(&[]), None);
+    (listener.tags, listener.forward) = (map(&[]), None);
     world.restart();
     world.aws.answer(&Need::LoadBalancer(foreign.arn.clone()), &mut world.inventory);
     let plan = world.plan();

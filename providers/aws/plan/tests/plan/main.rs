@@ -17,4 +17,5 @@ mod shared;
 mod status;
 mod subnets;
 mod targets;
+mod weighted;
 mod world;

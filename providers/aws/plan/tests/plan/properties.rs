@@ -4,7 +4,11 @@ use landfall_aws_plan::{Map, REPLACE, TargetPort, tags};
 use landfall_model::{Family, NodePort, Protocol};
 use proptest::prelude::*;
 
-use crate::world::{World, map, node, port, security_group};
+use crate::{
+    shared::SHARED,
+    weighted::{action, backend, canary},
+    world::{World, map, node, port, security_group},
+};
 
 /// A change that a user or the cluster makes.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +33,11 @@ enum Edit {
     Recreated,
     ProxyProtocol,
     ListenerAttributes,
+    Weights,
+    Shared,
 }
 
-const EDITS: [Edit; 20] = [
+const EDITS: [Edit; 22] = [
     Edit::Scheme,
     Edit::TargetType,
     Edit::AddUdp,
@@ -52,6 +58,8 @@ const EDITS: [Edit; 20] = [
     Edit::Recreated,
     Edit::ProxyProtocol,
     Edit::ListenerAttributes,
+    Edit::Weights,
+    Edit::Shared,
 ];
 
 /// Sets an annotation, or takes it away if it is there.
@@ -112,6 +120,12 @@ fn edit(world: &mut World, edit: Edit) {
         Edit::ListenerAttributes => {
             toggle(world, "aws-load-balancer-listener-attributes.TCP-80", "tcp.idle_timeout.seconds=60")
         }
+        Edit::Weights => {
+            let backend = backend(&world.service);
+            world.backends.insert(backend.service.key.clone(), backend);
+            toggle(world, "actions.TCP-80", &action(90, &canary(10)));
+        }
+        Edit::Shared => toggle(world, SHARED, "true"),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_aws_plan::{
-    GateCondition, Instances, Inventory, Locale, Map, Node, Op, Own, PREFIX, Plan, PodEndpoint, Problem,
-    REGISTERED, Readiness, Request, SecurityGroup, Service, ServicePort, ServiceType, Settings, Sources,
-    Stack, Subnet, TargetPort, TargetSet, Unresolved, Waiting,
+    Backends, Forward, GateCondition, Instances, Inventory, Locale, Map, Node, Op, Own, PREFIX, Plan,
+    PodEndpoint, Problem, REGISTERED, Readiness, Request, SecurityGroup, Service, ServicePort, ServiceType,
+    Settings, Sources, Stack, Subnet, TargetGroupArn, TargetPort, TargetSet, Unresolved, Waiting,
     backend::{self, Openings},
     ledger, plan, readiness, release, targets,
 };
@@ -20,6 +20,7 @@ pub(crate) struct World {
     pub(crate) service: Service,
     pub(crate) nodes: BTreeMap<Box<str>, Node>,
     pub(crate) endpoints: Vec<PodEndpoint>,
+    pub(crate) backends: Backends,
     pub(crate) openings: Openings,
     pub(crate) instances: Option<Instances>,
     pub(crate) now: Instant,
@@ -98,6 +99,7 @@ impl World {
             },
             nodes: [node("n1", "i-01"), node("n2", "i-02")].into(),
             endpoints: Vec::new(),
+            backends: Backends::new(),
             openings: Openings::default(),
             instances: None,
             now: Instant::ZERO,
@@ -130,7 +132,8 @@ impl World {
     pub(crate) fn stack(&mut self) -> Result<Stack, Vec<Problem>> {
         let request = self.request()?;
         loop {
-            match Stack::resolve(&self.service, &request, &self.settings, &self.inventory) {
+            let (settings, inventory) = (&self.settings, &self.inventory);
+            match Stack::resolve(&self.service, &request, settings, inventory, &self.backends) {
                 Ok(stack) => return Ok(stack),
                 Err(Unresolved::Problems(problems)) => return Err(problems),
                 Err(Unresolved::Need(need)) => self.aws.answer(&need, &mut self.inventory),
@@ -155,7 +158,8 @@ impl World {
     }
 
     fn sources(&self) -> Sources<'_> {
-        Sources { nodes: &self.nodes, endpoints: &self.endpoints, instances: self.instances.as_ref() }
+        let (nodes, backends) = (&self.nodes, &self.backends);
+        Sources { nodes, endpoints: &self.endpoints, backends, instances: self.instances.as_ref() }
     }
 
     /// Both plans of one pass: what is ready, what is waited for.
@@ -254,7 +258,9 @@ impl World {
                 lb.attributes
             ));
             for listener in lb.listeners.as_ref().unwrap().values() {
-                let group = listener.target_group.as_ref().map(|arn| &self.aws.target_groups[arn].name);
+                let name = |arn: &TargetGroupArn| self.aws.target_groups.get(arn).map(|group| &group.name);
+                let forward = listener.forward.iter().flat_map(Forward::weights);
+                let group: Vec<_> = forward.map(|(arn, weight)| (name(arn), weight)).collect();
                 lines.push(format!(
                     "{} {:?} {group:?} {:?} {:?} {:?}",
                     listener.port,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     cloud::{Cloud, PATIENCE, SHOP, service},
-    shared,
+    shared, weighted,
 };
 
 const HTTP: &[(&str, u16)] = &[("http", 80), ("https", 443)];
@@ -58,6 +58,7 @@ pub(crate) fn of_a_service(cloud: &mut Cloud) -> Result<()> {
 
     pods(cloud)?;
     shared::group(cloud)?;
+    weighted::services(cloud)?;
 
     cloud.kubectl(&["delete", "service", "ingress-nginx", "-n", SHOP, "--timeout=60s"])?;
     until("nothing to be left", PATIENCE, || cloud.is_empty())?;

@@ -5,6 +5,7 @@ mod life;
 mod plain;
 mod shared;
 mod trouble;
+mod weighted;
 
 use anyhow::Result;
 

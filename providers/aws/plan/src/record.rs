@@ -94,13 +94,7 @@ impl Inventory {
             }
             Op::DeleteLoadBalancer { arn } => {
                 for group in self.forwarded(arn) {
-                    self.change_target_group(&group, |group| {
-                        group.load_balancers.remove(arn);
-                        // What other clusters have in it by now decides whether it may go too.
-                        if tags::is_shared(&group.tags) {
-                            group.targets = None;
-                        }
-                    });
+                    self.change_target_group(&group, |group| leave(group, arn));
                 }
                 self.remove_load_balancer(arn);
             }
@@ -258,7 +252,7 @@ impl Inventory {
         let Some((arn, before)) = before else { return };
         let now = self.load_balancer(&arn).map(forwards).unwrap_or_default();
         for group in before.iter().filter(|group| !now.contains(group)) {
-            self.change_target_group(group, |group| _ = group.load_balancers.remove(&arn));
+            self.change_target_group(group, |group| leave(group, &arn));
         }
         for group in &now {
             self.change_target_group(group, |group| _ = group.load_balancers.insert(arn.clone()));
@@ -282,6 +276,15 @@ impl Inventory {
             }
             Resource::Listener(arn) => self.change_listener(arn, |listener| change(&mut listener.tags)),
         }
+    }
+}
+
+/// A load balancer no longer forwards to a group. If other clusters may have targets in it, what they have by now decides whether it
+/// goes too.
+fn leave(group: &mut TargetGroup, load_balancer: &LoadBalancerArn) {
+    group.load_balancers.remove(load_balancer);
+    if tags::is_shared(&group.tags) {
+        group.targets = None;
     }
 }
 

@@ -226,6 +226,24 @@ fn a_group_that_is_replaced_stays_until_the_others_have_left_it() {
 }
 
 #[test]
+fn what_is_in_a_group_is_asked_when_a_listener_has_left_it() {
+    let mut world = shared_world();
+    let old = arn(&world);
+    world.annotate("aws-load-balancer-nlb-target-type", "ip");
+    'moved: loop {
+        for op in world.plan().ready {
+            let outcome = world.aws.apply(&op).unwrap();
+            world.inventory.record(&op, &outcome);
+            if matches!(op, Op::ModifyListener { .. }) {
+                break 'moved;
+            }
+        }
+    }
+    assert_eq!(world.inventory.target_group(&old).unwrap().targets, None);
+    assert!(world.plan().waiting.contains(&Waiting::Need(Need::Targets(old))));
+}
+
+#[test]
 fn targets_are_read_as_they_are_written() {
     let mut world = World::new();
     let text = "i-0123:30080,10.0.0.1:80,[fd00::1]:8080";

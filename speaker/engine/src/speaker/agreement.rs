@@ -1,6 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use landfall_model::{Assigned, Ingress, ServiceKey, ServiceView};
+use landfall_model::{Assigned, Ingress, Instant, ServiceKey, ServiceView};
+
+/// Between two times that the others are told of decisions, at least; and more for each Service.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_PER_SERVICE: Duration = Duration::from_micros(50);
 
 /// How standalone machines come to the same addresses without an API server. One of them decides, the first by name of
 /// those that hear each other; all keep what was decided in files of their own and tell it in their profiles. What
@@ -17,6 +21,10 @@ pub(super) struct Agreement {
     behind: bool,
     /// The last answer to "do we decide?".
     leads: bool,
+    /// When the others were last told what we have.
+    told_at: Instant,
+    /// When they are to be told next, since it changed.
+    tell_at: Option<Instant>,
 }
 
 impl Agreement {
@@ -44,6 +52,27 @@ impl Agreement {
     /// For our profile: everything that was decided, which is what was written at least once.
     pub(super) fn told(&self) -> Vec<Assigned> {
         self.own.values().filter(|one| one.version > 0).cloned().collect()
+    }
+
+    /// What we have changed. It is told at once, or after a pause that grows with what there is to tell: all of it, each time.
+    pub(super) fn tell(&mut self, now: Instant) {
+        let pause =
+            PAUSE + PAUSE_PER_SERVICE.saturating_mul(u32::try_from(self.own.len()).unwrap_or(u32::MAX));
+        self.tell_at.get_or_insert((self.told_at + pause).max(now));
+    }
+
+    /// When [`Agreement::take_due`] may be true next.
+    pub(super) const fn tell_at(&self) -> Option<Instant> {
+        self.tell_at
+    }
+
+    /// Whether it is time to tell the others.
+    pub(super) fn take_due(&mut self, now: Instant) -> bool {
+        let due = self.tell_at.take_if(|at| *at <= now).is_some();
+        if due {
+            self.told_at = now;
+        }
+        due
     }
 
     /// If something changed: what is to be taken over from the others, at most one decision for a Service.
@@ -89,5 +118,30 @@ fn assigned(view: &ServiceView) -> Assigned {
         version: view.resource_version.parse().unwrap_or(0),
         ingress: view.ingress.iter().filter_map(address).collect(),
         pool: view.requests.allocated_from.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_decisions_in_a_row_are_told_together() {
+        let mut agreement = Agreement::default();
+        let start = Instant::ZERO + Duration::from_secs(5);
+        let mut told = 0;
+        for number in 0..10_000_u32 {
+            let service = ServiceKey::new("shop", &format!("s{number}"));
+            let one = Assigned { service: service.clone(), version: 1, ingress: Vec::new(), pool: None };
+            agreement.own.insert(service, one);
+            let now = start + Duration::from_micros(100) * number;
+            agreement.tell(now);
+            told += u32::from(agreement.take_due(now));
+            assert!(number > 0 || told == 1, "the first one is told at once");
+        }
+        assert!((2..12).contains(&told), "{told} times within a second");
+        let last = agreement.tell_at().expect("what came last is still to be told");
+        assert!(last.since(start) <= Duration::from_millis(1_600), "{last:?}");
+        assert!(agreement.take_due(last) && agreement.tell_at().is_none());
     }
 }

@@ -278,6 +278,7 @@ impl Speaker {
             self.forwarder.poll_timeout(),
             self.checks.next(),
             self.looks.next(),
+            self.agreement.as_ref().and_then(Agreement::tell_at),
             self.mute_until,
             self.leaving,
             more,

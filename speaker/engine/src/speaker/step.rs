@@ -128,7 +128,7 @@ impl Speaker {
         let known = self.cluster.member(node).cloned();
         let member = known.map_or_else(|| Member::unread(state), |known| Member { state, ..known });
         self.cluster.set_member(node, Some(member));
-        if state.is_eligible() {
+        if state.is_alive() {
             self.checks.revive(now);
         }
         let addresses = self.ownership.set_heard(node, state.is_heard());
@@ -172,6 +172,9 @@ impl Speaker {
         self.commands.extend(agreement.take_lead(first).map(Command::Lead));
         if let Some(newer) = news {
             self.commands.extend(newer.into_iter().map(Command::Adopt));
+            agreement.tell(now);
+        }
+        if agreement.take_due(now) {
             self.present(now);
             self.drain_membership(now);
         }

@@ -132,7 +132,7 @@ impl Speaker {
         let mut peers: Vec<_> = self
             .cluster
             .members()
-            .filter(|(node, member)| **node != *self.node && member.looks && member.state.is_eligible())
+            .filter(|(node, member)| **node != *self.node && member.looks && member.state.is_alive())
             .filter_map(|(node, member)| {
                 let theirs = member.links.iter().flatten();
                 let pairs = theirs.flat_map(|theirs| ours().map(move |ours| (ours, theirs)));

@@ -646,11 +646,12 @@ impl Lan {
             self.hosts[from].replies.push(address);
             return;
         }
+        let heard = !self.unheard.contains(&from);
         // What answers a host goes to that one alone.
-        if self.unheard.contains(&from) {
-            return;
-        }
         if bytes[0] & 1 == 0 {
+            if !heard {
+                return;
+            }
             let to = (0..self.hosts.len()).find(|to| mac_of(*to).0 == bytes[..6]);
             if let Some(to) = to.filter(|to| self.hosts[*to].side == self.hosts[from].side) {
                 self.carry(20, to, bytes);
@@ -662,10 +663,9 @@ impl Lan {
             return;
         }
         self.announcements.push(Announcement { at: self.now, node: from, address });
-        if self.unheard.contains(&from) {
-            return;
+        if heard {
+            self.broadcast(from, &bytes);
         }
-        self.broadcast(from, &bytes);
     }
 
     fn broadcast(&mut self, from: usize, bytes: &[u8]) {

@@ -18,6 +18,7 @@ use kube::{
 use landfall_kubernetes::{
     api::{self, IPAddressPoolStatus},
     client::{ConnectOptions, connect},
+    convert,
     lease::{self, LeaseOptions, compete, machine::Timing},
     names,
     namespace::ensure_namespace,
@@ -26,7 +27,7 @@ use landfall_kubernetes::{
     write::{EventWrite, L2Status, L2StatusWrite, Severity, Store, WriteError, Writer, WriterIdentity},
 };
 use landfall_model::{
-    Assignment, Condition, Ingress, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView,
+    Assignment, Condition, Ingress, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView, Verification,
 };
 use landfall_testbed::TestBed;
 use serde_json::{Value, json};
@@ -326,6 +327,15 @@ async fn writes_pool_status_events_and_l2_status() {
     store.l2_status(&said(&["eth1"], "eth1 (Named)")).await.unwrap();
     let second = read().await;
     assert_eq!((&second.0, &*second.1), (&first.0, "eth1 (Named)"));
+    let verification = json!({ "result": "Verified", "by": "n2", "gapMs": 170 });
+    let verification: Verification = serde_json::from_value(verification).unwrap();
+    let mut verified = said(&["eth1"], "eth1 (Named)");
+    verified.status.as_mut().unwrap().verification = Some(verification.clone());
+    store.l2_status(&verified).await.unwrap();
+    let third = read().await;
+    assert_eq!((&third.0, &third.1), (&second.0, &second.1));
+    let announcement = convert::announcement(&statuses.get(&found[0].name).await.unwrap()).unwrap();
+    assert_eq!((announcement.service, announcement.verification), (service.key.clone(), Some(verification)));
     let moved = Patch::Merge(json!({ "status": { "node": "n2" } }));
     let refused = statuses.patch_status(&found[0].name, &PatchParams::default(), &moved).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("cannot change once it is set")));

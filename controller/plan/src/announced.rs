@@ -3,12 +3,13 @@ use std::{
     time::Duration,
 };
 
-use landfall_model::{Announcement, Condition, Reason, ServiceKey, ServiceView, Verification};
+use landfall_model::{Announcement, Condition, Instant, Reason, ServiceKey, ServiceView, Verification};
 
-use crate::condition;
+use crate::{condition, report::Due as _};
 
-/// A condition follows what speakers say so much later: of the steps of a takeover only the last one is written.
-pub(crate) const SETTLE: Duration = Duration::from_secs(1);
+/// A condition follows what speakers say so much later: of the steps of a takeover only the last one is written, and of one
+/// that goes to and fro one in this time.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What speakers say of Services.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,9 @@ pub(crate) struct Announcements {
     of: BTreeMap<ServiceKey, BTreeMap<Box<str>, Announcement>>,
     services: BTreeMap<Box<str>, ServiceKey>,
     changed: BTreeSet<ServiceKey>,
+    /// When conditions are looked at again, each once.
+    due: BTreeSet<(Instant, ServiceKey)>,
+    waiting: BTreeSet<ServiceKey>,
     /// Some object was seen, so that one that is missing does not exist.
     known: bool,
 }
@@ -41,9 +45,28 @@ impl Announcements {
         }
     }
 
-    /// The Services of which something else is said than at the last call.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<ServiceKey> {
-        std::mem::take(&mut self.changed)
+    /// All Services are looked at now.
+    pub(crate) fn begin(&mut self) {
+        self.changed.clear();
+    }
+
+    /// The Services whose condition must be looked at.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<ServiceKey> {
+        for service in std::mem::take(&mut self.changed) {
+            if self.waiting.insert(service.clone()) {
+                self.due.insert((now + SETTLE, service));
+            }
+        }
+        let due: Vec<_> = std::iter::from_fn(|| self.due.pop_first_if_due(now)).map(|(_, key)| key).collect();
+        for service in &due {
+            self.waiting.remove(service);
+        }
+        due
+    }
+
+    /// When [`Self::take_due`] has something to give.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
     }
 
     /// The condition of a Service with an address. While nothing was ever said of any Service, it stays as it is.

@@ -259,8 +259,8 @@ impl Entry {
             Assignment::Set { ingress, .. } => shows(&self.view, &ingress),
         };
         // What is announced is news of the speakers, and nothing that was decided here.
-        let mut decided = decision.conditions.iter().filter(|one| &*one.kind != condition::ANNOUNCED);
-        if settled && decided.all(says) {
+        let mut ours = decision.conditions.iter().filter(|one| &*one.kind != condition::ANNOUNCED);
+        if settled && ours.all(says) {
             return Vec::new();
         }
         let effect = |event: &Event| Effect::Event {

@@ -8,7 +8,7 @@ use landfall_pool::{Allocator, Change, Claimant, Counts, PoolUpdate};
 
 use crate::{
     Effect, Outcome, Plan, Settings,
-    announced::{Announcements, SETTLE},
+    announced::Announcements,
     decide::{Case, Target, decide},
     entry::{Decided, Entry},
     ownership::{Ownership, suspended},
@@ -112,8 +112,8 @@ impl World {
         if !self.deciding {
             self.take_over();
         }
-        let changed = self.announcements.take_changed();
-        self.retries.extend(changed.into_iter().map(|key| (now + SETTLE, key)));
+        let announced = self.announcements.take_due(now);
+        self.dirty.extend(announced.iter().filter_map(|key| Some(self.services.get(key)?.age())));
         while let Some((_, key)) = self.retries.pop_first_if_due(now) {
             if let Some(entry) = self.services.get(&key) {
                 self.dirty.insert(entry.age());
@@ -138,7 +138,8 @@ impl World {
         self.reports.effects(&self.allocator, now, &mut effects);
         let next_retry = self.retries.first().map(|(at, _)| *at);
         let rested = self.allocator.next_end_of_quarantine();
-        let recheck = [next_retry, self.reports.recheck(), rested].into_iter().flatten().min();
+        let others = [self.reports.recheck(), self.announcements.next(), rested];
+        let recheck = others.into_iter().chain([next_retry]).flatten().min();
         Plan { effects, recheck }
     }
 
@@ -343,7 +344,7 @@ impl World {
             let _refused = self.allocator.claim(&Claimant::of(&entry.view, labels), &addresses);
         }
         self.dirty = self.services.values().map(Entry::age).collect();
-        self.announcements.take_changed();
+        self.announcements.begin();
         self.deciding = true;
     }
 

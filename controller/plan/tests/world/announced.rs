@@ -95,6 +95,17 @@ fn of_the_steps_of_a_takeover_only_the_last_one_is_written() {
 }
 
 #[test]
+fn what_goes_to_and_fro_is_written_once_a_second() {
+    let mut cluster = cluster();
+    for step in 0..100 {
+        let result = if step % 2 == 0 { Verdict::Verified } else { Verdict::Silent };
+        says(&mut cluster, "n1", found(result, "n2"));
+        cluster.pass(SETTLE / 10);
+    }
+    assert!(cluster.take_writes().len() <= 10);
+}
+
+#[test]
 fn who_was_verified_counts_while_two_announce() {
     let mut cluster = cluster();
     says(&mut cluster, "n1", found(Verdict::Silent, "n3"));

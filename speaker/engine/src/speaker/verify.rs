@@ -62,6 +62,8 @@ impl Speaker {
                 }
                 None => self.checks.unable(address),
             }
+        }
+        for address in self.checks.take_news() {
             self.look_at(address);
         }
         for (peer, questions) in packets {
@@ -111,7 +113,9 @@ impl Speaker {
                 }
                 Step::Announce => self.responder.reannounce(address, now),
                 Step::StaysWrong(unheard) => {
-                    if unheard && self.checks.give_up(address) {
+                    let news =
+                        if unheard { self.checks.give_up(address) } else { self.checks.regain(address) };
+                    if news {
                         self.present(now);
                     }
                     self.tell_not_confirmed(address);
@@ -119,7 +123,6 @@ impl Speaker {
                 Step::Nothing => {}
             }
         }
-        self.look_at(address);
     }
 
     /// The peer to ask this time, the segment to ask on, and the address of this node that it is to look for as well. First

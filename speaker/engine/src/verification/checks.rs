@@ -17,11 +17,11 @@ pub const RETRIES: [Duration; 3] =
 /// A peer tells what it saw within this time, or is not waited for.
 const REPORT: Duration = Duration::from_millis(400);
 /// So many questions in a row may bring nothing, because packets were lost or peers are no witnesses.
-pub const PATIENCE: u32 = 6;
+pub const PATIENCE: usize = 6;
 /// After that, and while it stays wrong, an address is asked for so much later, and twice as long each time.
 pub const SLOW: Duration = Duration::from_secs(10);
 /// How often that is doubled: to five minutes.
-const DOUBLINGS: u32 = 5;
+const DOUBLINGS: usize = 5;
 /// That a peer heard this node itself is remembered for so long. It counts for what was asked before.
 const WITNESS: Duration = Duration::from_secs(1);
 /// Between two batches of questions.
@@ -62,6 +62,8 @@ pub struct Checks {
     given_up: BTreeSet<IpAddr>,
     /// Which peer heard which address of the node itself, and when.
     witnesses: BTreeMap<(Box<str>, IpAddr), Instant>,
+    /// What [`Self::take_news`] has not given yet.
+    news: BTreeSet<IpAddr>,
     counters: Counters,
 }
 
@@ -70,9 +72,9 @@ struct Check {
     began: Instant,
     verified: Verified,
     /// Wrong answers of witnesses in a row.
-    bad: u32,
+    bad: usize,
     /// Questions in a row that brought nothing.
-    tries: u32,
+    tries: usize,
     asked: Option<Asked>,
     due: Option<Instant>,
 }
@@ -114,11 +116,10 @@ impl Checks {
     pub fn restart(&mut self, now: Instant) {
         self.given_up.clear();
         self.witnesses.clear();
-        for check in self.checks.values_mut().filter(|check| matches!(check.verified, Verified::Wrong { .. }))
-        {
-            check.verified = Verified::Pending;
-        }
         for address in self.checks.keys().copied().collect::<Vec<_>>() {
+            if matches!(self.of(address), Some((Verified::Wrong { .. }, _))) {
+                self.find(address, Verified::Pending);
+            }
             self.again(address, now + FIRST);
         }
     }
@@ -155,7 +156,7 @@ impl Checks {
                 continue;
             }
             if let Some(check) = self.checks.get(&address) {
-                taken.push((address, usize::try_from(check.bad + check.tries).unwrap_or(usize::MAX)));
+                taken.push((address, check.bad + check.tries));
             }
         }
         if !taken.is_empty() {
@@ -174,9 +175,7 @@ impl Checks {
 
     /// There is no peer to ask, until [`Self::revive`] or [`Self::restart`].
     pub fn unable(&mut self, address: IpAddr) {
-        if let Some(check) = self.checks.get_mut(&address) {
-            check.verified = Verified::Unable;
-        }
+        self.find(address, Verified::Unable);
         self.set_due(address, None);
     }
 
@@ -210,30 +209,36 @@ impl Checks {
             return Step::Nothing;
         }
         check.tries = 0;
-        let Some(other) = other.map(Some).or_else(|| (!heard).then_some(None)) else {
+        if heard && other.is_none() {
             check.bad = 0;
             if !matches!(check.verified, Verified::Confirmed { .. }) {
-                check.verified = Verified::Confirmed { at: now, by: peer.into() };
+                self.find(address, Verified::Confirmed { at: now, by: peer.into() });
             }
             self.counters.confirmed += 1;
             self.set_due(address, None);
             return Step::Confirmed;
-        };
+        }
+        let before = check.bad;
         check.bad += 1;
-        let bad = check.bad;
-        let step = match usize::try_from(bad).ok().and_then(|bad| RETRIES.get(bad - 1)) {
-            Some(_) if bad == 1 => Step::Announce,
-            Some(_) => Step::Nothing,
-            None => check.stays_wrong(peer, other, heard, now),
-        };
         match other {
             Some(_) => self.counters.wrong += 1,
             None => self.counters.silent += 1,
         }
-        let retries = u32::try_from(RETRIES.len()).unwrap_or(u32::MAX);
-        let retry = usize::try_from(bad).ok().and_then(|bad| RETRIES.get(bad - 1)).copied();
-        self.set_due(address, Some(now + retry.unwrap_or_else(|| slow(bad.saturating_sub(retries + 1)))));
-        step
+        match RETRIES.get(before) {
+            Some(retry) => {
+                self.set_due(address, Some(now + *retry));
+                if before == 0 { Step::Announce } else { Step::Nothing }
+            }
+            None => {
+                self.set_due(address, Some(now + slow(before - RETRIES.len())));
+                self.stays_wrong(address, peer, (other, heard), now)
+            }
+        }
+    }
+
+    /// The addresses of which something else is known than at the last call.
+    pub fn take_news(&mut self) -> BTreeSet<IpAddr> {
+        std::mem::take(&mut self.news)
     }
 
     /// This node gives the address up. Says whether that is new.
@@ -279,10 +284,35 @@ impl Checks {
         }
         let wait = slow(check.tries - PATIENCE);
         if check.verified == Verified::Pending {
-            check.verified = Verified::Unable;
+            self.find(address, Verified::Unable);
         }
         self.set_due(address, Some(now + wait));
         true
+    }
+
+    fn stays_wrong(
+        &mut self,
+        address: IpAddr,
+        peer: &str,
+        (answer, shared): (Option<Mac>, bool),
+        now: Instant,
+    ) -> Step {
+        let known = self.of(address).is_some_and(|(verified, _)| match verified {
+            Verified::Wrong { answer: before, shared: was, .. } => (*before, *was) == (answer, shared),
+            Verified::Confirmed { .. } | Verified::Pending | Verified::Unable => false,
+        });
+        if known {
+            return Step::Nothing;
+        }
+        self.find(address, Verified::Wrong { at: now, by: peer.into(), answer, shared });
+        Step::StaysWrong(!shared)
+    }
+
+    fn find(&mut self, address: IpAddr, verified: Verified) {
+        if let Some(check) = self.checks.get_mut(&address).filter(|check| check.verified != verified) {
+            check.verified = verified;
+            self.news.insert(address);
+        }
     }
 
     fn again(&mut self, address: IpAddr, at: Instant) {
@@ -301,20 +331,6 @@ impl Checks {
     }
 }
 
-impl Check {
-    fn stays_wrong(&mut self, peer: &str, other: Option<Mac>, shared: bool, now: Instant) -> Step {
-        let known = match &self.verified {
-            Verified::Wrong { answer, shared: before, .. } => (*answer, *before) == (other, shared),
-            Verified::Confirmed { .. } | Verified::Pending | Verified::Unable => false,
-        };
-        if known {
-            return Step::Nothing;
-        }
-        self.verified = Verified::Wrong { at: now, by: peer.into(), answer: other, shared };
-        Step::StaysWrong(!shared)
-    }
-}
-
-fn slow(times: u32) -> Duration {
+fn slow(times: usize) -> Duration {
     SLOW * (1 << times.min(DOUBLINGS))
 }

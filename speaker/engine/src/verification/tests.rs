@@ -128,7 +128,7 @@ fn who_does_not_hear_the_node_itself_proves_nothing_by_silence() {
         (Answer::Lost, true),
     ] {
         let mut owner = Owner::new();
-        for turn in 0..usize::try_from(PATIENCE).unwrap() {
+        for turn in 0..PATIENCE {
             let (waited, asked, step) = owner.round(&answer).unwrap();
             assert_eq!((asked, step), (turn, Step::Nothing), "the next peer is asked");
             assert!(waited < Duration::from_secs(1));

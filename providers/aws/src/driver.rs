@@ -136,6 +136,9 @@ impl Term<'_> {
             if !leadership.is_current() {
                 return;
             }
+            if effects.relist {
+                self.watches.relist_slices();
+            }
             effects.jobs.into_iter().for_each(|job| self.send(job));
             effects.writes.into_iter().for_each(|write| self.scribe.add(write));
             self.scribe.start();

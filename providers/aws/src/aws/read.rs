@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use landfall_aws_plan::{
     AddressType, Alpn, Forward, HealthCheck, HealthProtocol, Interface, IpPermission, Listener,
     ListenerProtocol, LoadBalancer, LoadBalancerState, Locale, Map, RouteTables, Scheme, SecurityGroup,
-    Source, Subnet, SubnetMapping, Target, TargetFamily, TargetGroup, TargetId, TargetState, TargetType,
+    Source, Subnet, SubnetMapping, Target, TargetFamily, TargetGroup, TargetGroupArn, TargetId, TargetState,
+    TargetType,
 };
 
 /// Whether a load balancer is of type `network`.
@@ -142,9 +143,9 @@ fn forward(action: &elb::Action) -> Option<Forward> {
         return action.target_group_arn().map(|arn| Forward::to(arn.into()));
     }
     let weight = |group: &elb::TargetGroupTuple| group.weight().and_then(|weight| u16::try_from(weight).ok());
-    let groups = groups
-        .iter()
-        .filter_map(|group| Some((group.target_group_arn()?.into(), weight(group).unwrap_or(1))));
+    let groups = groups.iter().filter_map(|group| {
+        Some((TargetGroupArn::from(group.target_group_arn()?), weight(group).unwrap_or(1)))
+    });
     let stickiness = config.and_then(|config| config.target_group_stickiness_config());
     Forward::among(groups, stickiness.and_then(|config| config.enabled()).unwrap_or(false))
 }

@@ -13,7 +13,7 @@ use landfall_kubernetes::{names::label, source};
 use landfall_model::ServiceKey;
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::{Barrier, mpsc},
+    sync::{Barrier, Notify, mpsc},
     task::JoinSet,
 };
 
@@ -25,8 +25,16 @@ const CAPACITY: usize = 1024;
 const KINDS: usize = 4;
 
 /// The watches of one term of leadership. They end with it.
+///
+/// ```text
+/// Services ─ first list ─▶ EndpointSlices ◀─ relist
+///    └──────────┬───────────────┘   Nodes, Pods
+///               ▼                       ▼
+///          one bounded channel ─▶ World, which forgets slices that nobody needs
+/// ```
 pub(crate) struct Watches {
     observations: mpsc::Receiver<Observation>,
+    relist: Arc<Notify>,
     _tasks: JoinSet<()>,
 }
 
@@ -36,12 +44,14 @@ impl Watches {
     pub(crate) fn start(client: &Client, namespace: Option<&str>) -> Self {
         let (sender, observations) = mpsc::channel(CAPACITY);
         let listed = Arc::new(Barrier::new(KINDS));
+        let kind = |kind| Kind { kind, labels: None, relist: None, then: None };
         let outlet = Outlet { sender, listed };
         let mut tasks = JoinSet::new();
+        let services_listed = Arc::new(Notify::new());
+        let services = Kind { then: Some(Then::Notify(Arc::clone(&services_listed))), ..kind("Service") };
         tasks.spawn(follow(
             scoped(client, namespace),
-            "Service",
-            None,
+            services,
             outlet.clone(),
             |key, object: Option<&Service>| {
                 let service = object.map(|object| Box::new(convert::service(&key, object)));
@@ -50,27 +60,41 @@ impl Watches {
         ));
         tasks.spawn(follow(
             Api::all(client.clone()),
-            "Node",
-            None,
+            kind("Node"),
             outlet.clone(),
             |key, object: Option<&Node>| Some(Observation::Node(key.name, object.map(convert::node))),
         ));
-        let of_services = Some(label::SERVICE_NAME);
-        tasks.spawn(follow(
+        let relist = Arc::new(Notify::new());
+        let slices = Kind {
+            labels: Some(label::SERVICE_NAME),
+            relist: Some(Arc::clone(&relist)),
+            then: Some(Then::Tell(Observation::SlicesListed)),
+            ..kind("EndpointSlice")
+        };
+        let slices = follow(
             scoped(client, namespace),
-            "EndpointSlice",
-            of_services,
+            slices,
             outlet.clone(),
             |key, object: Option<&EndpointSlice>| {
                 Some(Observation::Slice(key, object.and_then(convert::slice)))
             },
-        ));
-        tasks.spawn(follow(scoped(client, namespace), "Pod", None, outlet, |key, object: Option<&Pod>| {
+        );
+        tasks.spawn(async move {
+            // Those of Services that have no use for them are then forgotten as they come.
+            services_listed.notified().await;
+            slices.await;
+        });
+        tasks.spawn(follow(scoped(client, namespace), kind("Pod"), outlet, |key, object: Option<&Pod>| {
             let gated = object.map(convert::gated);
             // Most Pods wait for nobody: they are neither told nor remembered.
             (gated != Some(None)).then(|| Observation::Pod(key, gated.flatten()))
         }));
-        Self { observations, _tasks: tasks }
+        Self { observations, relist, _tasks: tasks }
+    }
+
+    /// Tells all slices anew, and [`Observation::SlicesListed`] after them.
+    pub(crate) fn relist_slices(&self) {
+        self.relist.notify_one();
     }
 
     pub(crate) async fn next(&mut self) -> Option<Observation> {
@@ -93,6 +117,21 @@ where
     }
 }
 
+/// What is watched, and how.
+struct Kind {
+    kind: &'static str,
+    labels: Option<&'static str>,
+    /// Begins with a list anew.
+    relist: Option<Arc<Notify>>,
+    /// After each list.
+    then: Option<Then>,
+}
+
+enum Then {
+    Notify(Arc<Notify>),
+    Tell(Observation),
+}
+
 #[derive(Clone)]
 struct Outlet {
     sender: mpsc::Sender<Observation>,
@@ -102,8 +141,7 @@ struct Outlet {
 /// Tells of the objects of one kind; what a later list lacks is told as gone.
 async fn follow<K>(
     api: Api<K>,
-    kind: &'static str,
-    labels: Option<&str>,
+    of: Kind,
     outlet: Outlet,
     tell: impl Fn(ServiceKey, Option<&K>) -> Option<Observation>,
 ) where
@@ -112,8 +150,18 @@ async fn follow<K>(
     let mut known: BTreeSet<ServiceKey> = BTreeSet::new();
     let mut unseen: BTreeSet<ServiceKey> = BTreeSet::new();
     let mut first = true;
-    let mut events = source::events(api, kind, labels);
-    while let Some(event) = events.next().await {
+    let Kind { kind, labels, relist, then } = of;
+    let mut events = source::events(api.clone(), kind, labels);
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = asked(relist.as_deref()) => {
+                events = source::events(api.clone(), kind, labels);
+                continue;
+            }
+            event = events.next() => event,
+        };
+        let Some(event) = event else { return };
         let mut told = Vec::new();
         let mut listed = false;
         match event {
@@ -141,6 +189,11 @@ async fn follow<K>(
                     known.remove(&key);
                     told.extend(tell(key, None));
                 }
+                match &then {
+                    Some(Then::Notify(listed)) => listed.notify_one(),
+                    Some(Then::Tell(observation)) => told.push(observation.clone()),
+                    None => {}
+                }
                 listed = true;
             }
         }
@@ -152,6 +205,14 @@ async fn follow<K>(
         if listed && std::mem::take(&mut first) && outlet.listed.wait().await.is_leader() {
             drop(outlet.sender.send(Observation::Synced).await);
         }
+    }
+}
+
+/// Waits until somebody asks for a new list, if anybody may.
+async fn asked(relist: Option<&Notify>) {
+    match relist {
+        Some(relist) => relist.notified().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -34,6 +34,7 @@ impl World {
         if before || self.others.contains_key(key) {
             self.touch_users(key);
         }
+        self.forget_endpoints(key);
     }
 
     /// Plans the Services whose actions name this one.
@@ -72,6 +73,7 @@ impl World {
                 users.remove(base);
                 if users.is_empty() {
                     self.users.remove(key);
+                    self.forget_endpoints(key);
                 }
             }
         }

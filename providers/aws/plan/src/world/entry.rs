@@ -12,6 +12,8 @@ pub(super) type Gate = (Box<str>, Box<str>);
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) service: Service,
+    /// Its targets are pods, as far as it could be read.
+    pub(super) pods: Option<bool>,
     /// A call succeeded since everything was last in place.
     pub(super) called: bool,
     /// Calls have begun, as the so many-th change of all, and the user knows.
@@ -36,6 +38,7 @@ impl Entry {
     pub(super) fn new(service: Service) -> Self {
         Self {
             service,
+            pods: None,
             called: false,
             begun: None,
             settled: false,

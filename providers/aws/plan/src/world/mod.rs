@@ -14,6 +14,7 @@ mod job;
 mod observe;
 mod pass;
 mod periodic;
+mod slices;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -26,10 +27,11 @@ pub use job::{
 };
 use landfall_model::{Instant, ServiceKey};
 pub use observe::{GatedPod, Observation};
+use slices::Slice;
 
 use crate::{
-    Garbage, InstanceId, Inventory, Listing, LoadBalancerArn, Map, Need, Node, Op, PodEndpoint, Service,
-    Settings, TargetGroupArn, TargetId, backend::Openings, tags,
+    Garbage, InstanceId, Inventory, Listing, LoadBalancerArn, Map, Need, Node, Op, Service, Settings,
+    TargetGroupArn, TargetId, backend::Openings, tags,
 };
 
 /// How often what is done.
@@ -56,6 +58,8 @@ pub struct Effects {
     pub jobs: Vec<Job>,
     /// To write, in their order.
     pub writes: Vec<Write>,
+    /// Tell all slices anew, and [`Observation::SlicesListed`] after them.
+    pub relist: bool,
     /// When to plan again even if nothing is observed.
     pub recheck: Option<Instant>,
 }
@@ -89,8 +93,11 @@ pub struct World {
     users: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     nodes: BTreeMap<Box<str>, Node>,
     /// By namespace and name of the slice.
-    slices: BTreeMap<ServiceKey, (ServiceKey, Vec<PodEndpoint>)>,
+    slices: BTreeMap<ServiceKey, Slice>,
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
+    /// A new list of all slices is under way, and who waits for it.
+    relisting: bool,
+    wait_for_slices: BTreeSet<ServiceKey>,
     pods: BTreeMap<ServiceKey, GatedPod>,
     instances: Instances,
     wanted_instances: BTreeSet<InstanceId>,
@@ -137,6 +144,8 @@ impl World {
             nodes: BTreeMap::new(),
             slices: BTreeMap::new(),
             slices_of: BTreeMap::new(),
+            relisting: false,
+            wait_for_slices: BTreeSet::new(),
             pods: BTreeMap::new(),
             instances: BTreeMap::new(),
             wanted_instances: BTreeSet::new(),
@@ -372,6 +381,12 @@ impl World {
     #[must_use]
     pub const fn examined(&self) -> u64 {
         self.examined
+    }
+
+    /// How many endpoints are kept: what the pods of a cluster cost here.
+    #[must_use]
+    pub fn kept_endpoints(&self) -> usize {
+        self.slices.values().filter_map(|(_, endpoints)| endpoints.as_ref()).map(Vec::len).sum()
     }
 
     /// How many Services wait for what, by the reason of their condition; those that serve are `Active`.

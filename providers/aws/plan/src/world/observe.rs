@@ -18,6 +18,8 @@ pub enum Observation {
     Slice(ServiceKey, Option<(Box<str>, Vec<PodEndpoint>)>),
     /// A Pod with readiness gates of ours, by namespace and name; or that there is none.
     Pod(ServiceKey, Option<GatedPod>),
+    /// All slices have been told, for the first time or anew.
+    SlicesListed,
     /// Everything that was there at the start has been told.
     Synced,
 }
@@ -62,6 +64,7 @@ impl World {
                     affected.iter().for_each(|service| self.touch(service));
                 }
             }
+            Observation::SlicesListed => self.slices_listed(),
             Observation::Synced => {
                 self.synced = true;
                 self.backend_dirty = true;
@@ -108,34 +111,9 @@ impl World {
         self.dirty.remove(key);
         self.uses(key, BTreeSet::new());
         self.touch_users(key);
+        self.forget_endpoints(key);
         self.troubles.remove(&Slot::Line(Line::Service(key.clone())));
         self.backend_dirty = true;
-    }
-
-    fn observe_slice(&mut self, slice: &ServiceKey, content: Option<(Box<str>, Vec<PodEndpoint>)>) {
-        let content = content.map(|(service, endpoints)| {
-            (ServiceKey { namespace: slice.namespace.clone(), name: service }, endpoints)
-        });
-        if self.slices.get(slice) == content.as_ref() {
-            return;
-        }
-        let before = match content.clone() {
-            Some(content) => self.slices.insert(slice.clone(), content),
-            None => self.slices.remove(slice),
-        };
-        if let Some((service, _)) = before {
-            if let Some(slices) = self.slices_of.get_mut(&service) {
-                slices.remove(slice);
-                if slices.is_empty() {
-                    self.slices_of.remove(&service);
-                }
-            }
-            self.touch(&service);
-        }
-        if let Some((service, _)) = content {
-            self.slices_of.entry(service.clone()).or_default().insert(slice.clone());
-            self.touch(&service);
-        }
     }
 
     pub(super) fn touch(&mut self, service: &ServiceKey) {
@@ -143,14 +121,5 @@ impl World {
             self.dirty.insert(service.clone());
         }
         self.touch_users(service);
-    }
-
-    fn services_of_pod(&self, pod: &ServiceKey) -> Vec<ServiceKey> {
-        let first = ServiceKey { namespace: pod.namespace.clone(), name: Box::default() };
-        let near = self.slices.range(first..).take_while(|(slice, _)| slice.namespace == pod.namespace);
-        let of_pod = |(_, slice): &(&ServiceKey, &(ServiceKey, Vec<PodEndpoint>))| {
-            slice.1.iter().any(|endpoint| endpoint.pod == pod.name)
-        };
-        near.filter(of_pod).map(|(_, (service, _))| service.clone()).collect()
     }
 }

@@ -9,7 +9,7 @@ use landfall_model::{Instant, ServiceKey};
 use super::{Effects, Hostname, Job, Line, Status, World, Write, Written, entry::Entry, job::Slot};
 use crate::{
     Backend, Backends, Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Own, Plan, PodEndpoint,
-    Request, SecurityGroupId, Sources, Stack, TargetId, TargetSet, Unresolved, Verdict, Waiting,
+    Request, SecurityGroupId, Sources, Stack, TargetId, TargetSet, TargetType, Unresolved, Verdict, Waiting,
     backend::interface_group, finalizer, hostname, ledger, notices, plan, readiness, release, targets,
 };
 
@@ -35,6 +35,7 @@ impl World {
             entry.write(Written::Event(event, message), out);
         }
         self.services.insert(key.clone(), entry);
+        self.forget_endpoints(key);
     }
 
     fn ensure(&mut self, entry: &mut Entry, claim: &Claim, now: Instant, out: &mut Effects) {
@@ -50,7 +51,13 @@ impl World {
         for warning in parsed.warnings {
             entry.say(Event::UnknownAnnotation, warning.to_string());
         }
+        let pods = request.target_type == TargetType::Ip;
+        entry.pods = Some(pods);
         let backends = self.backends(entry, &request);
+        let key = &entry.service.key;
+        if pods && !self.has_endpoints(key, &backends.keys().chain([key]).collect(), out) {
+            return;
+        }
         let (settings, inventory) = (&self.settings, &self.inventory);
         let stack = match Stack::resolve(&entry.service, &request, settings, inventory, &backends) {
             Ok(stack) => stack,
@@ -219,22 +226,6 @@ impl World {
         self.waiters.entry(slot).or_default().insert(key.clone());
         let start = self.inventory.begin_listing();
         self.start(Job::Describe(need, start), now, out);
-    }
-
-    /// The Service's endpoints, joined with what is known of their Pods.
-    pub(super) fn endpoints(&self, key: &ServiceKey) -> Vec<PodEndpoint> {
-        let slices = self.slices_of.get(key).into_iter().flatten();
-        let endpoints =
-            slices.filter_map(|slice| self.slices.get(slice)).flat_map(|(_, endpoints)| endpoints);
-        let mut joined: Vec<PodEndpoint> = endpoints.cloned().collect();
-        for endpoint in &mut joined {
-            let pod = ServiceKey { namespace: key.namespace.clone(), name: endpoint.pod.clone() };
-            if let Some(gated) = self.pods.get(&pod) {
-                endpoint.containers_ready = gated.containers_ready;
-                endpoint.readiness_gates.clone_from(&gated.gates);
-            }
-        }
-        joined
     }
 
     /// Notes what the Service needs of the groups of its targets, and asks for instances that are not known.

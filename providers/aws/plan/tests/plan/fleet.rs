@@ -2,6 +2,7 @@
 
 mod cases;
 mod shared;
+mod slices;
 mod weighted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use landfall_aws_plan::{
     Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Observation,
-    Op, REGISTERED, Rhythm, Service, Settings, World, Write, Written,
+    Op, PodEndpoint, REGISTERED, Rhythm, Service, Settings, World, Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 
@@ -20,6 +21,10 @@ struct Fleet {
     aws: Aws,
     world: World,
     services: BTreeMap<ServiceKey, Service>,
+    /// By name, in the namespace of the Services.
+    slices: BTreeMap<&'static str, (&'static str, Vec<PodEndpoint>)>,
+    /// New lists of slices.
+    relists: usize,
     now: Instant,
     jobs: Vec<Job>,
     writes: Vec<Write>,
@@ -38,6 +43,8 @@ impl Fleet {
             aws: one.aws,
             world: World::new(Settings::new("harbor", "vpc-1"), rhythm),
             services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            relists: 0,
             now: Instant::from_micros(1),
             jobs: Vec::new(),
             writes: Vec::new(),
@@ -65,6 +72,17 @@ impl Fleet {
         self.world.observe(Observation::Service(key, Some(Box::new(service))));
     }
 
+    fn slice(&mut self, name: &'static str, service: &'static str, endpoints: Vec<PodEndpoint>) {
+        self.slices.insert(name, (service, endpoints));
+        self.tell(name);
+    }
+
+    fn tell(&mut self, slice: &str) {
+        let (service, endpoints) = self.slices[slice].clone();
+        let content = Some((service.into(), endpoints));
+        self.world.observe(Observation::Slice(ServiceKey::new("shop", slice), content));
+    }
+
     fn change(&mut self, name: &str, change: impl FnOnce(&mut Service)) {
         let mut service = self.services[&ServiceKey::new("shop", name)].clone();
         change(&mut service);
@@ -84,13 +102,25 @@ impl Fleet {
         for (name, node) in world::World::new().nodes {
             self.world.observe(Observation::Node(name, Some(node)));
         }
+        self.list_slices();
         self.world.observe(Observation::Synced);
+    }
+
+    fn list_slices(&mut self) {
+        for slice in self.slices.keys().copied().collect::<Vec<_>>() {
+            self.tell(slice);
+        }
+        self.world.observe(Observation::SlicesListed);
     }
 
     /// One planning, and what comes of it, at most `calls` calls. How many jobs and writes there were.
     fn step(&mut self, calls: &mut usize) -> usize {
         let effects = self.world.plan(self.now);
-        let count = effects.jobs.len() + effects.writes.len();
+        let count = effects.jobs.len() + effects.writes.len() + usize::from(effects.relist);
+        if effects.relist {
+            self.relists += 1;
+            self.list_slices();
+        }
         for write in effects.writes {
             self.writes.push(write.clone());
             match &write.what {

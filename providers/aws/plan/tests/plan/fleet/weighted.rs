@@ -39,8 +39,7 @@ fn slice(fleet: &mut Fleet, endpoints: &[(&str, &str)]) {
     let endpoint =
         |(name, address): &(&str, &str)| PodEndpoint { port_name: "web".into(), ..pod(name, address) };
     let endpoints = endpoints.iter().map(endpoint).collect();
-    let key = ServiceKey::new("shop", "canary-x");
-    fleet.world.observe(Observation::Slice(key, Some(("canary".into(), endpoints))));
+    fleet.slice("canary-x", "canary", endpoints);
 }
 
 fn targets(fleet: &Fleet) -> Vec<String> {

@@ -48,6 +48,21 @@ fn addresses(lan: &Lan, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_first_machine_that_comes_and_goes_decides_again_once_it_stays() {
+    let mut lan = machines(3);
+    for wait in [1, 2, 4, 8] {
+        lan.kill(0);
+        lan.run_ms(2_000);
+        assert_eq!(leaders(&lan), ["fir"]);
+        lan.start(0);
+        lan.run_ms(wait * 1_000 - 100);
+        assert_eq!(leaders(&lan), ["fir"], "it has not been there for {wait} s");
+        lan.run_ms(400);
+        assert_eq!(leaders(&lan), ["elm"], "it was there for {wait} s");
+    }
+}
+
+#[test]
 fn one_machine_decides_and_all_announce_what_it_decided() {
     for seed in 0..10 {
         let mut lan = machines(seed);

@@ -276,6 +276,7 @@ fn deliver(machine: &mut Membership, bytes: &[u8]) -> Option<Profile> {
         | Event::Restarted { .. }
         | Event::Claims { .. }
         | Event::Questions { .. }
+        | Event::Doubted(_)
         | Event::Settled
         | Event::Stalled { .. } => None,
     });

@@ -27,7 +27,8 @@ use landfall_kubernetes::{
     write::{EventWrite, L2Status, L2StatusWrite, Severity, Store, WriteError, Writer, WriterIdentity},
 };
 use landfall_model::{
-    Assignment, Condition, Ingress, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView, Verification,
+    Assignment, Condition, Ingress, IpMode, Observation, Reason, ServiceKey, ServiceStatusWrite, ServiceView,
+    Verification,
 };
 use landfall_testbed::TestBed;
 use serde_json::{Value, json};

@@ -109,7 +109,7 @@ async fn get(client: &Client, name: &str) -> Service {
 }
 
 fn view(service: &Service) -> ServiceView {
-    landfall_kubernetes::convert::service(service).unwrap()
+    convert::service(service).unwrap()
 }
 
 fn allocated(status: bool, message: &str) -> Condition {

@@ -86,10 +86,11 @@ fn a_machine_that_nobody_hears_gives_the_address_away() {
     on_machines(&[], |machines| {
         let before = machines.owner(0)?;
         let deaf = (before + 1) % 3;
+        let hook = format!("type filter hook egress device {} priority 0", Host::INTERFACE);
+        let address = machines.address(0);
         let rules = format!(
-            "table netdev unheard {{ chain out {{ type filter hook egress device {} priority 0; arp saddr ip {} drop; }} }}",
-            Host::INTERFACE,
-            machines.address(0)
+            "add table netdev unheard; add chain netdev unheard out {{ {hook}; }}; \
+             add rule netdev unheard out arp saddr ip {address} drop"
         );
         let output = machines.host(deaf).command("nft").arg(rules).output()?;
         ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));

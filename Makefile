@@ -68,4 +68,4 @@ packages:
 	@tests/packages
 
 deny:
-	@command -v cargo-deny > /dev/null || { echo "installing cargo-deny, which checks licences"; cargo install --quiet --locked cargo-deny@0.20.2; }
+	@command -v cargo-deny > /dev/null || { echo "installing cargo-deny, which checks licences"; cargo install --quiet --locked --debug cargo-deny@0.20.2; }

@@ -417,11 +417,16 @@ impl Ownership {
                 (Some(before), Some(_)) if before != &**node && !claims.is_heard(before) => {
                     Reason::SpeakerNotAlive
                 }
-                (Some(before), Some(after)) => match appraisal.verdict(before).reason() {
-                    Some(reason) => reason,
-                    None if request.is_some_and(|request| request.node == after) => Reason::MoveRequested,
-                    None if precedes(after, before, appraisal) => Reason::BetterNode,
-                    None => Reason::NotOwner,
+                (Some(before), Some(after)) => match appraisal.verdict(before) {
+                    Verdict::No(reason) => reason,
+                    Verdict::Keep(_) | Verdict::Take(_)
+                        if request.is_some_and(|request| request.node == after) =>
+                    {
+                        Reason::MoveRequested
+                    }
+                    Verdict::Keep(reason) => reason,
+                    Verdict::Take(_) if precedes(after, before, appraisal) => Reason::BetterNode,
+                    Verdict::Take(_) => Reason::NotOwner,
                 },
             };
             told.owner(*address, after, reason);

@@ -39,7 +39,7 @@ pub enum Waiting {
     Need(Need),
     /// Whether the instances of new targets run, which the shell has to ask.
     Instances,
-    /// The Service does not remember yet that new targets are its own, so they are not registered; see [`crate::ledger`].
+    /// The Service does not remember yet that new targets are its own, so they are not registered; see [`crate::ledger()`].
     Ledger,
     /// Operations of this plan that come before: plan again once they are recorded.
     Earlier,

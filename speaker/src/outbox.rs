@@ -25,11 +25,11 @@ pub(crate) enum Done {
     /// Of a status, with what it was.
     Status(ServiceKey, Option<L2Status>, Result<(), WriteError>),
     /// Of an event.
-    Event(Result<(), WriteError>),
+    Event(Box<EventWrite>, Result<(), WriteError>),
     /// Of the question what is written about a node.
     Found(Box<str>, Result<Vec<L2StatusFound>, WriteError>),
-    /// Of the removal of a status that somebody else left.
-    Removed(Result<(), WriteError>),
+    /// Of the removal of a status that is not true, written about this node.
+    Removed(Box<str>, Result<(), WriteError>),
     /// Of a decision of another machine.
     Adopted(Box<Assigned>, Result<(), WriteError>),
 }
@@ -39,18 +39,19 @@ impl Done {
     pub(crate) fn outcome(&self) -> (&'static str, Option<&WriteError>) {
         match self {
             Self::Status(_, _, result) => ("status", result.as_ref().err()),
-            Self::Event(result) => ("event", result.as_ref().err()),
+            Self::Event(_, result) => ("event", result.as_ref().err()),
             Self::Found(_, result) => ("list", result.as_ref().err()),
-            Self::Removed(result) => ("removal", result.as_ref().err()),
+            Self::Removed(_, result) => ("removal", result.as_ref().err()),
             Self::Adopted(_, result) => ("adoption", result.as_ref().err()),
         }
     }
 }
 
 enum Job {
-    Event(EventWrite),
+    Event(Box<EventWrite>),
     Find(Box<str>),
-    Remove(Box<str>),
+    /// About this node, of this name.
+    Remove(Box<str>, Box<str>),
     Adopt(Box<Assigned>),
 }
 
@@ -103,7 +104,7 @@ impl Outbox {
         if self.jobs.len() >= EVENTS_WAITING {
             return false;
         }
-        self.jobs.push_back(Job::Event(event));
+        self.jobs.push_back(Job::Event(Box::new(event)));
         self.start();
         true
     }
@@ -111,7 +112,7 @@ impl Outbox {
     /// Removes what is written about `node` and no longer true: of this node, all that it does not announce; of
     /// another one, all that this node announces now.
     pub(crate) fn tidy(&mut self, node: &str) {
-        self.jobs.push_back(Job::Find(node.into()));
+        self.find(node);
         self.start();
     }
 
@@ -129,7 +130,14 @@ impl Outbox {
     /// The next write that ends. Only to be called while one is on its way. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<Done> {
         let done = self.flying.next().await?;
-        match &done {
+        self.take_in(&done);
+        self.start();
+        Some(done)
+    }
+
+    /// Keeps what did not arrive, to be tried again.
+    fn take_in(&mut self, done: &Done) {
+        match done {
             Done::Status(service, status, result) => {
                 self.busy.remove(service);
                 if result.as_ref().is_err_and(|error| !matches!(error, WriteError::Gone { .. })) {
@@ -137,14 +145,26 @@ impl Outbox {
                 }
             }
             Done::Found(node, Ok(found)) => self.sort_out(node, found),
-            Done::Found(node, Err(_)) => self.jobs.push_back(Job::Find(node.clone())),
+            Done::Found(node, Err(_)) => self.find(node),
             Done::Adopted(assigned, Err(WriteError::Unavailable { .. })) => {
                 self.jobs.push_back(Job::Adopt(assigned.clone()));
             }
-            Done::Event(_) | Done::Removed(_) | Done::Adopted(..) => {}
+            // Nobody else says it. If the answer to the first try was lost, it counts twice.
+            Done::Event(event, Err(error)) if error.retry_after().is_some() => {
+                self.jobs.push_back(Job::Event(event.clone()));
+            }
+            // It may be true by the time of the next try.
+            Done::Removed(node, Err(error)) if error.retry_after().is_some() => self.find(node),
+            Done::Event(..) | Done::Removed(..) | Done::Adopted(..) => {}
         }
-        self.start();
-        Some(done)
+    }
+
+    /// Asks what is written about `node`, after everything that waits, and once however many want to know it.
+    fn find(&mut self, node: &str) {
+        let same = |job: &Job| matches!(job, Job::Find(waiting) if **waiting == *node);
+        if !self.jobs.iter().any(same) {
+            self.jobs.push_back(Job::Find(node.into()));
+        }
     }
 
     fn sort_out(&mut self, node: &str, found: &[L2StatusFound]) {
@@ -152,10 +172,10 @@ impl Outbox {
             let announced = self.announced.contains(service);
             if node != &*self.node {
                 if announced {
-                    self.jobs.push_back(Job::Remove(name.clone()));
+                    self.jobs.push_back(Job::Remove(node.into(), name.clone()));
                 }
             } else if !ours {
-                self.jobs.push_back(Job::Remove(name.clone()));
+                self.jobs.push_back(Job::Remove(node.into(), name.clone()));
             } else if !announced {
                 self.statuses.entry(service.clone()).or_insert(None);
             }
@@ -194,12 +214,18 @@ impl Outbox {
 fn carry_out(store: Store, job: Job) -> BoxFuture<'static, Done> {
     Box::pin(async move {
         match job {
-            Job::Event(event) => Done::Event(store.event(&event).await),
+            Job::Event(event) => {
+                let result = paused_to_repeat(store.event(&event).await).await;
+                Done::Event(event, result)
+            }
             Job::Find(node) => {
                 let found = paused(store.l2_statuses(&node).await).await;
                 Done::Found(node, found)
             }
-            Job::Remove(name) => Done::Removed(store.delete_l2_status(&name).await),
+            Job::Remove(node, name) => {
+                let result = paused_to_repeat(store.delete_l2_status(&name).await).await;
+                Done::Removed(node, result)
+            }
             Job::Adopt(assigned) => {
                 let result = paused(store.adopt(&assigned).await).await;
                 Done::Adopted(assigned, result)
@@ -223,165 +249,13 @@ async fn paused<T>(result: Result<T, WriteError>) -> Result<T, WriteError> {
     result
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use landfall_kubernetes::write::FileWriter;
-
-    use super::*;
-
-    /// A store in a folder of its own, removed at the end.
-    struct Place(PathBuf);
-
-    impl Place {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("landfall-outbox-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(path.join("status")).unwrap();
-            Self(path)
-        }
-
-        fn store(&self) -> Store {
-            Store::Files(FileWriter::new(&self.0.join("status")))
-        }
-
-        async fn services(&self, node: &str) -> Vec<String> {
-            let found = self.store().l2_statuses(node).await.unwrap();
-            let mut names: Vec<String> = found.into_iter().map(|found| found.service.name.into()).collect();
-            names.sort_unstable();
-            names
-        }
-
-        async fn write(&self, node: &str, service: &str) {
-            let status = Some(L2Status::default());
-            let write = L2StatusWrite { service: key(service), node: node.into(), status };
-            self.store().l2_status(&write).await.unwrap();
-        }
+/// The same for a write that is not tried again after a refusal, which then slows down nothing.
+async fn paused_to_repeat(result: Result<(), WriteError>) -> Result<(), WriteError> {
+    if result.as_ref().is_err_and(|error| error.retry_after().is_some()) {
+        return paused(result).await;
     }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn key(service: &str) -> ServiceKey {
-        ServiceKey::new("shop", service)
-    }
-
-    fn event() -> EventWrite {
-        EventWrite {
-            service: key("a"),
-            uid: "u".into(),
-            severity: landfall_kubernetes::write::Severity::Normal,
-            reason: "nodeAssigned",
-            action: "Announce",
-            message: String::new(),
-        }
-    }
-
-    async fn drain(outbox: &mut Outbox) -> Vec<&'static str> {
-        let mut kinds = Vec::new();
-        while let Some(done) = outbox.next().await {
-            let (kind, error) = done.outcome();
-            assert!(error.is_none(), "{kind}: {error:?}");
-            kinds.push(kind);
-        }
-        kinds
-    }
-
-    #[tokio::test]
-    async fn the_latest_status_of_a_service_stays() {
-        let place = Place::new("latest");
-        let mut outbox = Outbox::new(place.store(), "n1");
-        for (service, announced) in [
-            ("a", true),
-            ("b", true),
-            ("a", false),
-            ("b", false),
-            ("b", true),
-            ("c", false),
-            ("a", true),
-            ("a", false),
-        ] {
-            outbox.status(key(service), announced.then(L2Status::default));
-        }
-        let writes = drain(&mut outbox).await.len();
-        assert_eq!(place.services("n1").await, ["b"]);
-        assert!(writes <= 5, "what was replaced while it waited was not written: {writes}");
-        assert!(outbox.is_idle());
-    }
-
-    #[tokio::test]
-    async fn writes_that_fail_again_and_again_hold_up_none_of_the_others() {
-        let place = Place::new("failing");
-        let failing: Vec<String> = (0..=IN_FLIGHT).map(|number| format!("a{number}")).collect();
-        for service in &failing {
-            place.write("n1", service).await;
-        }
-        // A folder in the place of each file, so that it cannot be replaced.
-        for file in std::fs::read_dir(place.0.join("status")).unwrap() {
-            let file = file.unwrap().path();
-            std::fs::remove_file(&file).unwrap();
-            std::fs::create_dir_all(file.join("in the way")).unwrap();
-        }
-        let mut outbox = Outbox::new(place.store(), "n1");
-        for service in &failing {
-            outbox.status(key(service), Some(L2Status::default()));
-        }
-        outbox.status(key("z"), Some(L2Status::default()));
-        assert!(outbox.event(event()));
-        let mut missing = BTreeSet::from(["event", "status"]);
-        let all = async {
-            while !missing.is_empty() {
-                let done = outbox.next().await.unwrap();
-                let (kind, error) = done.outcome();
-                if error.is_none() {
-                    missing.remove(kind);
-                }
-            }
-        };
-        tokio::time::timeout(SHORT_PAUSE * 10, all).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn statuses_that_an_earlier_process_left_go() {
-        let place = Place::new("own");
-        for service in ["kept", "left", "back"] {
-            place.write("n1", service).await;
-        }
-        place.write("n2", "left").await;
-        let mut outbox = Outbox::new(place.store(), "n1");
-        outbox.status(key("kept"), Some(L2Status::default()));
-        outbox.status(key("back"), None);
-        outbox.status(key("back"), Some(L2Status::default()));
-        outbox.tidy("n1");
-        drain(&mut outbox).await;
-        assert_eq!(place.services("n1").await, ["back", "kept"]);
-        assert_eq!(place.services("n2").await, ["left"], "not ours to judge");
-    }
-
-    #[tokio::test]
-    async fn statuses_of_a_dead_node_go_where_this_node_took_over() {
-        let place = Place::new("dead");
-        for service in ["taken", "elsewhere"] {
-            place.write("n2", service).await;
-        }
-        let mut outbox = Outbox::new(place.store(), "n1");
-        outbox.status(key("taken"), Some(L2Status::default()));
-        drain(&mut outbox).await;
-        outbox.tidy("n2");
-        drain(&mut outbox).await;
-        assert_eq!(place.services("n2").await, ["elsewhere"]);
-        assert_eq!(place.services("n1").await, ["taken"]);
-    }
-
-    #[tokio::test]
-    async fn events_are_bounded() {
-        let place = Place::new("events");
-        let mut outbox = Outbox::new(place.store(), "n1");
-        let taken = (0..EVENTS_WAITING * 2).filter(|_| outbox.event(event())).count();
-        assert_eq!(taken, EVENTS_WAITING + IN_FLIGHT);
-        assert_eq!(drain(&mut outbox).await.len(), taken);
-    }
+    result
 }
+
+#[cfg(test)]
+mod tests;

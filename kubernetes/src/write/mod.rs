@@ -138,7 +138,7 @@ impl Store {
     /// Records an event. The same event again raises the count of the first one.
     ///
     /// # Errors
-    /// See [`WriteError`]. Events are best effort: drop and count what fails.
+    /// See [`WriteError`]. Who tries again after [`WriteError::Unavailable`] may raise the count once too often.
     pub async fn event(&self, event: &EventWrite) -> Result<(), WriteError> {
         match self {
             Self::Api(writer) => writer.event(event).await,

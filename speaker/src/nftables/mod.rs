@@ -103,8 +103,17 @@ impl Nftables {
         if in_force {
             return Ok(Applied::Adopted);
         }
-        self.run(&["-f", "-"], &rules.text(table)).await?;
+        self.load(rules).await?;
         Ok(Applied::Loaded)
+    }
+
+    /// Makes `rules` the rules in force without looking first: one run of the tool instead of two, for who knows that others
+    /// are in force.
+    ///
+    /// # Errors
+    /// See [`NftError`]; what was in force before stays so.
+    pub async fn load(&self, rules: &Ruleset) -> Result<(), NftError> {
+        self.run(&["-f", "-"], &rules.text(&self.table)).await
     }
 
     /// Whether the tool is there and may list tables, which needs NET_ADMIN.

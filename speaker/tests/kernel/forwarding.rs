@@ -343,7 +343,9 @@ fn rules_are_adopted_replaced_and_cleaned_up() {
     run(&n1, "nft flush ruleset");
     assert_eq!(load(&n1, &one), Applied::Loaded);
     assert_eq!(load(&n1, &none), Applied::Loaded);
-    load(&n1, &two);
+    on(&n1, async || Nftables::default().load(&one).await.unwrap());
+    on(&n1, async || Nftables::default().load(&two).await.unwrap());
+    assert_eq!(load(&n1, &two), Applied::Adopted);
     // A second installation has a table of its own, and each removes only its own.
     let second = Nftables::new("nft", "landfall-second".parse().unwrap());
     on(&n1, async || second.apply(&one).await.unwrap());

@@ -16,8 +16,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::frames::{self, Sender};
 use crate::lock;
 
-/// How often each address is asked for.
+/// How often each address is asked for, if they are few.
 const PACE: Duration = Duration::from_millis(40);
+/// At least so long between two questions, on average: every machine hears all of them.
+const EACH: Duration = Duration::from_micros(800);
 
 /// From this long after a change of who is there, one address may have one MAC only.
 pub const SETTLED: Duration = Duration::from_secs(2);
@@ -167,11 +169,12 @@ impl Shared {
         while !self.stop.load(Ordering::Relaxed) {
             if Instant::now() >= next {
                 let asked = lock(&self.asked).clone();
+                let pace = PACE.max(EACH * asked.len() as u32);
                 for address in asked {
                     // A lost question is asked again in a moment.
                     drop(socket.send(&frames::question(sender, address)));
                 }
-                next = Instant::now() + PACE;
+                next = Instant::now() + pace;
             }
             self.listen(socket, sender.mac);
         }

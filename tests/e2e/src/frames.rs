@@ -44,6 +44,16 @@ pub fn question(from: Sender, address: IpAddr) -> Vec<u8> {
     }
 }
 
+/// A frame to everybody by which the sender says that it has `address`: an ARP reply (RFC 5227 §3) or an unsolicited
+/// neighbour advertisement that overrides (RFC 4861 §7.2.6).
+#[must_use]
+pub fn announcement(from: Sender, address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp_reply(from, address),
+        IpAddr::V6(address) => advertisement(from, address),
+    }
+}
+
 /// What a frame claims, if anything. Probes (RFC 5227 §2.1.1) name no sender and claim nothing.
 #[must_use]
 pub fn claim(frame: &[u8]) -> Option<ClaimOf> {
@@ -75,28 +85,53 @@ pub fn claim(frame: &[u8]) -> Option<ClaimOf> {
 }
 
 fn arp_request(from: Sender, address: Ipv4Addr) -> Vec<u8> {
-    let mut frame = vec![0xff; 6];
-    frame.extend(from.mac.0);
-    frame.extend(ARP);
-    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
-    frame.extend(from.mac.0);
+    let mut frame = arp(from.mac, 1);
     frame.extend(from.v4.octets());
     frame.extend([0; 6]);
     frame.extend(address.octets());
     frame
 }
 
+fn arp_reply(from: Sender, address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = arp(from.mac, 2);
+    frame.extend(address.octets());
+    frame.extend(from.mac.0);
+    frame.extend(address.octets());
+    frame
+}
+
+/// A broadcast ARP frame as far as the sender's MAC.
+fn arp(from: MacAddress, operation: u8) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend(from.0);
+    frame.extend(ARP);
+    frame.extend([0, 1, 8, 0, 6, 4, 0, operation]);
+    frame.extend(from.0);
+    frame
+}
+
 fn solicitation(from: Sender, address: Ipv6Addr) -> Vec<u8> {
     let [.., a, b, c] = address.octets();
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
-    let mut message = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    neighbor(from, group, address, [SOLICITATION, 0], 1)
+}
+
+fn advertisement(from: Sender, address: Ipv6Addr) -> Vec<u8> {
+    // The flag says that older knowledge is to be overridden.
+    neighbor(from, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), address, [ADVERTISEMENT, 0x20], 2)
+}
+
+/// A message about `address` to a group: its type and flags, and the sender's MAC as an option of this type.
+fn neighbor(from: Sender, group: Ipv6Addr, address: Ipv6Addr, [kind, flags]: [u8; 2], option: u8) -> Vec<u8> {
+    let mut message = vec![kind, 0, 0, 0, flags, 0, 0, 0];
     message.extend(address.octets());
-    message.extend([1, 1]);
+    message.extend([option, 1]);
     message.extend(from.mac.0);
     let sum = checksum(from.v6, group, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
 
-    let mut frame = vec![0x33, 0x33, 0xff, a, b, c];
+    let [.., a, b, c, d] = group.octets();
+    let mut frame = vec![0x33, 0x33, a, b, c, d];
     frame.extend(from.mac.0);
     frame.extend(IPV6);
     frame.extend([0x60, 0, 0, 0]);
@@ -173,6 +208,20 @@ mod tests {
         assert_eq!(seen.address, "fd77::c8".parse::<IpAddr>().expect("an address"));
         let without_option = claim(&frame[..78]).expect("a claim");
         assert_eq!(without_option.mac, ASKER.mac);
+    }
+
+    #[test]
+    fn an_announcement_claims_the_address_for_its_sender() {
+        for address in ["10.77.0.200", "fd77::c8"] {
+            let address = address.parse().expect("an address");
+            let frame = announcement(ASKER, address);
+            let own = ClaimOf { address, mac: ASKER.mac, source: ASKER.mac, announced: true };
+            assert_eq!(claim(&frame), Some(own));
+        }
+        let advert = announcement(ASKER, "fd77::c8".parse().expect("an address"));
+        assert_eq!(advert[..6], [0x33, 0x33, 0, 0, 0, 1]);
+        let everybody = "ff02::1".parse().expect("an address");
+        assert_eq!(checksum(ASKER.v6, everybody, &advert[54..]), 0);
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //!   Cluster      the bed, with Landfall installed by `kubectl apply -k deploy/` and what a test asks of both
 //!   Sections     one bed, many scenarios: each runs, each is reported, also after one has failed
 //!   Machines     machines without a cluster, with Landfall or keepalived on them
+//!   Rival        a host that is no machine and wants what is not its own
 //!   Stream       a client that asks a thousand times a second
 //!   requests     a client on the LAN: HTTP and UDP, once or without pause, and the gaps that it saw
 //!   Asker        another machine on the LAN that asks by ARP and neighbour solicitation, and writes every answer down
 //!   History      every address that any Service ever had, from a watch
+//!   reports      which nodes say that they announce a Service, and how often each said that it began to
 //!   Audit        who wrote what, and what was forbidden, from the API server's audit log
 //! ```
 //!
@@ -19,10 +21,13 @@ pub mod audit;
 pub mod cluster;
 pub mod frames;
 pub mod history;
+pub mod layouts;
 pub mod machines;
 pub mod manifests;
 pub mod processes;
+pub mod reports;
 pub mod requests;
+pub mod rival;
 pub mod sections;
 pub mod stream;
 pub mod wait;
@@ -32,6 +37,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use asker::Asker;
 pub use cluster::Cluster;
 pub use machines::{Contender, Machines};
+pub use rival::Rival;
 pub use sections::Sections;
 pub use stream::Stream;
 

@@ -18,11 +18,18 @@ use landfall_lan::{Host, HostSpec, Lan, MacAddress, Process, Subnets};
 use landfall_testbed::programs::Programs;
 
 use crate::Asker;
+use crate::layouts;
 use crate::processes::last_words;
+use crate::requests::metrics;
 use crate::stream::Stream;
 use crate::wait::{throughout, until};
 
-const PORT: u16 = 7;
+/// The UDP port of every address, and of the host behind it.
+pub const PORT: u16 = 7;
+/// Where the announcing half shows its metrics.
+const METRICS: u16 = 9120;
+/// The manifest of all that machines start with.
+const ALL: &str = "all.yaml";
 /// From a healed cut until one owner is heard, and no longer the other, which nothing has told that it was cut off.
 const HEALED: Duration = Duration::from_millis(300);
 /// How long it is watched then.
@@ -57,6 +64,7 @@ pub struct Machines {
     pub client: Host,
     /// Hears and asks who has which address.
     pub asker: Asker,
+    echo: Host,
     contender: Contender,
     addresses: u16,
     programs: Programs,
@@ -87,14 +95,14 @@ impl Machines {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         echo.spawn(command)?;
         let asker = Asker::start(&watcher)?;
-        let mut all = Self { lan, machines, client, asker, contender, addresses, programs };
-        let started = all.start_all(&echo);
+        let mut all = Self { lan, machines, client, asker, echo, contender, addresses, programs };
+        let started = all.start_all();
         started.map_err(|error| anyhow!("{error:#}\n{}", all.diagnosis()))?;
         Ok(all)
     }
 
-    fn start_all(&mut self, echo: &Host) -> Result<()> {
-        let echo = echo.ipv4().context("the LAN has IPv4")?;
+    fn start_all(&mut self) -> Result<()> {
+        let echo = self.echo.ipv4().context("the LAN has IPv4")?;
         for index in 0..self.machines.len() {
             match &self.contender {
                 Contender::Landfall(_) => self.lay_out_manifests(index, echo)?,
@@ -107,7 +115,7 @@ impl Machines {
             self.asker.ask_for(self.address(number));
         }
         // Each is a Service that is read, decided about, written down, claimed and announced.
-        let patience = PATIENCE + Duration::from_millis(20) * u32::from(self.addresses);
+        let patience = PATIENCE + Duration::from_millis(100) * u32::from(self.addresses);
         until("an owner of each address", patience, || {
             (0..self.addresses).step_by(step).try_for_each(|number| self.owner(number).map(drop))
         })?;
@@ -123,12 +131,20 @@ impl Machines {
         Ipv4Addr::new(10, 77, 1 + high, low).into()
     }
 
-    /// Asks the address a thousand times a second.
+    /// Asks the address with this number a thousand times a second.
     ///
     /// # Errors
     /// When the client has no socket.
     pub fn stream(&self, number: u16) -> Result<Stream> {
-        Stream::start(&self.client, SocketAddr::new(self.address(number), PORT))
+        self.stream_to(self.address(number))
+    }
+
+    /// Asks the address a thousand times a second.
+    ///
+    /// # Errors
+    /// When the client has no socket.
+    pub fn stream_to(&self, address: IpAddr) -> Result<Stream> {
+        Stream::start(&self.client, SocketAddr::new(address, PORT))
     }
 
     /// The machine that answers for the address, by its index.
@@ -136,7 +152,15 @@ impl Machines {
     /// # Errors
     /// When none or more than one does.
     pub fn owner(&self, number: u16) -> Result<usize> {
-        self.machine(self.asker.owner(self.address(number))?)
+        self.owner_of(self.address(number))
+    }
+
+    /// The machine that answers for an address that was asked for, by its index.
+    ///
+    /// # Errors
+    /// When none or more than one does.
+    pub fn owner_of(&self, address: IpAddr) -> Result<usize> {
+        self.machine(self.asker.owner(address)?)
     }
 
     /// The machines that have answered for the address within the last half second, by their indices.
@@ -279,19 +303,48 @@ impl Machines {
     /// # Errors
     /// When a file cannot be written.
     pub fn prefer(&self, number: u16, index: usize, requested: &str) -> Result<()> {
-        let plain = format!("metallb.io/loadBalancerIPs: {}", self.address(number));
+        let plain = layouts::asks_for(self.address(number));
         let node = self.host(index).name();
         let wish = format!("landfall.dev/preferred-node: {node}, landfall.dev/move-requested: {requested:?}");
+        // They are the same everywhere.
+        let text = fs::read_to_string(self.folder(index).join("manifests").join(ALL))?;
+        ensure!(text.contains(&plain), "{ALL} has another shape");
+        self.put(ALL, &text.replace(&plain, &format!("{plain}, {wish}")))
+    }
+
+    /// Gives every machine a manifest more, or another one of this name.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn put(&self, name: &str, text: &str) -> Result<()> {
         for machine in 0..self.machines.len() {
-            let folder = self.folder(machine);
-            let file = folder.join("manifests/all.yaml");
-            let text = fs::read_to_string(&file)?;
-            ensure!(text.contains(&format!("{plain} ")), "{} has another shape", file.display());
-            let staged = folder.join("staged");
-            fs::write(&staged, text.replace(&format!("{plain} "), &format!("{plain}, {wish} ")))?;
-            fs::rename(staged, file)?;
+            let (folder, staged) = (self.folder(machine), self.folder(machine).join("staged"));
+            fs::write(&staged, text)?;
+            fs::rename(staged, folder.join("manifests").join(name))?;
         }
         Ok(())
+    }
+
+    /// The sum of a metric of the announcing half over its labels and all machines.
+    ///
+    /// # Errors
+    /// When a machine does not tell, or what it tells is no whole number.
+    pub fn metric(&self, name: &str) -> Result<u64> {
+        let mut sum = 0;
+        for machine in &self.machines {
+            let text = metrics(&machine.host, METRICS)?;
+            for line in text.lines().filter(|line| line.starts_with(name)) {
+                let value = line.rsplit(' ').next().unwrap_or_default();
+                sum += value.parse::<u64>().with_context(|| line.to_owned())?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// The host behind all addresses, by its own ones.
+    #[must_use]
+    pub fn echo(&self) -> &Host {
+        &self.echo
     }
 
     /// What the program on a machine has said so far.
@@ -334,77 +387,21 @@ impl Machines {
         let folder = self.folder(index).join("manifests");
         fs::create_dir_all(&folder)?;
         let last = self.address(self.addresses - 1);
-        let mut text = format!(
-            "apiVersion: metallb.io/v1beta1
-kind: IPAddressPool
-metadata: {{ name: lan }}
-spec: {{ addresses: [{}-{last}] }}
----
-apiVersion: metallb.io/v1beta1
-kind: L2Advertisement
-metadata: {{ name: lan }}
-",
-            self.address(0)
-        );
+        let mut text = layouts::pool("lan", &[format!("{}-{last}", self.address(0))]);
         for number in 0..self.addresses {
-            text.push_str(&format!(
-                "---
-apiVersion: v1
-kind: Service
-metadata: {{ name: s{number}, annotations: {{ metallb.io/loadBalancerIPs: {} }} }}
-spec: {{ type: LoadBalancer, ports: [{{ port: {PORT}, protocol: UDP }}] }}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {{ name: s{number}-1, labels: {{ kubernetes.io/service-name: s{number} }} }}
-addressType: IPv4
-ports: [{{ port: {PORT}, protocol: UDP }}]
-endpoints: [{{ addresses: [{echo}], conditions: {{ ready: true }} }}]
-",
-                self.address(number)
-            ));
+            text.push_str(&layouts::service(&format!("s{number}"), self.address(number), PORT, echo.into()));
         }
-        Ok(fs::write(folder.join("all.yaml"), text)?)
+        Ok(fs::write(folder.join(ALL), text)?)
     }
 
-    /// keepalived has no forwarding of its own without IPVS, so the rules beside it do what Landfall's do.
     fn lay_out_keepalived(&self, index: usize, echo: Ipv4Addr, advert: Duration) -> Result<()> {
         let folder = self.folder(index);
         fs::create_dir_all(&folder)?;
-        let addresses = (0..self.addresses).map(|number| format!("    {}/32", self.address(number)));
-        let configuration = format!(
-            "global_defs {{
-  router_id {}
-  vrrp_version 3
-}}
-vrrp_instance lan {{
-  state BACKUP
-  interface {}
-  virtual_router_id 51
-  priority {}
-  advert_int {}
-  nopreempt
-  virtual_ipaddress {{
-{}
-  }}
-}}
-",
-            self.host(index).name(),
-            Host::INTERFACE,
-            200 - index,
-            advert.as_secs_f64(),
-            addresses.collect::<Vec<_>>().join("\n")
-        );
+        let addresses = (0..self.addresses).map(|number| self.address(number));
+        let configuration = layouts::keepalived(self.host(index).name(), index, advert, addresses);
         fs::write(folder.join("keepalived.conf"), configuration)?;
-        let rules = format!(
-            "table ip forwarding {{
-  chain in {{ type nat hook prerouting priority dstnat; ip daddr 10.77.1.0/24 udp dport {PORT} dnat to {echo}; }}
-  chain out {{ type nat hook postrouting priority srcnat; ip daddr {echo} masquerade; }}
-}}
-"
-        );
         let file = folder.join("rules.nft");
-        fs::write(&file, rules)?;
+        fs::write(&file, layouts::rules(PORT, echo))?;
         let output = self.host(index).command("nft").arg("-f").arg(&file).output()?;
         ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())

@@ -26,6 +26,15 @@ pub fn http(from: &Host, target: SocketAddr, timeout: Duration) -> Result<Answer
     from.within(|| ask_http(target, timeout))?
 }
 
+/// What a program on this host shows at `/metrics` of this port of the loopback address.
+///
+/// # Errors
+/// When it is not answered in time.
+pub fn metrics(on: &Host, port: u16) -> Result<String> {
+    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    on.within(|| fetch(connect(target, TIMEOUT)?, target, "/metrics"))?
+}
+
 /// One datagram and its answer, from a fresh port.
 ///
 /// # Errors
@@ -119,8 +128,17 @@ pub fn every_backend(
 pub struct Request {
     /// When it was sent.
     pub sent: Instant,
-    /// When it was answered, or why it was lost.
-    pub answered: Result<Instant, String>,
+    /// When it was answered, or how it was lost.
+    pub answered: Result<Instant, Lost>,
+}
+
+/// How a request was lost.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// There was a connection, which broke. Otherwise there was none.
+    pub connected: bool,
+    /// What went wrong.
+    pub why: String,
 }
 
 /// Requests without pause in the background, until it is stopped or dropped.
@@ -145,8 +163,7 @@ impl Traffic {
                 let ran = from.within(|| {
                     while !stop.load(Ordering::Relaxed) {
                         let sent = Instant::now();
-                        let answer = ask_http(target, Duration::from_millis(200));
-                        let answered = answer.map(|_| Instant::now()).map_err(|error| format!("{error:#}"));
+                        let answered = ask_once(target, Duration::from_millis(200));
                         lock(&requests).push(Request { sent, answered });
                         std::thread::sleep(Duration::from_millis(10));
                     }
@@ -195,6 +212,14 @@ impl Traffic {
         requests.iter().filter(|request| request.sent >= since && request.answered.is_err()).count()
     }
 
+    /// How many of the requests sent since then found nobody to connect to.
+    #[must_use]
+    pub fn unconnected_since(&self, since: Instant) -> usize {
+        let requests = lock(&self.requests);
+        let later = requests.iter().filter(|request| request.sent >= since);
+        later.filter(|request| request.answered.as_ref().is_err_and(|lost| !lost.connected)).count()
+    }
+
     /// What became of the requests sent since then: how many were answered, and each lost one with its reason.
     #[must_use]
     pub fn told_since(&self, since: Instant) -> String {
@@ -204,7 +229,7 @@ impl Traffic {
             later.partition(|request| request.answered.is_ok());
         let one = |request: &&Request| {
             let after = request.sent.duration_since(since).as_secs_f64();
-            format!("{after:.2} s: {}", request.answered.as_ref().err().map_or("", String::as_str))
+            format!("{after:.2} s: {}", request.answered.as_ref().err().map_or("", |lost| &lost.why))
         };
         let lost: Vec<String> = lost.iter().map(one).collect();
         format!("{} answered, {} lost ({})", answered.len(), lost.len(), lost.join("; "))
@@ -221,17 +246,37 @@ impl Drop for Traffic {
     }
 }
 
+/// One request of [`Traffic`], and when it was answered.
+fn ask_once(target: SocketAddr, timeout: Duration) -> Result<Instant, Lost> {
+    let lost = |connected| move |error| Lost { connected, why: format!("{error:#}") };
+    let stream = connect(target, timeout).map_err(lost(false))?;
+    ask_on(stream, target).map(|_| Instant::now()).map_err(lost(true))
+}
+
 fn ask_http(target: SocketAddr, timeout: Duration) -> Result<Answer> {
-    let mut stream =
+    ask_on(connect(target, timeout)?, target)
+}
+
+fn ask_on(stream: TcpStream, target: SocketAddr) -> Result<Answer> {
+    let body = fetch(stream, target, "/")?;
+    serde_json::from_str(&body).with_context(|| format!("{target} answered {body:?}"))
+}
+
+fn connect(target: SocketAddr, timeout: Duration) -> Result<TcpStream> {
+    let stream =
         TcpStream::connect_timeout(&target, timeout).with_context(|| format!("connect to {target}"))?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+    Ok(stream)
+}
+
+fn fetch(mut stream: TcpStream, target: SocketAddr, path: &str) -> Result<String> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text).with_context(|| format!("read the answer of {target}"))?;
     let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("{target} answered {text:?}"))?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{target} answered {head:?}");
-    serde_json::from_str(body).with_context(|| format!("{target} answered {body:?}"))
+    Ok(body.to_owned())
 }
 
 fn ask_udp(target: SocketAddr, timeout: Duration) -> Result<Answer> {

@@ -1,7 +1,7 @@
 //! A client that asks a thousand times a second, and what it missed.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -40,7 +40,9 @@ impl Stream {
     /// When the socket or the thread cannot be had.
     pub fn start(from: &Host, target: SocketAddr) -> Result<Self> {
         let socket = from.within(|| -> io::Result<UdpSocket> {
-            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            let any: IpAddr =
+                if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let socket = UdpSocket::bind((any, 0))?;
             socket.connect(target)?;
             socket.set_nonblocking(true)?;
             Ok(socket)

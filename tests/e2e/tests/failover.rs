@@ -9,9 +9,10 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use landfall_e2e::cluster::ANSWERED;
 use landfall_e2e::manifests::{NAMESPACE, SHOP, advertisement, list, pool, service};
+use landfall_e2e::reports::{announcers, assignments};
 use landfall_e2e::requests::{Traffic, first_answer, settled};
 use landfall_e2e::wait::{throughout, until};
-use landfall_e2e::{Asker, Cluster, Sections};
+use landfall_e2e::{Asker, Cluster, Sections, amount};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -20,6 +21,9 @@ const RECALLED: Duration = Duration::from_secs(20);
 
 /// From the death of the owner to an answered request.
 const TAKE_OVER: Duration = Duration::from_secs(5);
+
+/// From an API server that is back to reports and events that are true.
+const TOLD: Duration = Duration::from_secs(40);
 
 /// Kills in a row.
 const RUNS: u32 = 10;
@@ -33,6 +37,10 @@ fn addresses_survive_their_owners() {
     let mut sections = Sections::on_new_cluster(prepare);
     sections.run("a dead owner is replaced within 5 s, ten times of ten", ten_kills);
     sections.run("the API server is paused: still answering, and fail-over works", without_api_server);
+    sections.run(
+        "the API server is gone, and a node dies meanwhile: what is told is true afterwards",
+        death_untold,
+    );
     sections.run("an owner that was cut off silently gives way when it is back", cut_off_owner);
     sections.run("a killed speaker process moves nothing for good", killed_speaker);
     sections.run("all speakers start again without an API server and serve", all_speakers_start_alone);
@@ -82,6 +90,15 @@ impl<'a> Scene<'a> {
                 self.addresses[1]
             );
             self.cluster.node_of(first)
+        })
+    }
+
+    /// Waits until this node, and no other, reports that it announces the Service.
+    fn is_reported(&self, node: &str) -> Result<()> {
+        until(format!("a report of {node} alone"), TOLD, || {
+            let named = announcers(self.cluster, "web")?;
+            ensure!(named == [node], "{named:?}");
+            Ok(())
         })
     }
 
@@ -183,6 +200,56 @@ fn without_api_server(cluster: &Cluster) -> Result<()> {
     cluster.wait_for(plane.resume_api())?;
     let (dead, owner) = played?;
     scene.revive(&dead, &owner)
+}
+
+/// A node dies while there is no API server. Once it is back it is told who announces the Service, and once that this began.
+fn death_untold(cluster: &Cluster) -> Result<()> {
+    let scene = Scene::set(cluster)?;
+    let before = scene.owner()?;
+    scene.is_reported(&before)?;
+    let told = assignments(cluster, "web")?;
+    let plane = cluster.bed().control_plane();
+    let span = Duration::from_secs(amount(15, 120).into());
+    let stopped = Instant::now();
+    cluster.wait_for(plane.stop_api())?;
+    let played = (|| {
+        throughout("the owner answers", span / 3, || {
+            let gap = scene.traffic.longest_gap_since(stopped);
+            let told = || scene.traffic.told_since(stopped);
+            ensure!(gap < Duration::from_secs(1), "the client saw nothing for {gap:?}: {}", told());
+            ensure!(scene.owner()? == before, "the address has moved");
+            Ok(())
+        })?;
+        let (dead, owner) = scene.kill_owner()?;
+        let killed = Instant::now();
+        // Nobody has told the others that the dead node's backends are gone, so a part of the requests is lost.
+        throughout("its successor answers", span.saturating_sub(stopped.elapsed()), || {
+            let gap = scene.traffic.longest_gap_since(killed);
+            ensure!(
+                gap < TAKE_OVER,
+                "the client saw nothing for {gap:?}: {}",
+                scene.traffic.told_since(killed)
+            );
+            ensure!(scene.owner()? == owner, "the address has moved again");
+            Ok(())
+        })?;
+        scene.ensure_single_owner(killed)?;
+        Ok::<_, anyhow::Error>((dead, owner))
+    })();
+    cluster.wait_for(plane.start_api())?;
+    let (dead, owner) = played?;
+    scene.is_reported(&owner)?;
+    let expected = told.get(&owner).copied().unwrap_or_default() + 1;
+    let said = || anyhow::Ok(assignments(cluster, "web")?.get(&owner).copied().unwrap_or_default());
+    until("the event of the new owner", TOLD, || {
+        let said = said()?;
+        ensure!(said == expected, "it has said so {said} times, not {expected}");
+        Ok(())
+    })?;
+    scene.revive(&dead, &owner)?;
+    let said = said()?;
+    ensure!(said == expected, "it has said so again: {said} times, not {expected}");
+    scene.is_reported(&owner)
 }
 
 /// Nobody tells the owner that its switch port has failed: it goes on to think that it is the owner, as its successor does.

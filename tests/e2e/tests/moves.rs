@@ -236,7 +236,8 @@ fn moved(cluster: &Cluster) -> Result<()> {
         for address in &scene.addresses {
             one_after_the_other(&scene.asker, *address, begin, &[scene.mac(&before)?, scene.mac(&to)?])?;
         }
-        // The connection that was under way, if there was one: the successor's kube-proxy does not know it.
+        ensure!(traffic.unconnected_since(begin) == 0, "{}", traffic.told_since(begin));
+        // The one connection that was under way, if there was one: the successor's kube-proxy does not know it.
         ensure!(traffic.lost_since(begin) <= 1, "{}", traffic.told_since(begin));
         eprintln!("   {}", traffic.told_since(begin));
         let (code, said, _) = landfall_move(cluster, &[&target, "--to", &to])?;

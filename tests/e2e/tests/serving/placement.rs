@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use landfall_e2e::cluster::{ANSWERED, ASSIGNED};
 use landfall_e2e::manifests::{NAMESPACE, SHOP, advertisement, list, merged, pool, service};
+use landfall_e2e::reports::announcers;
 use landfall_e2e::requests::first_answer;
 use landfall_e2e::wait::{throughout, until};
 use landfall_e2e::{Asker, Cluster};
@@ -100,14 +101,9 @@ fn owned_by(cluster: &Cluster, asker: &Asker, node: &str) -> Result<()> {
 
 /// Waits until exactly these nodes report in a `ServiceL2Status` that they announce the Service.
 fn reported(cluster: &Cluster, nodes: &[&str]) -> Result<()> {
-    let selector = format!("metallb.io/service-name=placed,metallb.io/service-namespace={SHOP}");
     until(format!("reports of {nodes:?}"), ASSIGNED, || {
-        let text =
-            cluster.kubectl(["get", "servicel2statuses", "-n", NAMESPACE, "-l", &selector, "-o", "json"])?;
-        let reports: Value = serde_json::from_str(&text)?;
-        let items = reports["items"].as_array().context("a list")?;
-        let named: Vec<&str> = items.iter().filter_map(|item| item["status"]["node"].as_str()).collect();
-        ensure!(named == nodes && items.len() == nodes.len(), "{named:?}");
+        let named = announcers(cluster, "placed")?;
+        ensure!(named == nodes, "{named:?}");
         Ok(())
     })
 }

@@ -57,6 +57,9 @@ const TIDY_OTHER_AFTER: Duration = Duration::from_secs(3);
 /// Writes that are under way at the end are waited for this long.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
+/// Frames with their interfaces.
+type Received = io::Result<Vec<(IfIndex, Vec<u8>)>>;
+
 /// Everything that the loop works with.
 pub(crate) struct Driver {
     pub(crate) machine: Shared,
@@ -112,8 +115,9 @@ impl Driver {
                 // 2. Peers.
                 datagrams = self.peers.receive(BATCH), if !flooded => self.hear(datagrams),
                 // 3. Clients that ask.
-                frames = self.arp.receive(BATCH), if !flooded => self.answer(FrameKind::Arp, frames),
-                frames = self.neighbors.receive(BATCH), if !flooded => self.answer(FrameKind::Neighbor, frames),
+                (kind, frames) = frames(&self.arp, &self.neighbors, row % 2 == 0), if !flooded => {
+                    self.answer(kind, frames);
+                }
                 // 4. The end, once.
                 () = shutdown.cancelled(), if !leaving => {
                     leaving = true;
@@ -212,7 +216,7 @@ impl Driver {
         }
     }
 
-    fn answer(&mut self, kind: FrameKind, frames: io::Result<Vec<(IfIndex, Vec<u8>)>>) {
+    fn answer(&mut self, kind: FrameKind, frames: Received) {
         match frames {
             Ok(frames) => {
                 for (interface, bytes) in frames {
@@ -333,6 +337,18 @@ impl Driver {
         if let Some(error) = error {
             tracing::warn!(op = "write", kind, reason = error.kind(), %error, "a write failed");
         }
+    }
+}
+
+/// The next frames of either kind. Those of one kind go first if both have some: in turn, so that a flood of one does not
+/// starve the other.
+async fn frames(arp: &FrameSocket, neighbors: &FrameSocket, arp_first: bool) -> (FrameKind, Received) {
+    let arp = arp.receive(BATCH).map(|frames| (FrameKind::Arp, frames));
+    let neighbors = neighbors.receive(BATCH).map(|frames| (FrameKind::Neighbor, frames));
+    if arp_first {
+        tokio::select! { biased; frames = arp => frames, frames = neighbors => frames }
+    } else {
+        tokio::select! { biased; frames = neighbors => frames, frames = arp => frames }
     }
 }
 

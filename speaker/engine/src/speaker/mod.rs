@@ -12,6 +12,7 @@
 //! one over claims it first, programs forwarding next, and answers last.
 
 mod agreement;
+mod flood;
 mod forwarder;
 mod isolation;
 mod kernel;
@@ -37,8 +38,8 @@ pub use report::{MOVE_WAITS, NOT_CONFIRMED};
 pub use snapshot::{MemberView, OwnerView, Snapshot};
 
 use self::{
-    agreement::Agreement, forwarder::Forwarder, isolation::Isolation, report::Reports, rivals::Rivals,
-    takeover::Takeovers,
+    agreement::Agreement, flood::Flood, forwarder::Forwarder, isolation::Isolation, report::Reports,
+    rivals::Rivals, takeover::Takeovers,
 };
 use crate::{
     Command, Input, Mac,
@@ -111,6 +112,7 @@ pub struct Speaker {
     checks: Checks,
     /// What we look for, because peers ask us to.
     looks: Looks,
+    flood: Flood,
     /// The cards that answered questions to kernels, while any are asked.
     cards: BTreeMap<IpAddr, Mac>,
     isolation: Isolation,
@@ -176,6 +178,7 @@ impl Speaker {
             takeovers: Takeovers::default(),
             checks: Checks::default(),
             looks: Looks::default(),
+            flood: Flood::default(),
             cards: BTreeMap::new(),
             isolation: Isolation::new(minority, timing),
             agreement: standalone.then(Agreement::default),
@@ -224,6 +227,7 @@ impl Speaker {
                 }
             }
             Input::Frame { interface, bytes } => {
+                self.flood.note(now);
                 if self.overslept(now) {
                     self.handle_timeout(now);
                 }

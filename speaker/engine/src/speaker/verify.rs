@@ -100,6 +100,10 @@ impl Speaker {
     }
 
     fn learn(&mut self, peer: &str, address: IpAddr, answers: &[Mac], now: Instant) {
+        if answers.is_empty() && self.flood.is_on(now) {
+            self.checks.later(address, now);
+            return;
+        }
         // It is silent for a moment: what the peer did not hear is no fault.
         if !answers.is_empty() || self.responder.is_listening(address) || !self.wanted.contains_key(&address)
         {

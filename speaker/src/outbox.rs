@@ -10,7 +10,7 @@ use std::{
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use landfall_kubernetes::write::{EventWrite, L2Status, L2StatusFound, L2StatusWrite, Store, WriteError};
 use landfall_model::{Assigned, ServiceKey};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const IN_FLIGHT: usize = 8;
 /// Events that wait at most; more are dropped and counted, since an event is only a notice.
@@ -19,6 +19,9 @@ const EVENTS_WAITING: usize = 2_000;
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// After a refusal, which somebody must mend first.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
+/// After a write that met no API server, it may still be starting for so long.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+const FORBIDDEN: u16 = 403;
 
 /// What became of a write.
 pub(crate) enum Done {
@@ -48,7 +51,8 @@ impl Done {
 }
 
 enum Job {
-    Event(Box<EventWrite>),
+    /// After this pause.
+    Event(Box<EventWrite>, Duration),
     Find(Box<str>),
     /// About this node, of this name.
     Remove(Box<str>, Box<str>),
@@ -70,6 +74,8 @@ pub(crate) struct Outbox {
     /// Services with a write on its way: writes of one Service go one after another.
     busy: BTreeSet<ServiceKey>,
     jobs: VecDeque<Job>,
+    /// When a write last met no API server.
+    away: Option<Instant>,
     flying: FuturesUnordered<BoxFuture<'static, Done>>,
 }
 
@@ -84,6 +90,7 @@ impl Outbox {
             status_last: false,
             busy: BTreeSet::new(),
             jobs: VecDeque::new(),
+            away: None,
             flying: FuturesUnordered::new(),
         }
     }
@@ -104,7 +111,7 @@ impl Outbox {
         if self.jobs.len() >= EVENTS_WAITING {
             return false;
         }
-        self.jobs.push_back(Job::Event(Box::new(event)));
+        self.jobs.push_back(Job::Event(Box::new(event), Duration::ZERO));
         self.start();
         true
     }
@@ -137,6 +144,9 @@ impl Outbox {
 
     /// Keeps what did not arrive, to be tried again.
     fn take_in(&mut self, done: &Done) {
+        if let (_, Some(WriteError::Unavailable { .. })) = done.outcome() {
+            self.away = Some(Instant::now());
+        }
         match done {
             Done::Status(service, status, result) => {
                 self.busy.remove(service);
@@ -151,12 +161,20 @@ impl Outbox {
             }
             // Nobody else says it. If the answer to the first try was lost, it counts twice.
             Done::Event(event, Err(error)) if error.retry_after().is_some() => {
-                self.jobs.push_back(Job::Event(event.clone()));
+                self.jobs.push_back(Job::Event(event.clone(), Duration::ZERO));
+            }
+            Done::Event(event, Err(WriteError::Rejected { code: FORBIDDEN, .. })) if self.is_back() => {
+                self.jobs.push_back(Job::Event(event.clone(), SHORT_PAUSE));
             }
             // It may be true by the time of the next try.
             Done::Removed(node, Err(error)) if error.retry_after().is_some() => self.find(node),
             Done::Event(..) | Done::Removed(..) | Done::Adopted(..) => {}
         }
+    }
+
+    /// The API server was away a moment ago. One that has just started forbids everything until it has read the roles.
+    fn is_back(&self) -> bool {
+        self.away.is_some_and(|at| at.elapsed() < STARTS_WITHIN)
     }
 
     /// Asks what is written about `node`, after everything that waits, and once however many want to know it.
@@ -214,7 +232,8 @@ impl Outbox {
 fn carry_out(store: Store, job: Job) -> BoxFuture<'static, Done> {
     Box::pin(async move {
         match job {
-            Job::Event(event) => {
+            Job::Event(event, pause) => {
+                sleep(pause).await;
                 let result = paused_to_repeat(store.event(&event).await).await;
                 Done::Event(event, result)
             }

@@ -154,11 +154,15 @@ async fn what_nobody_took_goes_again_and_what_was_refused_does_not() {
     let place = Place::new("again");
     let mut outbox = Outbox::new(place.store(), "n1");
     let message = String::new();
+    let refused = |code| WriteError::Rejected { code, reason: message.clone(), message: message.clone() };
     for (error, again) in [
-        (WriteError::Unavailable { message: message.clone() }, true),
+        (refused(403), false),
         (WriteError::Throttled { after: Duration::ZERO }, true),
         (WriteError::Gone { message: message.clone() }, false),
-        (WriteError::Rejected { code: 403, reason: message.clone(), message }, false),
+        (WriteError::Unavailable { message: message.clone() }, true),
+        // It may not have read the roles yet.
+        (refused(403), true),
+        (refused(422), false),
     ] {
         let event = Done::Event(Box::new(event()), Err(error));
         outbox.take_in(&event);

@@ -22,20 +22,24 @@ pub fn announcers(cluster: &Cluster, service: &str) -> Result<Vec<String>> {
     Ok(items.iter().map(node).collect())
 }
 
-/// How often each node has said by the event `nodeAssigned` that it began to announce this Service of [`SHOP`].
+/// When each node last said by the event `nodeAssigned` that it began to announce this Service of [`SHOP`], as the event has
+/// it. Times and not counts: a process that started anew counts anew.
 ///
 /// # Errors
 /// When the events cannot be read, or one names no node.
-pub fn assignments(cluster: &Cluster, service: &str) -> Result<BTreeMap<String, u64>> {
+pub fn assignments(cluster: &Cluster, service: &str) -> Result<BTreeMap<String, String>> {
     let text = cluster.kubectl(["get", "events.events.k8s.io", "-n", SHOP, "-o", "json"])?;
     let events: Value = serde_json::from_str(&text)?;
     let events = events["items"].as_array().context("a list")?;
     let about = |event: &&Value| event["reason"] == "nodeAssigned" && event["regarding"]["name"] == service;
-    let mut counts = BTreeMap::new();
+    let mut last: BTreeMap<String, String> = BTreeMap::new();
     for event in events.iter().filter(about) {
         let note = event["note"].as_str().context("it has a text")?;
         let node = note.split('"').nth(1).with_context(|| format!("{note:?} names no node"))?;
-        *counts.entry(node.to_owned()).or_default() += event["series"]["count"].as_u64().unwrap_or(1);
+        let at = event["series"]["lastObservedTime"].as_str().or_else(|| event["eventTime"].as_str());
+        let at = at.with_context(|| format!("{note:?} has no time"))?;
+        let known = last.entry(node.to_owned()).or_default();
+        *known = at.max(known).to_owned();
     }
-    Ok(counts)
+    Ok(last)
 }

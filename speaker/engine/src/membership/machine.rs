@@ -415,7 +415,7 @@ impl Membership {
                 self.arm_beat(id, now);
             }
             Timer::Window(id) => self.judge(id, now),
-            Timer::Ask(id) => self.ask_kernel(id, now),
+            Timer::Ask(id) => self.inquire(id, now),
             Timer::Settle(id) => self.transition(id, Signal::Stable, now),
             Timer::Sync(id) => self.pull(id, now),
         }

@@ -131,7 +131,7 @@ impl Membership {
     /// Asks, unless a heartbeat came meanwhile: its kernel, and beyond a mesh itself as well, which may not know that we wait.
     /// The kernels of those who are dead by the word of their watchers are left alone: in a large cluster the
     /// questions of all would flood the segment.
-    pub(super) fn ask_kernel(&mut self, id: PeerId, now: Instant) {
+    pub(super) fn inquire(&mut self, id: PeerId, now: Instant) {
         let overdue = self.peers.get(&id).is_some_and(|peer| self.is_overdue(peer, now));
         let Some(peer) = self.peers.get_mut(&id).filter(|_| overdue) else {
             self.asked.remove(&id);

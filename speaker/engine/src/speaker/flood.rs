@@ -8,17 +8,11 @@ const SPAN: Duration = Duration::from_millis(100);
 const MANY: u32 = 1_000;
 
 /// Whether so many frames come in that others are lost: what a peer did not hear then says nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flood {
     began: Instant,
     count: u32,
     before: u32,
-}
-
-impl Default for Flood {
-    fn default() -> Self {
-        Self { began: Instant::ZERO, count: 0, before: 0 }
-    }
 }
 
 impl Flood {

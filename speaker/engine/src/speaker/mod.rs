@@ -113,6 +113,8 @@ pub struct Speaker {
     /// What we look for, because peers ask us to.
     looks: Looks,
     flood: Flood,
+    /// What is listened to follows from the pools as they are.
+    listens: bool,
     /// The cards that answered questions to kernels, while any are asked.
     cards: BTreeMap<IpAddr, Mac>,
     isolation: Isolation,
@@ -179,6 +181,7 @@ impl Speaker {
             checks: Checks::default(),
             looks: Looks::default(),
             flood: Flood::default(),
+            listens: true,
             cards: BTreeMap::new(),
             isolation: Isolation::new(minority, timing),
             agreement: standalone.then(Agreement::default),

@@ -182,11 +182,14 @@ impl Speaker {
 
     fn take_touched(&mut self, now: Instant) {
         let touched = self.cluster.take_touched();
+        self.listens &= !touched.ranges;
+        // Once for all pools of the first lists.
+        if !self.listens && self.cluster.synced() {
+            self.listens = true;
+            self.commands.push_back(Command::Listen(self.cluster.ranges().collect()));
+        }
         if touched.is_empty() {
             return;
-        }
-        if touched.ranges {
-            self.commands.push_back(Command::Listen(self.cluster.ranges().collect()));
         }
         for id in &touched.gone {
             self.ownership.forget_group(*id);

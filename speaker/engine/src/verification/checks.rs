@@ -139,7 +139,7 @@ impl Checks {
         self.due.first().map(|(at, _)| (*at).max(self.ready))
     }
 
-    /// At most so many addresses to ask for now, each with the number of the peer to ask: the first one, the second one …
+    /// At most so many addresses to ask for now, each with the number of the peer to ask, counted by rank.
     /// For each of them [`Self::asked`], [`Self::unable`] or [`Self::later`] must follow.
     pub fn take_due(&mut self, limit: usize, now: Instant) -> Vec<(IpAddr, usize)> {
         let mut taken = Vec::new();

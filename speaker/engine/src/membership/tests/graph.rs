@@ -21,12 +21,18 @@ fn watchers(nodes: usize, of: usize) -> Vec<usize> {
     others
 }
 
+/// A settled network, at another point between two heartbeats for each seed.
+fn settled(nodes: usize, seed: u64) -> Network {
+    let mut network = Network::settled(nodes, seed);
+    network.run(Duration::from_micros(seed * 3_777));
+    network
+}
+
 #[test]
 fn a_death_is_known_to_all_half_an_interval_after_its_watchers() {
     for seed in 0..4 {
         for nodes in [9, 20, 40] {
-            let mut network = Network::settled(nodes, seed);
-            network.run(Duration::from_micros(seed * 3_777));
+            let mut network = settled(nodes, seed);
             let death = network.now;
             network.kill(0);
             let all = |network: &Network| (1..nodes).all(|by| network.state(0, by) == Dead);
@@ -55,8 +61,7 @@ fn assert_nobody_else_died(network: &Network, dead: &BTreeSet<usize>) {
 fn a_node_that_dies_with_all_its_watchers_is_found_by_the_next_ones() {
     for seed in 0..4 {
         for nodes in [12, 20, 40] {
-            let mut network = Network::settled(nodes, seed);
-            network.run(Duration::from_micros(seed * 3_777));
+            let mut network = settled(nodes, seed);
             let mut dead: BTreeSet<usize> = watchers(nodes, 0).into_iter().collect();
             dead.insert(0);
             let death = network.now;

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     InstanceId, Inventory, Node, Request, Service, Settings, Sources, Target, TargetGroup, TargetId,
-    TargetSet, TargetState,
+    TargetSet, TargetState, tags,
 };
 
 /// The annotation of a Service with the targets that this cluster registered. Ours.
@@ -102,8 +102,8 @@ impl Own {
     }
 }
 
-/// What the Service has to remember: what shall be registered or leaves slowly, and what it remembered before as long as it
-/// may be in a group. Nothing where its groups are its own.
+/// What the Service has to remember: what shall be registered or leaves slowly, what is in a group that was its own so far,
+/// and what it remembered before as long as it may be in a group. Nothing where its groups are its own.
 #[must_use]
 pub fn ledger(
     service: &Service,
@@ -125,8 +125,10 @@ pub fn ledger(
     if groups.iter().any(|group| group.targets.is_none()) {
         ledger.0.extend(before.0);
     } else {
-        let there = groups.iter().flat_map(|group| registered(group));
-        there.filter(|target| before.holds(target)).for_each(|target| ledger.add(target));
+        let there = groups.iter().flat_map(|group| registered(group).map(move |target| (group, target)));
+        there
+            .filter(|(group, target)| !tags::is_shared(&group.tags) || before.holds(target))
+            .for_each(|(_, target)| ledger.add(target));
     }
     ledger
 }

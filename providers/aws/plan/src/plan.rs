@@ -105,7 +105,7 @@ impl<'a> Pass<'a> {
             return self.finish(now);
         }
         let front = self.security_group();
-        let groups = self.target_groups();
+        let groups = self.target_groups(targets);
         self.load_balancer(front.as_ref());
         let (moves, rest): (Targets<'_>, Targets<'_>) =
             targets.iter().partition(|(resource, _)| self.moves(resource, &groups));

@@ -11,11 +11,18 @@ use crate::{
 
 impl<'a> Pass<'a> {
     /// Makes target groups or mends them. Answers the ARNs of those that exist, by resource.
-    pub(super) fn target_groups(&mut self) -> BTreeMap<&'a str, TargetGroupArn> {
+    pub(super) fn target_groups(
+        &mut self,
+        targets: &BTreeMap<String, TargetSet>,
+    ) -> BTreeMap<&'a str, TargetGroupArn> {
         let mut found = BTreeMap::new();
         let stack = self.stack;
+        let own = own(targets);
         for (resource, wanted) in &stack.target_groups {
             if let Some(group) = self.matching(resource, wanted) {
+                if self.may_share(group, wanted, own) {
+                    self.retag(&Resource::TargetGroup(group.arn.clone()), &group.tags, &wanted.create.tags);
+                }
                 self.mend_target_group(group, wanted);
                 found.insert(resource.as_str(), group.arn.clone());
             } else {
@@ -55,8 +62,20 @@ impl<'a> Pass<'a> {
         usable.min_by_key(|group| (group.load_balancers.is_empty(), &group.arn))
     }
 
+    /// From its tag on, other clusters may have targets in a group, so the Service remembers all that is in it before.
+    fn may_share(&mut self, group: &TargetGroup, wanted: &WantedTargetGroup, own: Option<&Own>) -> bool {
+        let begins = tags::is_shared(&wanted.create.tags) && !tags::is_shared(&group.tags);
+        let Some(own) = own.filter(|_| begins) else { return true };
+        let known = group.targets.is_some();
+        let remembered = known && registered(group).all(|target| own.ledger.holds(target));
+        if !remembered {
+            let need = Waiting::Need(Need::Targets(group.arn.clone()));
+            self.waiting.insert(if known { Waiting::Ledger } else { need });
+        }
+        remembered
+    }
+
     fn mend_target_group(&mut self, group: &'a TargetGroup, wanted: &WantedTargetGroup) {
-        self.retag(&Resource::TargetGroup(group.arn.clone()), &group.tags, &wanted.create.tags);
         if !same_check(&group.health_check, &wanted.create.health_check) {
             let health_check = wanted.create.health_check.clone();
             self.ready.push(Op::ModifyTargetGroup { arn: group.arn.clone(), health_check });
@@ -91,7 +110,8 @@ impl<'a> Pass<'a> {
             let replaced = new.is_empty()
                 && set.wanted.iter().all(|target| have.get(target) != Some(&TargetState::Initial))
                 && set.wanted.iter().any(|target| have.get(target) == Some(&TargetState::Healthy));
-            let ours = |target: &Target| set.own.as_ref().is_none_or(|own| own.holds(target));
+            let shared = set.own.as_ref().filter(|_| tags::is_shared(&group.tags));
+            let ours = |target: &Target| shared.is_none_or(|own| own.holds(target));
             let leaving: BTreeSet<&Target> = have
                 .keys()
                 .filter(|target| serving(target) && !set.wanted.contains(*target) && ours(target))
@@ -129,7 +149,7 @@ impl<'a> Pass<'a> {
         groups: &BTreeMap<&str, TargetGroupArn>,
         targets: &BTreeMap<String, TargetSet>,
     ) {
-        let own = targets.values().find_map(|set| set.own.as_ref());
+        let own = own(targets);
         let all = self.inventory.stack_target_groups(&self.settings.cluster, &self.name);
         let stale: Vec<_> = all.filter(|group| !groups.values().any(|arn| *arn == group.arn)).collect();
         for group in stale {
@@ -149,6 +169,10 @@ impl<'a> Pass<'a> {
             }
         }
     }
+}
+
+fn own(targets: &BTreeMap<String, TargetSet>) -> Option<&Own> {
+    targets.values().find_map(|set| set.own.as_ref())
 }
 
 /// Deletes a group that no load balancer forwards to. One in which other clusters have targets loses ours and stays: they know it

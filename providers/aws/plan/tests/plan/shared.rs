@@ -160,6 +160,20 @@ fn sharing_begins_and_ends_on_a_live_group() {
 }
 
 #[test]
+fn what_went_before_sharing_began_was_ours() {
+    let mut world = World::new();
+    world.service.ports = vec![port("http", Protocol::Tcp, 80, 30080)];
+    world.converge();
+    world.nodes = [node("n3", "i-03")].into();
+    world.annotate(SHARED, "true").restart();
+    world.converge();
+    assert_eq!(there(&world), [instance("i-03", 30080)]);
+    world.service.deleting = true;
+    world.converge();
+    assert!(world.aws.target_groups.is_empty());
+}
+
+#[test]
 fn a_deleted_service_leaves_a_group_with_targets_of_others_for_its_successor() {
     let mut world = shared_world();
     let (arn, theirs) = (arn(&world), instance("i-99", 30080));

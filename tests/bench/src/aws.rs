@@ -28,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Nobody renews the leases of nodes that are made by hand.
 const GRACE: Duration = Duration::from_hours(1);
 const ZONE: &str = "eu-central-1a";
+/// Seconds between listings of a controller that shall do nothing but what Services ask for.
+const NEVER: u32 = 3600;
+/// Minutes in which everything is compared with AWS, for a change by hand. The default is half an hour.
+const AUDIT_MINUTES: u32 = 1;
 
 struct Cloud {
     bed: TestBed,
@@ -48,14 +52,14 @@ pub(crate) async fn measure(figures: &mut Figures, few: usize, many: usize) -> a
     .await??;
     aws.provisioning_reads(0);
     let (client, log) = (bed.client(), bed.logs().join("bench-aws.log"));
-    let mut cloud = Cloud { bed, client, aws, place, log };
-    let result = all(figures, &mut cloud, few, many).await;
+    let cloud = Cloud { bed, client, aws, place, log };
+    let result = all(figures, &cloud, few, many).await;
     let down = cloud.bed.teardown().await;
     result?;
     down
 }
 
-async fn all(figures: &mut Figures, cloud: &mut Cloud, few: usize, many: usize) -> anyhow::Result<()> {
+async fn all(figures: &mut Figures, cloud: &Cloud, few: usize, many: usize) -> anyhow::Result<()> {
     for name in [NAMESPACE, SYSTEM] {
         let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
         Api::all(cloud.client.clone()).create(&PostParams::default(), &namespace).await?;
@@ -63,10 +67,34 @@ async fn all(figures: &mut Figures, cloud: &mut Cloud, few: usize, many: usize) 
     for number in 0..3 {
         cloud.node(number).await?;
     }
-    let controller = cloud.start(3600)?;
+    one_by_one(figures, cloud).await?;
+    cloud.clear().await?;
+
+    let controller = cloud.start(NEVER)?;
+    let took = cloud.at_once(few).await?;
+    figures.add(format!("AWS: {few} Services with two ports at once, all with a name"), took, "s", Some(6.0));
+    controller.end()?;
+    steady(figures, cloud, few, 32.0).await?;
+    cloud.clear().await?;
+
+    several(figures, cloud, many).await?;
+    steady(figures, cloud, many, 40.0).await?;
+    changes(figures, cloud, many).await?;
+    cloud.clear().await?;
+
+    cloud.throttled();
+    let controller = cloud.start(NEVER)?;
+    let took = cloud.at_once(few).await?;
+    figures.add(format!("AWS: {few} Services at once, with the limits of an account"), took, "s", None);
+    throttled(figures, cloud);
+    controller.end()
+}
+
+/// The calls of one new Service, and of one that is touched.
+async fn one_by_one(figures: &mut Figures, cloud: &Cloud) -> anyhow::Result<()> {
+    let _controller = cloud.start(NEVER)?;
     cloud.create(0..1).await?;
     cloud.active(1).await?;
-
     cloud.aws.forget_calls();
     cloud.create(1..2).await?;
     cloud.active(2).await?;
@@ -89,26 +117,12 @@ async fn all(figures: &mut Figures, cloud: &mut Cloud, few: usize, many: usize) 
         "calls",
         Some(1.0),
     );
-    cloud.clear().await?;
+    Ok(())
+}
 
-    let took = cloud.at_once(few).await?;
-    figures.add(format!("AWS: {few} Services with two ports at once, all with a name"), took, "s", Some(6.0));
-    controller.end()?;
-    // A listing and what the start needs, and then listings only.
-    let controller = cloud.start(10)?;
-    cloud.listings(2).await?;
-    cloud.aws.forget_calls();
-    cloud.listings(3).await?;
-    figures.add(
-        format!("AWS: calls for one listing, {few} Services"),
-        cloud.calls() / 3.0,
-        "calls",
-        Some(32.0),
-    );
-    cloud.clear().await?;
-    controller.end()?;
-
-    let controller = cloud.start(3600)?;
+/// Many Services at once, and a node that joins.
+async fn several(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::Result<()> {
+    let controller = cloud.start(NEVER)?;
     cloud.aws.forget_calls();
     let took = cloud.at_once(many).await?;
     figures.add(
@@ -121,38 +135,109 @@ async fn all(figures: &mut Figures, cloud: &mut Cloud, few: usize, many: usize) 
     figures.add("the same, calls", cloud.calls(), "calls", None);
     figures.add("the same, memory of the controller", controller.resident_mib()?, "MiB", Some(40.0));
 
+    let took = cloud.joins(3, many).await?;
+    figures.add(format!("AWS: a node joins, {many} Services, until all have it"), took, "s", None);
+    figures.add("the same, calls", cloud.calls(), "calls", Some(420.0));
+    controller.end()
+}
+
+/// A listing of all that is there, of which nothing changes.
+async fn steady(figures: &mut Figures, cloud: &Cloud, count: usize, target: f64) -> anyhow::Result<()> {
+    // A listing and what the start needs, and then listings only.
+    let controller = cloud.start(10)?;
+    cloud.listings(2).await?;
     cloud.aws.forget_calls();
-    let begin = Instant::now();
-    cloud.node(3).await?;
-    cloud.until("the node in every group", |cloud| cloud.aws.count("RegisterTargets") >= 2 * many).await?;
+    cloud.listings(3).await?;
     figures.add(
-        format!("AWS: a node joins, {many} Services, until all have it"),
-        begin.elapsed().as_secs_f64(),
+        format!("AWS: calls for one listing, {count} Services"),
+        cloud.calls() / 3.0,
+        "calls",
+        Some(target),
+    );
+    controller.end()
+}
+
+/// What happens to many Services that are in place: a bad node beside a good one, a change by hand, limits.
+async fn changes(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::Result<()> {
+    let controller = cloud.start(NEVER)?;
+    cloud.node_of("bad", "i-0123456789abcdef0").await?;
+    let took = cloud.joins(4, many).await?;
+    figures.add(
+        format!("AWS: a node joins beside one without an instance, {many} Services, until all have it"),
+        took,
         "s",
         None,
     );
-    figures.add("the same, calls", cloud.calls(), "calls", Some(420.0));
-    cloud.clear().await?;
+    let calls = cloud.aws.calls();
+    let one =
+        calls.iter().find(|call| call.action == "RegisterTargets").context("a target was registered")?;
+    let parameters: Vec<(&str, &str)> =
+        one.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    controller.end()?;
 
-    // Each limit of an account begins full.
+    let controller = cloud.start_with(NEVER, AUDIT_MINUTES)?;
+    // The audit begins when all is known.
+    cloud.until("the audit", |cloud| cloud.aws.count("DescribeTargetHealth") > 0).await?;
+    tokio::task::block_in_place(|| {
+        cloud.aws.call(&one.service, &cloud.place.region, "DeregisterTargets", &parameters)
+    })?;
     cloud.aws.forget_calls();
-    cloud.aws.throttle(Some(Limits::default()));
-    let took = cloud.at_once(few).await?;
-    figures.add(format!("AWS: {few} Services at once, with the limits of an account"), took, "s", None);
+    let begin = Instant::now();
+    cloud.until("the target", |cloud| cloud.aws.count("RegisterTargets") > 0).await?;
+    figures.add(
+        format!("AWS: a target is removed by hand, {many} Services, with --aws-audit-minutes {AUDIT_MINUTES}, until it is back"),
+        begin.elapsed().as_secs_f64(),
+        "s",
+        Some(60.0 * AUDIT_MINUTES as f64),
+    );
+    controller.end()?;
+
+    let controller = cloud.start(10)?;
+    cloud.listings(2).await?;
+    cloud.throttled();
+    cloud.listings(3).await?;
+    figures.add(
+        format!("AWS: calls for one listing, {many} Services, with the limits of an account"),
+        cloud.calls() / 3.0,
+        "calls",
+        Some(40.0),
+    );
+    throttled(figures, cloud);
+    controller.end()?;
+    let controller = cloud.start(NEVER)?;
+    cloud.throttled();
+    let took = cloud.joins(5, many).await?;
+    figures.add(
+        format!("AWS: a node joins, {many} Services, until all have it, with the limits of an account"),
+        took,
+        "s",
+        None,
+    );
+    throttled(figures, cloud);
+    cloud.aws.throttle(None);
+    controller.end()
+}
+
+/// How often AWS said no since the calls were forgotten, of how many.
+fn throttled(figures: &mut Figures, cloud: &Cloud) {
     let refused = cloud.aws.calls().iter().filter(|call| matches!(call.status, 400 | 503)).count();
     figures.add("the same, calls that AWS throttled", refused as f64, "calls", None);
     figures.add("the same, all calls", cloud.calls(), "calls", None);
-    controller.end()
 }
 
 impl Cloud {
     fn start(&self, list_seconds: u32) -> anyhow::Result<Running> {
+        self.start_with(list_seconds, 24 * 60)
+    }
+
+    fn start_with(&self, list_seconds: u32, audit_minutes: u32) -> anyhow::Result<Running> {
         let endpoint = self.aws.endpoint();
         let mut command = Command::new(landfall()?);
         command.arg("controller").arg("--kubeconfig").arg(self.bed.kubeconfig());
         command.args(["--provider", "aws", "--cluster-name", CLUSTER, "--namespace", SYSTEM]);
         command.args(["--aws-region", &self.place.region, "--aws-vpc-id", &self.place.vpc]);
-        command.args(["--port", "0", "--health-probe-port", "0", "--aws-audit-minutes", "1440"]);
+        command.args(["--port", "0", "--health-probe-port", "0"]);
+        command.arg(format!("--aws-audit-minutes={audit_minutes}"));
         command.arg(format!("--aws-list-seconds={list_seconds}"));
         command.arg(format!("--aws-api-endpoints=elasticloadbalancing={endpoint},ec2={endpoint}"));
         command.env("AWS_ACCESS_KEY_ID", "bench").env("AWS_SECRET_ACCESS_KEY", "bench");
@@ -170,13 +255,16 @@ impl Cloud {
     /// A node and its instance.
     async fn node(&self, number: usize) -> anyhow::Result<()> {
         let (id, _) = tokio::task::block_in_place(|| self.aws.instance(&self.place, ZONE))?;
+        self.node_of(&format!("n{number}"), &id).await
+    }
+
+    async fn node_of(&self, name: &str, id: &str) -> anyhow::Result<()> {
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let name = format!("n{number}");
         let node: Value = json!({
             "metadata": { "name": name }, "spec": { "providerID": format!("aws:///{ZONE}/{id}") } });
         nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await?;
         let ready = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
-        nodes.patch_status(&name, &PatchParams::default(), &Patch::Strategic(ready)).await?;
+        nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(ready)).await?;
         Ok(())
     }
 
@@ -203,6 +291,28 @@ impl Cloud {
         self.create(0..count).await?;
         self.active(count).await?;
         Ok(begin.elapsed().as_secs_f64())
+    }
+
+    /// Seconds from a new node until it is in both target groups of each Service.
+    async fn joins(&self, number: usize, services: usize) -> anyhow::Result<f64> {
+        self.aws.forget_calls();
+        let begin = Instant::now();
+        self.node(number).await?;
+        self.until("the node in every group", |cloud| cloud.answered("RegisterTargets") >= 2 * services)
+            .await?;
+        Ok(begin.elapsed().as_secs_f64())
+    }
+
+    /// Calls of an action that AWS did not refuse.
+    fn answered(&self, action: &str) -> usize {
+        let calls = self.aws.calls();
+        calls.iter().filter(|call| call.action == action && call.status == 200).count()
+    }
+
+    /// From here on with the limits of an account, each of which begins full.
+    fn throttled(&self) {
+        self.aws.forget_calls();
+        self.aws.throttle(Some(Limits::default()));
     }
 
     /// Waits until so many Services have a name.

@@ -156,6 +156,7 @@ pub(crate) struct Now {
 
 /// Empty metrics that describe themselves; each answer fills new ones.
 struct Families {
+    all: Vec<Box<dyn Collector>>,
     announced: IntGaugeVec,
     layer2: [IntCounterVec; 3],
     members: IntGaugeVec,
@@ -177,141 +178,112 @@ struct Families {
 
 impl Families {
     fn new() -> prometheus::Result<Self> {
-        let layer2 = |what: &str, help: &str| {
-            IntCounterVec::new(Opts::new(format!("metallb_layer2_{what}"), help), &["ip"])
-        };
+        let mut made = Made::default();
         Ok(Self {
-            announced: IntGaugeVec::new(
-                Opts::new("metallb_speaker_announced", "Services that this node announces"),
+            announced: made.gauges(
+                "metallb_speaker_announced",
+                "Services that this node announces",
                 &["service", "protocol", "node", "ip"],
             )?,
             layer2: [
-                layer2("requests_received", "Requests that were answered")?,
-                layer2("responses_sent", "Answers to requests")?,
-                layer2("gratuitous_sent", "Announcement frames")?,
+                made.counters("metallb_layer2_requests_received", "Requests that were answered", &["ip"])?,
+                made.counters("metallb_layer2_responses_sent", "Answers to requests", &["ip"])?,
+                made.counters("metallb_layer2_gratuitous_sent", "Announcement frames", &["ip"])?,
             ],
-            members: IntGaugeVec::new(
-                Opts::new("landfall_speaker_members", "The other speakers, by state"),
-                &["state"],
-            )?,
-            ignored: IntCounterVec::new(
-                Opts::new("landfall_speaker_frames_ignored_total", "Frames not answered, by reason"),
+            members: made.gauges("landfall_speaker_members", "The other speakers, by state", &["state"])?,
+            ignored: made.counters(
+                "landfall_speaker_frames_ignored_total",
+                "Frames not answered, by reason",
                 &["reason"],
             )?,
-            unread: IntCounterVec::new(
-                Opts::new(
-                    "landfall_speaker_frames_unread_total",
-                    "Frames that the kernel dropped before this process read them, by kind",
-                ),
+            unread: made.counters(
+                "landfall_speaker_frames_unread_total",
+                "Frames that the kernel dropped before this process read them, by kind",
                 &["kind"],
             )?,
-            dropped: IntCounterVec::new(
-                Opts::new("landfall_speaker_datagrams_dropped_total", "Datagrams thrown away, by reason"),
+            dropped: made.counters(
+                "landfall_speaker_datagrams_dropped_total",
+                "Datagrams thrown away, by reason",
                 &["reason"],
             )?,
-            stalls: IntCounter::new(
+            stalls: made.counter(
                 "landfall_speaker_stalls_total",
                 "Times that this process was late and began to listen anew",
             )?,
-            suspicions: IntCounterVec::new(
-                Opts::new(
-                    "landfall_speaker_suspicions_total",
-                    "Speakers that this one alone did not hear, by what became of it",
-                ),
+            suspicions: made.counters(
+                "landfall_speaker_suspicions_total",
+                "Speakers that this one alone did not hear, by what became of it",
                 &["result"],
             )?,
-            verdicts: IntCounterVec::new(
-                Opts::new("landfall_speaker_verdicts_total", "Speakers that counted as dead, by cause"),
+            verdicts: made.counters(
+                "landfall_speaker_verdicts_total",
+                "Speakers that counted as dead, by cause",
                 &["cause"],
             )?,
-            questions: IntCounterVec::new(
-                Opts::new(
-                    "landfall_speaker_kernel_questions_total",
-                    "Questions to the kernels of nodes whose heartbeats were missing, by what became of them",
-                ),
+            questions: made.counters(
+                "landfall_speaker_kernel_questions_total",
+                "Questions to the kernels of nodes whose heartbeats were missing, by what became of them",
                 &["result"],
             )?,
-            probes: IntCounterVec::new(
-                Opts::new(
-                    "landfall_speaker_probes_total",
-                    "Addresses that were asked for before they were announced, by what became of it",
-                ),
+            probes: made.counters(
+                "landfall_speaker_probes_total",
+                "Addresses that were asked for before they were announced, by what became of it",
                 &["result"],
             )?,
-            verifications: IntCounterVec::new(
-                Opts::new(
-                    "landfall_speaker_verifications_total",
-                    "What peers found when they asked on the wire for addresses that this node announces, by result",
-                ),
+            verifications: made.counters(
+                "landfall_speaker_verifications_total",
+                "What peers found when they asked on the wire for addresses that this node announces, by result",
                 &["result"],
             )?,
-            unverified: IntGauge::new(
+            unverified: made.gauge(
                 "landfall_speaker_addresses_not_heard",
                 "Addresses that this node announces and that peers do not find there, time and again",
             )?,
-            contested: IntGauge::new(
+            contested: made.gauge(
                 "landfall_speaker_addresses_contested",
                 "Addresses that this node does not announce because a host that is no node has them",
             )?,
-            claims: IntCounter::new(
+            claims: made.counter(
                 "landfall_speaker_foreign_claims_total",
                 "Claims of hosts that are no nodes to addresses that this node announces",
             )?,
-            defences: IntCounter::new(
+            defences: made.counter(
                 "landfall_speaker_defences_total",
                 "Announcements because of such claims",
             )?,
-            refreshes: IntCounterVec::new(
-                Opts::new(
-                    "landfall_speaker_refreshes_total",
-                    "Announcements that refresh what others know, by whom they told: the segment, a gateway, or one that asked",
-                ),
+            refreshes: made.counters(
+                "landfall_speaker_refreshes_total",
+                "Announcements that refresh what others know, by whom they told: the segment, a gateway, or one that asked",
                 &["told"],
             )?,
+            all: made.0,
         })
     }
+}
 
-    fn all(&self) -> Vec<&dyn Collector> {
-        let Self {
-            announced,
-            layer2: [received, responses, gratuitous],
-            members,
-            ignored,
-            unread,
-            dropped,
-            stalls,
-            suspicions,
-            verdicts,
-            questions,
-            probes,
-            verifications,
-            unverified,
-            contested,
-            claims,
-            defences,
-            refreshes,
-        } = self;
-        vec![
-            announced,
-            received,
-            responses,
-            gratuitous,
-            members,
-            ignored,
-            unread,
-            dropped,
-            stalls,
-            suspicions,
-            verdicts,
-            questions,
-            probes,
-            verifications,
-            unverified,
-            contested,
-            claims,
-            defences,
-            refreshes,
-        ]
+/// What was made so far, to be described and collected together.
+#[derive(Default)]
+struct Made(Vec<Box<dyn Collector>>);
+
+impl Made {
+    fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        IntCounterVec::new(Opts::new(name, help), labels).inspect(|made| self.keep(made))
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        IntGaugeVec::new(Opts::new(name, help), labels).inspect(|made| self.keep(made))
+    }
+
+    fn counter(&mut self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        IntCounter::new(name, help).inspect(|made| self.keep(made))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        IntGauge::new(name, help).inspect(|made| self.keep(made))
+    }
+
+    fn keep(&mut self, made: &(impl Collector + Clone + 'static)) {
+        self.0.push(Box::new(made.clone()));
     }
 }
 
@@ -390,11 +362,11 @@ impl Now {
 
 impl Collector for Families {
     fn desc(&self) -> Vec<&Desc> {
-        self.all().into_iter().flat_map(Collector::desc).collect()
+        self.all.iter().flat_map(|made| made.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.all().into_iter().flat_map(Collector::collect).collect()
+        self.all.iter().flat_map(|made| made.collect()).collect()
     }
 }
 

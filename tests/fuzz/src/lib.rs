@@ -14,7 +14,7 @@ mod targets;
 #[path = "../../../controller/plan/tests/world/cluster.rs"]
 #[expect(clippy::unwrap_used, dead_code, reason = "a part of the tests of landfall-plan")]
 mod cluster;
-#[path = "../../../speaker/engine/tests/simulation/lan.rs"]
+#[path = "../../../speaker/engine/tests/simulation/lan/mod.rs"]
 #[expect(clippy::unwrap_used, dead_code, reason = "a part of the tests of landfall-engine")]
 mod lan;
 #[path = "../../../speaker/engine/tests/objects/mod.rs"]

@@ -1,6 +1,7 @@
 //! Many Services at once: what is asked of AWS, what the users see, and what is done after failures.
 
 mod cases;
+mod instances;
 mod shared;
 mod slices;
 mod weighted;

@@ -1,0 +1,74 @@
+//! Instances that are not there, or that nobody can be asked about.
+
+use std::time::Duration;
+
+use landfall_aws_plan::{FailureKind, Observation, Rhythm};
+
+use super::Fleet;
+use crate::world;
+
+#[test]
+fn an_instance_that_does_not_run_is_left_out_alone() {
+    let mut fleet = Fleet::new(2, Rhythm::default());
+    let (name, node) = world::node("n3", "i-0gone");
+    fleet.world.observe(Observation::Node(name.clone(), Some(node.clone())));
+    fleet.gone.insert("i-0gone".into());
+    fleet.converge();
+    let registered = |fleet: &Fleet| {
+        let of = |group: &landfall_aws_plan::TargetGroup| group.targets.as_ref().unwrap().len();
+        fleet.aws.target_groups.values().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(registered(&fleet), [2, 2, 2, 2], "never sent, since AWS refuses the whole call");
+    let said = fleet.message("web-0");
+    assert!(said.contains("n3") && said.contains("NoInstance"), "{said}");
+
+    // It is started again, and the node tells.
+    fleet.gone.clear();
+    let ready = landfall_aws_plan::Readiness::Unknown;
+    fleet
+        .world
+        .observe(Observation::Node(name.clone(), Some(landfall_aws_plan::Node { ready, ..node.clone() })));
+    fleet.world.observe(Observation::Node(name, Some(node)));
+    fleet.converge();
+    assert_eq!(registered(&fleet), [3, 3, 3, 3]);
+    assert!(!fleet.message("web-0").contains("n3"));
+}
+
+/// Both nodes are in every target group, and the first Service serves.
+fn all_are_registered(mut fleet: Fleet) {
+    fleet.converge();
+    assert_eq!(fleet.status("web-0").1, "Active");
+    assert!(fleet.aws.target_groups.values().all(|group| group.targets.as_ref().unwrap().len() == 2));
+}
+
+#[test]
+fn targets_are_registered_without_an_answer_about_their_instances() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    fleet.fail = Some(("DescribeInstances", FailureKind::Refused));
+    all_are_registered(fleet);
+}
+
+#[test]
+fn targets_are_registered_where_aws_knows_none_of_the_instances() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    fleet.gone.extend(["i-01", "i-02"].map(Into::into));
+    all_are_registered(fleet);
+}
+
+#[test]
+fn what_aws_does_not_know_any_more_is_asked_for_again() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    fleet.converge();
+    // Somebody deletes a listener, and then its port's TLS is wanted.
+    let lb = fleet.aws.load_balancers.values_mut().next().unwrap();
+    let gone = lb.listeners.as_mut().unwrap().remove(&80).expect("a listener");
+    fleet.unknown = Some(gone.arn);
+    fleet.change("web-0", |service| {
+        let name = format!("{}aws-load-balancer-ssl-cert", landfall_aws_plan::PREFIX);
+        service.annotations.insert(name, "arn:one".to_owned());
+    });
+    fleet.pass(Duration::from_secs(30));
+    let lb = fleet.aws.load_balancers.values().next().unwrap();
+    assert_eq!(lb.listeners.as_ref().unwrap().len(), 2, "made again, long before the audit");
+    assert_eq!(fleet.status("web-0").1, "Active");
+}

@@ -2,36 +2,37 @@ use landfall_engine::forwarding::{ForwardingTable, Ruleset};
 use landfall_kubernetes::write::describe;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use crate::nftables::{Applied, Nftables};
+use crate::nftables::{Commits, NftError, Nftables, Rest};
 
 /// Makes each table the rules in force and reports whether they are, in order. Ends when the sender of tables is gone;
 /// the rules stay.
 ///
 /// A takeover waits for this, so rules that cannot be in force already are not looked for: that is one run of the tool less.
+/// And it is told when they are in force; only the next table waits until the tool has ended.
 pub(crate) async fn forward(
     nftables: Nftables,
     mut tables: mpsc::Receiver<ForwardingTable>,
     results: mpsc::Sender<Result<(), Box<str>>>,
 ) {
     let mut known = Known::Nothing;
+    let commits = Commits::open().inspect_err(|error| {
+        tracing::debug!(op = "forward", %error, "that rules are in force is known when the tool ends");
+    });
+    let commits = commits.ok();
     while let Some(table) = tables.recv().await {
         let entries = table.iter().count();
         // Rendering a large table takes longer than a heartbeat may be late.
         let Ok(rules) = spawn_blocking(move || Ruleset::of(&table)).await else { return };
-        let applied = if known.excludes(rules.stamp()) {
-            nftables.load(&rules).await.map(|()| Applied::Loaded)
-        } else {
-            nftables.apply(&rules).await
-        };
-        known = if applied.is_ok() { Known::of(rules.stamp()) } else { Known::Nothing };
-        let result = match applied {
-            Ok(applied) => {
-                let adopted = applied == Applied::Adopted;
+        let loaded = load(&nftables, &rules, &known, commits.as_ref()).await;
+        known = if loaded.is_ok() { Known::of(rules.stamp()) } else { Known::Nothing };
+        let result = match &loaded {
+            Ok(rest) => {
+                let adopted = rest.is_none();
                 tracing::debug!(op = "forward", entries, adopted, "the forwarding rules are in force");
                 Ok(())
             }
             Err(error) => {
-                let error = describe(&error);
+                let error = describe(error);
                 tracing::warn!(op = "forward", entries, error, "the forwarding rules are not in force");
                 Err(error.into())
             }
@@ -39,7 +40,27 @@ pub(crate) async fn forward(
         if results.send(result).await.is_err() {
             return;
         }
+        if let Ok(Some(rest)) = loaded
+            && let Err(error) = rest.ended().await
+        {
+            let error = describe(&error);
+            tracing::warn!(op = "forward", entries, error, "the forwarding rules are looked for again");
+            known = Known::Nothing;
+        }
     }
+}
+
+/// Makes them the rules in force; `None` when they were already.
+async fn load(
+    nftables: &Nftables,
+    rules: &Ruleset,
+    known: &Known,
+    commits: Option<&Commits>,
+) -> Result<Option<Rest>, NftError> {
+    if !known.excludes(rules.stamp()) && nftables.has(rules).await? {
+        return Ok(None);
+    }
+    nftables.load(rules, commits).await.map(Some)
 }
 
 /// What this process knows of the rules in force. Others may have removed them since, and nobody but us makes new ones.

@@ -1,5 +1,10 @@
 //! Carries forwarding rules into the kernel with the `nft` tool: text on its standard input, one transaction for each
 //! change, so no packet meets half of a table. The rules outlive the process.
+//!
+//! Rules are in force before the tool ends: on its way out it waits until the kernel has freed the rules before them, on a
+//! busy machine for half a second. A takeover does not wait for that, see [`Rest`].
+
+mod commits;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -8,8 +13,16 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use landfall_engine::forwarding::{Ruleset, TableName};
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    task::spawn_blocking,
+    time::timeout,
+};
+
+pub use self::commits::Commits;
 
 /// 10,000 entries take about a second on a slow machine.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -65,6 +78,20 @@ pub enum Applied {
     Loaded,
 }
 
+/// What is left of a run of the tool whose rules are in force.
+#[must_use = "the next change has to wait until the tool has ended"]
+pub struct Rest(BoxFuture<'static, Result<(), NftError>>);
+
+impl Rest {
+    /// Waits for the end of the tool.
+    ///
+    /// # Errors
+    /// See [`NftError`]. What is in force then is not known.
+    pub async fn ended(self) -> Result<(), NftError> {
+        self.0.await
+    }
+}
+
 /// Runs the `nft` tool, for one table.
 #[derive(Clone, Debug)]
 pub struct Nftables {
@@ -85,35 +112,55 @@ impl Nftables {
         Self { tool: tool.as_ref().to_owned(), table }
     }
 
-    /// Makes `rules` the rules in force. Leaves equal ones alone. No rules at all are always in force where the tool
-    /// is missing, since then there never were any.
+    /// Makes `rules` the rules in force, and waits for the end of the tool. Leaves equal ones alone, see [`Self::has`].
     ///
     /// # Errors
     /// See [`NftError`]; what was in force before stays so.
     pub async fn apply(&self, rules: &Ruleset) -> Result<Applied, NftError> {
-        let table = &self.table;
-        let in_force = match rules.stamp() {
-            Some(stamp) => self.exists(&format!("chain {table} {stamp}")).await?,
-            None => match self.exists(&format!("table {table}")).await {
-                Ok(exists) => !exists,
-                Err(NftError::Missing { .. }) => true,
-                Err(error) => return Err(error),
-            },
-        };
-        if in_force {
+        if self.has(rules).await? {
             return Ok(Applied::Adopted);
         }
-        self.load(rules).await?;
+        self.load(rules, None).await?.ended().await?;
         Ok(Applied::Loaded)
     }
 
+    /// Whether `rules` are in force. No rules at all always are where the tool is missing, since then there never were any.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub async fn has(&self, rules: &Ruleset) -> Result<bool, NftError> {
+        let table = &self.table;
+        let Some(stamp) = rules.stamp() else {
+            return match self.exists(&format!("table {table}")).await {
+                Ok(exists) => Ok(!exists),
+                Err(NftError::Missing { .. }) => Ok(true),
+                Err(error) => Err(error),
+            };
+        };
+        self.exists(&format!("chain {table} {stamp}")).await
+    }
+
     /// Makes `rules` the rules in force without looking first: one run of the tool instead of two, for who knows that others
-    /// are in force.
+    /// are in force. Waits until the kernel says that they are, or for the end of the tool where nobody hears it.
     ///
     /// # Errors
     /// See [`NftError`]; what was in force before stays so.
-    pub async fn load(&self, rules: &Ruleset) -> Result<(), NftError> {
-        self.run(&["-f", "-"], &rules.text(&self.table)).await
+    pub async fn load(&self, rules: &Ruleset, commits: Option<&Commits>) -> Result<Rest, NftError> {
+        let child = self.spawn(&["-f", "-"]).await?;
+        // It does nothing before it has its input.
+        let heard = commits.zip(child.id()).filter(|(commits, process)| commits.listen(*process).is_ok());
+        let mut end = self.finish(child, rules.text(&self.table));
+        let in_force = async {
+            match heard {
+                Some((commits, process)) => commits.of(process).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = &mut end => result.map(|()| Rest(std::future::ready(Ok(())).boxed())),
+            () = in_force => Ok(Rest(end)),
+        }
     }
 
     /// Whether the tool is there and may list tables, which needs NET_ADMIN.
@@ -145,23 +192,28 @@ impl Nftables {
     }
 
     async fn run(&self, arguments: &[&str], input: &str) -> Result<(), NftError> {
-        let failed = |source: io::Error| {
-            let tool = self.tool.clone();
-            if source.kind() == io::ErrorKind::NotFound {
-                NftError::Missing { tool }
-            } else {
-                NftError::Run { tool, source }
-            }
-        };
-        let mut child = Command::new(&self.tool)
+        let child = self.spawn(arguments).await?;
+        self.finish(child, input.to_owned()).await
+    }
+
+    /// Whoever starts a program stands still until it is loaded, on a busy machine for a tenth of a second. The thread that
+    /// hears and answers the others must not.
+    async fn spawn(&self, arguments: &[&str]) -> Result<Child, NftError> {
+        let mut command = Command::new(&self.tool);
+        command
             .args(arguments)
             .env("LC_ALL", "C")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
+            .kill_on_drop(true);
+        let spawned = spawn_blocking(move || command.spawn()).await.map_err(io::Error::other);
+        spawned.flatten().map_err(|source| failed(&self.tool, source))
+    }
+
+    /// Gives the tool its input and waits for its end.
+    fn finish(&self, mut child: Child, input: String) -> BoxFuture<'static, Result<(), NftError>> {
+        let tool = self.tool.clone();
         let mut stdin = child.stdin.take();
         let work = async move {
             let write = async {
@@ -174,12 +226,24 @@ impl Nftables {
             // A tool that refuses early closes its input; what it says matters more than the broken pipe.
             output.map(|output| (written, output))
         };
-        let (written, output): (io::Result<()>, _) =
-            timeout(TIME_LIMIT, work).await.map_err(|_| NftError::TimedOut)?.map_err(failed)?;
-        if !output.status.success() {
-            return Err(NftError::Refused { message: first_lines(&output.stderr) });
+        async move {
+            let ended = timeout(TIME_LIMIT, work).await.map_err(|_| NftError::TimedOut)?;
+            let (written, output): (io::Result<()>, _) = ended.map_err(|source| failed(&tool, source))?;
+            if !output.status.success() {
+                return Err(NftError::Refused { message: first_lines(&output.stderr) });
+            }
+            written.map_err(|source| failed(&tool, source))
         }
-        written.map_err(failed)
+        .boxed()
+    }
+}
+
+fn failed(tool: &OsStr, source: io::Error) -> NftError {
+    let tool = tool.to_owned();
+    if source.kind() == io::ErrorKind::NotFound {
+        NftError::Missing { tool }
+    } else {
+        NftError::Run { tool, source }
     }
 }
 

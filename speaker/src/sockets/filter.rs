@@ -5,10 +5,10 @@ use libc::sock_filter;
 
 use super::wanted::Wanted;
 
-pub(super) const LOAD_WORD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
-const LOAD_HALF: u16 = code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS);
+pub(crate) const LOAD_WORD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
+pub(crate) const LOAD_HALF: u16 = code(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS);
 const LOAD_BYTE: u16 = code(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS);
-const JUMP_EQUAL: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
+pub(crate) const JUMP_EQUAL: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
 const JUMP_EQUAL_INDEX: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X);
 pub(super) const JUMP_NOT_LESS: u16 = code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K);
 const JUMP: u16 = code(libc::BPF_JMP | libc::BPF_JA);
@@ -16,8 +16,8 @@ const TO_INDEX: u16 = code(libc::BPF_MISC | libc::BPF_TAX);
 const RETURN: u16 = code(libc::BPF_RET | libc::BPF_K);
 
 /// Hands the frame over, all of it.
-pub(super) const ACCEPT: sock_filter = op(RETURN, 0, 0, 0x4_0000);
-const DROP: sock_filter = op(RETURN, 0, 0, 0);
+pub(crate) const ACCEPT: sock_filter = op(RETURN, 0, 0, 0x4_0000);
+pub(crate) const DROP: sock_filter = op(RETURN, 0, 0, 0);
 
 /// Values that the kernel knows of a frame beside its bytes.
 const PACKET_TYPE: u32 = ancillary(libc::SKF_AD_PKTTYPE);
@@ -118,7 +118,7 @@ fn accept_if(
     program
 }
 
-pub(super) const fn op(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+pub(crate) const fn op(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
     sock_filter { code, jt, jf, k }
 }
 

@@ -7,7 +7,7 @@
 //! | [`Groups`] | nothing: it only holds memberships of multicast groups | NET_RAW |
 //! | [`PeerSocket`] | heartbeats of other speakers | none |
 
-mod filter;
+pub(crate) mod filter;
 mod frame;
 mod group;
 mod link_address;

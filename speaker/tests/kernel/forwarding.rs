@@ -2,9 +2,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
+use futures::FutureExt as _;
 use ipnet::IpNet;
 use landfall_engine::forwarding::{ForwardingTable, HealthyNodes, Ruleset, TableName};
 use landfall_lan::{Host, PodSpec};
@@ -12,7 +14,8 @@ use landfall_model::{
     Endpoint, EndpointPort, EndpointSlice, FamilyPolicy, Labels, NodePort, NodeView, PortSpec, Protocol,
     Requests, ServiceKey, ServiceView, TrafficPolicy,
 };
-use landfall_speaker::nftables::{Applied, NftError, Nftables};
+use landfall_speaker::nftables::{Applied, Commits, NftError, Nftables};
+use tokio::io::AsyncWriteExt as _;
 
 use super::{lan, on, run};
 
@@ -343,8 +346,14 @@ fn rules_are_adopted_replaced_and_cleaned_up() {
     run(&n1, "nft flush ruleset");
     assert_eq!(load(&n1, &one), Applied::Loaded);
     assert_eq!(load(&n1, &none), Applied::Loaded);
-    on(&n1, async || Nftables::default().load(&one).await.unwrap());
-    on(&n1, async || Nftables::default().load(&two).await.unwrap());
+    on(&n1, async || {
+        let commits = Commits::open().unwrap();
+        for rules in [&one, &two] {
+            let rest = Nftables::default().load(rules, Some(&commits)).await.unwrap();
+            assert!(Nftables::default().has(rules).await.unwrap(), "in force before the tool has ended");
+            rest.ended().await.unwrap();
+        }
+    });
     assert_eq!(load(&n1, &two), Applied::Adopted);
     // A second installation has a table of its own, and each removes only its own.
     let second = Nftables::new("nft", "landfall-second".parse().unwrap());
@@ -359,6 +368,30 @@ fn rules_are_adopted_replaced_and_cleaned_up() {
         on(&n1, async || second.cleanup().await.unwrap());
         assert_eq!(run(&n1, "nft list tables"), "");
     }
+}
+
+#[test]
+#[ignore = "needs root and nft"]
+fn the_kernel_says_whose_rules_are_in_force() {
+    let (_lan, [n1]) = lan(["n1"]);
+    on(&n1, async || {
+        let commits = Commits::open().unwrap();
+        let run = |table: &str| {
+            let mut command = tokio::process::Command::new("nft");
+            let child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+            (child, format!("add table inet {table}\n"))
+        };
+        let ((mut ours, text), (mut other, others)) = (run("ours"), run("others"));
+        let process = ours.id().unwrap();
+        commits.listen(process).unwrap();
+        other.stdin.take().unwrap().write_all(others.as_bytes()).await.unwrap();
+        assert!(other.wait().await.unwrap().success());
+        assert!(commits.of(process).now_or_never().is_none(), "that was another one");
+        ours.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
+        commits.of(process).await;
+        assert!(ours.wait().await.unwrap().success());
+    });
+    assert_eq!(run(&n1, "nft list tables"), "table inet others\ntable inet ours\n");
 }
 
 #[test]

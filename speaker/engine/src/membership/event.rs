@@ -34,6 +34,12 @@ pub enum Event {
         /// The question before was answered, so this one may go to the card that answered alone.
         known: bool,
     },
+    /// A member's heartbeat is missing, and its node's kernel left a question unanswered, or its watchers have lost it: it is
+    /// dead soon, or heard again. Comes once for each silence, and decides nothing.
+    Failing {
+        /// The member.
+        node: Box<str>,
+    },
     /// A member's state changed. A new member starts with [`MemberState::Unknown`]; after [`MemberState::Gone`]
     /// its profile and claims are forgotten without further events.
     State {

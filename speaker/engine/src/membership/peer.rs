@@ -53,6 +53,8 @@ pub(super) struct Peer {
     pub(super) asked: Option<Instant>,
     /// When its node's kernel last answered a question.
     pub(super) answered: Option<Instant>,
+    /// When it was last said that it may be dead soon.
+    pub(super) failing: Option<Instant>,
     /// Why it would be dead, if another juror said the same.
     pub(super) suspected: Option<Cause>,
     /// Its watchers say that it is dead, and why; it is being asked.
@@ -104,6 +106,7 @@ impl Peer {
             spoke_at: Instant::ZERO,
             asked: None,
             answered: None,
+            failing: None,
             deadline: Instant::ZERO,
             suspected: None,
             condemned: None,

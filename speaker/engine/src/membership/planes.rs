@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! last heartbeat          1¼ intervals: ask, and again every ¼        missed × interval
-//! ─────┼──────────────────────────┼──────────────────────────────────────────┼────▶
+//! ─────┼──────────────────────────┼───┼──────────────────────────────────────┼────▶
+//!                                     └ no answer yet: failing               │
 //!                                                   no answer lately: silent ┤
 //!                                                   else: Held, and asked on ┘
 //! Held ─ a heartbeat ─▶ as before      ─ no answer for 2 intervals ─▶ silent    ─ the hold is over ─▶ silent
@@ -138,6 +139,11 @@ impl Membership {
             return;
         };
         let condemned = peer.condemned.is_some();
+        let unanswered = peer.asked.is_some_and(|asked| asked > peer.heard_at && peer.answered < Some(asked));
+        if (condemned || unanswered) && peer.failing < Some(peer.heard_at) {
+            peer.failing = Some(now);
+            self.events.push_back(Event::Failing { node: peer.node.clone() });
+        }
         let pace = if condemned { self.timing.interval } else { peer.pace() };
         self.timers.arm(Timer::Ask(id), now + self.timing.ask_again(pace));
         if !condemned {

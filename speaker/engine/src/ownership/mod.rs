@@ -41,7 +41,7 @@ use self::{
     claims::Claims,
     event::Told,
     fail_back::FailBack,
-    rank::{position_of, precedes},
+    rank::{position_of, precedes, succeeds},
     requests::Requests,
 };
 use crate::{
@@ -168,7 +168,18 @@ impl Ownership {
 
     /// The groups that this node holds.
     pub fn held(&self) -> impl Iterator<Item = GroupId> + '_ {
-        self.book.held_by(Some(&self.node))
+        self.held_by(&self.node)
+    }
+
+    /// The groups that a node holds.
+    pub fn held_by(&self, node: &str) -> impl Iterator<Item = GroupId> + '_ {
+        self.book.held_by(Some(node))
+    }
+
+    /// Whether this node would take a group first if its holder died now. Costs all members.
+    #[must_use]
+    pub fn is_heir(&self, holder: &str, appraisal: &Appraisal<'_>) -> bool {
+        *self.node != *holder && succeeds(&self.node, holder, appraisal)
     }
 
     /// Forgets a group that is no more. The claims stay with the addresses.

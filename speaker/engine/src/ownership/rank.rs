@@ -50,6 +50,16 @@ pub(super) fn position_of(node: &str, appraisal: &Appraisal<'_>) -> (Option<u32>
     (better.map(|count| u32::try_from(count).unwrap_or(u32::MAX)), !ranks.is_empty())
 }
 
+/// Whether `node` is the best candidate beside the holder. Costs all members.
+pub(super) fn succeeds(node: &str, holder: &str, appraisal: &Appraisal<'_>) -> bool {
+    let address = appraisal.group().rank_address();
+    let others = appraisal.candidates().filter(|(other, _)| *other != holder);
+    others
+        .map(|(node, merit)| Rank::new(node, address, merit))
+        .min()
+        .is_some_and(|best| *best.node() == *node)
+}
+
 /// Whether both are candidates, and `one` is better than the holder. A holder that came back just now is none the worse.
 pub(super) fn precedes(one: &str, holder: &str, appraisal: &Appraisal<'_>) -> bool {
     let address = appraisal.group().rank_address();

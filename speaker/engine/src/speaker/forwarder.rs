@@ -32,7 +32,7 @@ pub(super) struct Forwarder {
     failed: bool,
     /// Addresses in mode `node-port` that we own, with the Services to forward for.
     needed: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
-    /// The same of addresses that we owned a moment ago.
+    /// The same of addresses that we owned a moment ago, or may own in a moment.
     lingering: BTreeMap<IpAddr, (Instant, BTreeSet<ServiceKey>)>,
     /// Why nothing is forwarded for a Service.
     refused: BTreeMap<(IpAddr, ServiceKey), Reason>,
@@ -90,6 +90,15 @@ impl Forwarder {
                     self.lingering.insert(address, (now + LINGER, services));
                 }
             }
+        }
+    }
+
+    /// This node may soon own an address that needs this: as if it had owned it until now. Its rules are then in force before
+    /// it answers, and nobody waits for them. Where it owns nothing they change nothing, since no packets arrive.
+    pub(super) fn expect(&mut self, address: IpAddr, services: BTreeSet<ServiceKey>, now: Instant) {
+        if !services.is_empty() && !self.needed.contains_key(&address) {
+            self.lingering.insert(address, (now + LINGER, services));
+            self.dirty = true;
         }
     }
 

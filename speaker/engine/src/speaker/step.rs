@@ -85,6 +85,7 @@ impl Speaker {
                     self.commands.push_back(Command::SendDatagram { to, bytes });
                 }
                 membership::Event::Ask { node: _, addresses, known } => self.ask(&addresses, known),
+                membership::Event::Failing { node } => self.prepare(&node, now),
                 membership::Event::State { node, state } => self.set_state(&node, state, now),
                 membership::Event::Profile { node, profile } => {
                     let state =
@@ -393,7 +394,7 @@ impl Speaker {
 
 /// The Services of a group that this address is forwarded for in mode `node-port`: their status tells kube-proxy to
 /// leave it alone.
-fn node_port_services(
+pub(super) fn node_port_services(
     cluster: &crate::cluster::Cluster,
     appraisal: &Appraisal<'_>,
     address: IpAddr,

@@ -1,11 +1,15 @@
-//! How long ago the owner before was heard, when this node announces an address that it took over.
+//! What a takeover takes: the rules that it needs are brought into force before it, and how long ago the owner before was heard
+//! is told after it.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use landfall_model::{Instant, Reason};
 
-use super::Speaker;
+use super::{Speaker, step::node_port_services};
 use crate::Command;
+
+/// So many members may be looked at when a node fails; the rules of its other addresses come when they are taken over.
+const BUDGET: usize = 2_000;
 
 /// What this node took over and has not announced yet: when the owner before was last heard, and why it is none.
 #[derive(Debug, Default)]
@@ -24,6 +28,24 @@ impl Takeovers {
 }
 
 impl Speaker {
+    /// A node may be dead soon. What costs most time in a takeover is to bring the rules into force: those of the addresses
+    /// that this node would take over are, by the time that it does, or on the way. It takes nothing over by that.
+    pub(super) fn prepare(&mut self, node: &str, now: Instant) {
+        if !self.ready || !self.isolation.decides() {
+            return;
+        }
+        let share = (BUDGET / self.cluster.member_count().max(1)).max(1);
+        for id in self.ownership.held_by(node).take(share) {
+            let Some(appraisal) = self.cluster.appraise(id) else { continue };
+            if self.ownership.is_heir(node, &appraisal) {
+                for address in &appraisal.group().addresses {
+                    let services = node_port_services(&self.cluster, &appraisal, *address);
+                    self.forwarder.expect(*address, services, now);
+                }
+            }
+        }
+    }
+
     /// The owner of an address changed.
     pub(super) fn note_owner(
         &mut self,

@@ -47,6 +47,43 @@ fn nothing_is_answered_before_the_rules_are_in_force() {
 }
 
 #[test]
+fn the_rules_of_an_heir_are_brought_into_force_while_the_owner_is_judged() {
+    for seed in 10..30 {
+        let mut lan = lan_with(&[], seed);
+        expose(&mut lan);
+        lan.run_ms(3_000 + seed * 7);
+        let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+        let (owner, heir, other) = (lan.index(line[0]), lan.index(line[1]), lan.index(line[2]));
+        lan.hosts[heir].forward_takes = 70_000;
+        lan.cut(&[owner]);
+        // The verdict comes 95 ms after the cut or later.
+        lan.run_ms(160);
+        assert!(lan.who_has(ADDRESS).contains(&line[1]), "seed {seed}");
+        assert!(backends(&lan, other).is_empty(), "nobody else prepares for it");
+    }
+}
+
+#[test]
+fn rules_that_were_not_needed_after_all_go_away() {
+    let mut lan = lan_with(&[], 8);
+    expose(&mut lan);
+    lan.run_ms(3_000);
+    let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+    let (owner, heir) = (lan.index(line[0]), lan.index(line[1]));
+    lan.cut(&[owner]);
+    let cut = lan.now;
+    while backends(&lan, heir).is_empty() {
+        assert!(lan.now.since(cut) < Duration::from_millis(95), "it is dead by now");
+        lan.run_ms(1);
+    }
+    lan.heal();
+    let seen = lan.watch(ADDRESS, Duration::from_secs(2));
+    assert!(seen.iter().all(|(_, answers)| answers == &[line[0]]), "nothing moves: {seen:?}");
+    lan.run_ms(4_000);
+    assert!(backends(&lan, heir).is_empty());
+}
+
+#[test]
 fn a_node_whose_rules_fail_gives_the_address_to_another() {
     let mut lan = lan_with(&[], 2);
     lan.run_ms(3_000);

@@ -272,6 +272,7 @@ fn deliver(machine: &mut Membership, bytes: &[u8]) -> Option<Profile> {
         Event::Profile { profile, .. } => Some(profile),
         Event::Send { .. }
         | Event::Ask { .. }
+        | Event::Failing { .. }
         | Event::State { .. }
         | Event::Restarted { .. }
         | Event::Claims { .. }

@@ -215,6 +215,7 @@ impl Network {
             Event::State { .. }
             | Event::Send { .. }
             | Event::Ask { .. }
+            | Event::Failing { .. }
             | Event::Restarted { .. }
             | Event::Profile { .. }
             | Event::Claims { .. }
@@ -313,6 +314,7 @@ impl Network {
                     addresses.iter().for_each(|ip| self.ask(node, *ip));
                 }
                 other @ (Event::State { .. }
+                | Event::Failing { .. }
                 | Event::Restarted { .. }
                 | Event::Profile { .. }
                 | Event::Claims { .. }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::network::{LATENCY, LIVE, MS, Network, SECOND, claim, key, name, service, socket};
 use crate::membership::{
-    Cause,
+    Cause, Event,
     MemberState::{self, Dead, Held, Leaving, Unknown},
     Membership, Timing,
     planes::{Planes, Verdict},
@@ -77,6 +77,33 @@ fn a_process_whose_kernel_answers_is_held_for_two_seconds_and_no_longer() {
         let asked = network.asks.len();
         network.run(5 * SECOND);
         assert_eq!(network.asks.len(), asked, "nobody asks a dead one");
+    }
+}
+
+#[test]
+fn who_is_silent_is_failing_long_before_it_is_dead_and_who_is_held_is_not() {
+    let said = |network: &Network, watcher: usize, since| {
+        let log = network.nodes[watcher].log.iter().filter(|(at, _)| *at >= since);
+        let about = |event: &Event| matches!(event, Event::Failing { node } if *node == name(2));
+        log.filter(|(_, event)| about(event)).map(|(at, _)| *at).collect::<Vec<_>>()
+    };
+    for seed in 0..30 {
+        let mut network = Network::settled(3, seed);
+        network.run(Duration::from_micros(seed * 1_777));
+        network.kill(2);
+        let death = network.now;
+        for watcher in [0, 1] {
+            let dead = network.run_until(SECOND, |network| network.state(2, watcher) == Dead);
+            let failing = said(&network, watcher, death);
+            assert_eq!(failing.len(), 1, "seed {seed}: {failing:?}");
+            assert!(failing[0] + 4 * AGAIN <= dead, "seed {seed}: {failing:?}, dead at {dead:?}");
+        }
+        let (mut network, death) = process_dies(seed);
+        network.run(SECOND);
+        for watcher in [0, 1] {
+            assert_eq!(network.state(2, watcher), HELD);
+            assert_eq!(said(&network, watcher, death), [], "seed {seed}: its kernel answers");
+        }
     }
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct Host {
     paused: bool,
     backlog: VecDeque<Delivery>,
     pub(crate) forward_fails: bool,
+    /// Microseconds until rules are in force.
+    pub(crate) forward_takes: u64,
     sent_table: Option<ForwardingTable>,
     pub(crate) table: Option<ForwardingTable>,
     pub(crate) tables_seen: usize,
@@ -183,6 +185,7 @@ impl Lan {
                 paused: false,
                 backlog: VecDeque::new(),
                 forward_fails: false,
+                forward_takes: 3_000,
                 sent_table: None,
                 table: None,
                 tables_seen: 0,

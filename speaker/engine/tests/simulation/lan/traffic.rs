@@ -118,7 +118,8 @@ impl Lan {
                     host.sent_table = Some(table);
                     host.tables_seen += 1;
                     let boot = host.boots;
-                    self.schedule(3_000, Delivery::Forwarded { to: index, boot });
+                    let takes = host.forward_takes;
+                    self.schedule(takes, Delivery::Forwarded { to: index, boot });
                 }
                 Command::Status { service, announced } => {
                     let host = &mut self.hosts[index];

@@ -44,10 +44,12 @@ impl Claims {
         self.heard.remove(node)
     }
 
-    /// A node that is heard has a new process, which claims nothing yet. What the one before claimed holds until then,
-    /// unless the new one claims it. A process that is started over and over gets no more time by that.
-    pub(super) fn restarted(&mut self, node: &str, until: Instant) {
-        let addresses: BTreeSet<IpAddr> = self.of_node(node).collect();
+    /// A node that is heard has a new process, which claims nothing yet. What the one before held, holds until then, unless
+    /// the new one claims it. What others had claimed over it is void: it would hold up the next candidate, once they are dead.
+    /// A process that is started over and over gets no more time by that. `me` is our own name.
+    pub(super) fn restarted(&mut self, node: &str, me: &str, until: Instant) {
+        let holds = |address: &IpAddr| self.holder(*address, me).is_some_and(|(holder, _)| holder == node);
+        let addresses: BTreeSet<IpAddr> = self.of_node(node).filter(holds).collect();
         if self.is_heard(node) && !addresses.is_empty() {
             self.returning.entry(node.into()).or_insert((until, addresses));
         }
@@ -213,7 +215,7 @@ mod tests {
         for number in [1, 2] {
             claims.set_theirs("a", address(number), Some(Claim { epoch: Epoch(4) }));
         }
-        claims.restarted("a", at(2));
+        claims.restarted("a", "me", at(2));
         for number in [1, 2] {
             claims.set_theirs("a", address(number), None);
         }
@@ -229,11 +231,33 @@ mod tests {
         assert_eq!(claims.holder(address(1), "me"), Some(("a", Epoch(1))), "what it says itself counts");
         claims.set_theirs("a", address(1), None);
         assert_eq!(claims.holder(address(1), "me"), None, "it has given that up");
-        claims.restarted("a", at(3));
+        claims.restarted("a", "me", at(3));
         assert_eq!(claims.next_lapse(), Some(at(2)), "a third process gets no more time");
         assert!(claims.take_lapsed(at(1)).is_empty());
         assert_eq!(claims.take_lapsed(at(2)), [address(2)]);
         assert_eq!((claims.holder(address(2), "me"), claims.next_lapse()), (None, None));
+    }
+
+    #[test]
+    fn what_others_claimed_over_a_process_does_not_outlive_it() {
+        let mut claims = Claims::default();
+        for node in ["a", "b"] {
+            claims.set_heard(node, true);
+        }
+        for number in [1, 2, 3] {
+            claims.set_theirs("a", address(number), Some(Claim { epoch: Epoch(4) }));
+        }
+        claims.set_theirs("b", address(1), Some(Claim { epoch: Epoch(5) }));
+        claims.claim(address(2));
+        claims.restarted("a", "me", at(2));
+        for number in [1, 2, 3] {
+            claims.set_theirs("a", address(number), None);
+        }
+        claims.set_heard("b", false);
+        claims.release(address(2));
+        assert_eq!(claims.holder(address(1), "me"), None, "another one had it");
+        assert_eq!(claims.holder(address(2), "me"), None, "we had it");
+        assert_eq!(claims.holder(address(3), "me"), Some(("a", Epoch(4))));
     }
 
     #[test]
@@ -249,7 +273,7 @@ mod tests {
         assert_eq!((claims.holder(address(2), "me"), claims.next_lapse()), (None, None));
         let mut claims = Claims::default();
         claims.set_theirs("b", address(1), Some(Claim { epoch: Epoch(4) }));
-        claims.restarted("b", at(2));
+        claims.restarted("b", "me", at(2));
         assert_eq!(claims.next_lapse(), None, "it was dead before");
     }
 }

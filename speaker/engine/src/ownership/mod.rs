@@ -49,7 +49,7 @@ use crate::{
     membership::{Claim, ClaimChanges, Epoch},
 };
 
-/// A node whose process is a new one keeps what the one before claimed for so long: the new one must first hear the
+/// A node whose process is a new one keeps what the one before held for so long: the new one must first hear the
 /// others, which takes a second if one of them is silent, and wait for its turn.
 const RETURN: Duration = Duration::from_secs(2);
 /// Claims, waits and deadlines of all groups.
@@ -127,7 +127,7 @@ impl Ownership {
     /// The process of a node that is heard was started again. To be called before its claims are taken in, which it has
     /// none of; those of the process before hold for a moment, see [`Self::take_lapsed`].
     pub fn restarted(&mut self, node: &str, now: Instant) {
-        self.claims.restarted(node, now + RETURN);
+        self.claims.restarted(node, &self.node, now + RETURN);
     }
 
     /// Addresses that new processes of other nodes have not claimed in time; their groups must be evaluated.

@@ -187,8 +187,16 @@ impl Node {
             for pod in host.pods()? {
                 pod.remove()?;
             }
-            let flushed = host.command("nft").args(["flush", "ruleset"]).status().context("run nft")?;
-            ensure!(flushed.success(), "the rules of {} were not flushed", host.name());
+            // With the neighbours go the packets that wait for their answers: the kernel would send them when the cable is
+            // plugged in again, in the name of processes that are dead.
+            for line in ["nft flush ruleset", "ip -4 neigh flush all", "ip -6 neigh flush all"] {
+                let mut words = line.split(' ');
+                let program = words.next().context("no program")?;
+                let flushed =
+                    host.command(program).args(words).output().with_context(|| format!("run {line}"))?;
+                let said = String::from_utf8_lossy(&flushed.stderr);
+                ensure!(flushed.status.success(), "{line} on {}: {said}", host.name());
+            }
             match std::fs::remove_dir_all(&pods) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
                 Ok(()) | Err(_) => Ok(()),

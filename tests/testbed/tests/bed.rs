@@ -305,6 +305,9 @@ async fn a_dead_node_comes_back(bed: &TestBed, address: IpAddr) -> Result<()> {
     let second = bed.node("n2")?.host().clone();
     bed.kill_node("n2").await?;
     assert!(ask::get(&second, (IpAddr::from([127, 0, 0, 1]), 10256).into(), "/healthz").await.is_err());
+    // No packet of a dead process waits for its neighbour.
+    let neighbours = second.command("ip").arg("neigh").output()?;
+    assert_eq!(String::from_utf8_lossy(&neighbours.stdout), "");
     until("n2 is not ready", PATIENCE, ready("Unknown")).await?;
     let first = bed.node("n1")?.host().clone();
     let alone = until("only the backend on n1 is left", PATIENCE, || async {

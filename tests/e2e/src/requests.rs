@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -17,6 +17,13 @@ use crate::wait::until;
 
 /// A request without an answer within this time is lost.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Between two requests of [`Traffic`].
+const PACE: Duration = Duration::from_millis(10);
+/// One of them that is not answered within this time is lost.
+const LOST: Duration = Duration::from_millis(200);
+/// So many threads send them in turn: one more than can be under way, so that a lost request holds up none.
+const TURNS: u32 = 21;
 
 /// One HTTP request over a connection of its own.
 ///
@@ -141,7 +148,7 @@ pub struct Lost {
     pub why: String,
 }
 
-/// Requests without pause in the background, until it is stopped or dropped.
+/// A hundred requests a second in the background, whatever becomes of the ones before, until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Traffic {
     stop: Arc<AtomicBool>,
@@ -150,23 +157,28 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts one HTTP request after the other, each over a connection of its own, each lost after 200 ms.
+    /// Starts an HTTP request every 10 ms, each over a connection of its own, each lost after 200 ms.
+    ///
+    /// A client that waited for the end of one request before it sends the next one would see nothing shorter than that end: a
+    /// gap of 150 ms as one of 210 ms, and one of 220 ms as 420 ms.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(from: &Host, target: SocketAddr) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let thread = std::thread::Builder::new().name("client".to_owned()).spawn({
+        let thread = thread::Builder::new().name("client".to_owned()).spawn({
             let (from, stop, requests) = (from.clone(), Arc::clone(&stop), Arc::clone(&requests));
             move || {
+                // Threads are born into the namespace of the one that starts them.
                 let ran = from.within(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        let sent = Instant::now();
-                        let answered = ask_once(target, Duration::from_millis(200));
-                        lock(&requests).push(Request { sent, answered });
-                        std::thread::sleep(Duration::from_millis(10));
-                    }
+                    let begin = Instant::now();
+                    thread::scope(|scope| {
+                        for turn in 0..TURNS {
+                            let (stop, requests) = (&stop, &requests);
+                            scope.spawn(move || take_turns(target, begin + PACE * turn, stop, requests));
+                        }
+                    });
                 });
                 if let Err(error) = ran {
                     eprintln!("the client on {} did not run: {error}", from.name());
@@ -194,15 +206,8 @@ impl Traffic {
     #[must_use]
     pub fn longest_gap_since(&self, since: Instant) -> Duration {
         let requests = lock(&self.requests);
-        let mut longest = Duration::ZERO;
-        let mut last = since;
-        for at in
-            requests.iter().filter_map(|request| request.answered.as_ref().ok()).filter(|at| **at >= since)
-        {
-            longest = longest.max(at.duration_since(last));
-            last = *at;
-        }
-        longest.max(last.elapsed())
+        let answers = requests.iter().filter_map(|request| request.answered.as_ref().ok().copied());
+        longest_gap(since, answers, Instant::now())
     }
 
     /// How many of the requests sent since then were lost.
@@ -246,10 +251,37 @@ impl Drop for Traffic {
     }
 }
 
+/// The longest time without an answer between the two; answers come in any order.
+pub(crate) fn longest_gap(since: Instant, answers: impl Iterator<Item = Instant>, now: Instant) -> Duration {
+    let mut ends: Vec<Instant> = answers.filter(|at| *at >= since).chain([now]).collect();
+    ends.sort_unstable();
+    let begins = [since].into_iter().chain(ends.iter().copied());
+    begins.zip(&ends).map(|(begin, end)| end.duration_since(begin)).max().unwrap_or_default()
+}
+
+/// One thread of [`Traffic`]: a request at `due`, and again after all others have sent one.
+fn take_turns(target: SocketAddr, mut due: Instant, stop: &AtomicBool, requests: &Mutex<Vec<Request>>) {
+    loop {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let sent = Instant::now();
+        let answered = ask_once(target, LOST);
+        lock(requests).push(Request { sent, answered });
+        // Turns that a busy machine missed are not made up for.
+        due = (due + PACE * TURNS).max(Instant::now());
+    }
+}
+
 /// One request of [`Traffic`], and when it was answered.
 fn ask_once(target: SocketAddr, timeout: Duration) -> Result<Instant, Lost> {
     let lost = |connected| move |error| Lost { connected, why: format!("{error:#}") };
+    let begin = Instant::now();
     let stream = connect(target, timeout).map_err(lost(false))?;
+    // The answer has what the connection left of the time; none at all would mean no limit.
+    let left = timeout.saturating_sub(begin.elapsed()).max(Duration::from_millis(1));
+    stream.set_read_timeout(Some(left)).map_err(|error| lost(true)(error.into()))?;
     ask_on(stream, target).map(|_| Instant::now()).map_err(lost(true))
 }
 
@@ -290,4 +322,22 @@ fn ask_udp(target: SocketAddr, timeout: Duration) -> Result<Answer> {
         socket.recv_from(&mut buffer).with_context(|| format!("no datagram from {target}"))?;
     ensure!(from == target, "a datagram to {target} was answered from {from}");
     serde_json::from_slice(&buffer[..length]).with_context(|| format!("what {target} answered"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_lies_between_two_answers_or_before_the_first_or_after_the_last_one() {
+        let since = Instant::now();
+        let gap = |answers: &[u64], now| {
+            let at = |millis: &u64| since + Duration::from_millis(*millis);
+            longest_gap(since + Duration::from_millis(100), answers.iter().map(at), at(&now)).as_millis()
+        };
+        assert_eq!(gap(&[110, 180, 120, 90], 200), 60, "in any order");
+        assert_eq!(gap(&[150, 160], 170), 50);
+        assert_eq!(gap(&[110, 120], 190), 70);
+        assert_eq!(gap(&[50, 99], 130), 30, "answers before count for nothing");
+    }
 }

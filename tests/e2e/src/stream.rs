@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use landfall_lan::Host;
 
 use crate::lock;
+use crate::requests::longest_gap;
 use crate::wait::until;
 
 /// Between two datagrams.
@@ -68,15 +69,11 @@ impl Stream {
         })
     }
 
-    /// The longest time between two answers since then, or from then to the first one.
+    /// The longest time without an answer that began after `since`; it may still go on.
     #[must_use]
     pub fn longest_gap_since(&self, since: Instant) -> Duration {
         let datagrams = lock(&self.datagrams);
-        let mut answers: Vec<Instant> = datagrams.iter().filter_map(|datagram| datagram.answered).collect();
-        answers.retain(|at| *at >= since);
-        answers.sort_unstable();
-        let before = [since].into_iter().chain(answers.iter().copied());
-        before.zip(&answers).map(|(one, next)| next.duration_since(one)).max().unwrap_or(since.elapsed())
+        longest_gap(since, datagrams.iter().filter_map(|datagram| datagram.answered), Instant::now())
     }
 
     /// How many of those that were sent since then got no answer in time.

@@ -20,10 +20,11 @@ pub const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Between two requests of [`Traffic`].
 const PACE: Duration = Duration::from_millis(10);
-/// One of them that is not answered within this time is lost.
-const LOST: Duration = Duration::from_millis(200);
+/// One of them that is not answered within this time is lost: longer than a busy machine holds a process back, and shorter than
+/// the second after which a kernel asks once more for a connection.
+const LOST: Duration = Duration::from_millis(500);
 /// So many threads send them in turn: one more than can be under way, so that a lost request holds up none.
-const TURNS: u32 = 21;
+const TURNS: u32 = 51;
 
 /// One HTTP request over a connection of its own.
 ///
@@ -157,10 +158,10 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts an HTTP request every 10 ms, each over a connection of its own, each lost after 200 ms.
+    /// Starts an HTTP request every 10 ms, each over a connection of its own, each lost after half a second.
     ///
-    /// A client that waited for the end of one request before it sends the next one would see nothing shorter than that end: a
-    /// gap of 150 ms as one of 210 ms, and one of 220 ms as 420 ms.
+    /// A client that waited for the end of one request before it sends the next one would see nothing shorter than that end: with
+    /// 200 ms for a request a gap of 150 ms as one of 210 ms, and one of 220 ms as 420 ms.
     ///
     /// # Errors
     /// When the thread cannot be started.

@@ -15,14 +15,12 @@ use landfall_testbed::backend::Answer;
 use crate::lock;
 use crate::wait::until;
 
-/// A request without an answer within this time is lost.
+/// A request without an answer within this time is lost: longer than a busy machine holds a process back, and shorter than the second
+/// after which a kernel asks once more for a connection.
 pub const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Between two requests of [`Traffic`].
 const PACE: Duration = Duration::from_millis(10);
-/// One of them that is not answered within this time is lost: longer than a busy machine holds a process back, and shorter than
-/// the second after which a kernel asks once more for a connection.
-const LOST: Duration = Duration::from_millis(500);
 /// So many threads send them in turn: one more than can be under way, so that a lost request holds up none.
 const TURNS: u32 = 51;
 
@@ -158,7 +156,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts an HTTP request every 10 ms, each over a connection of its own, each lost after half a second.
+    /// Starts an HTTP request every 10 ms, each over a connection of its own, each lost after [`TIMEOUT`].
     ///
     /// A client that waited for the end of one request before it sends the next one would see nothing shorter than that end: with
     /// 200 ms for a request a gap of 150 ms as one of 210 ms, and one of 220 ms as 420 ms.
@@ -268,7 +266,7 @@ fn take_turns(target: SocketAddr, mut due: Instant, stop: &AtomicBool, requests:
             return;
         }
         let sent = Instant::now();
-        let answered = ask_once(target, LOST);
+        let answered = ask_once(target);
         lock(requests).push(Request { sent, answered });
         // Turns that a busy machine missed are not made up for.
         due = (due + PACE * TURNS).max(Instant::now());
@@ -276,12 +274,12 @@ fn take_turns(target: SocketAddr, mut due: Instant, stop: &AtomicBool, requests:
 }
 
 /// One request of [`Traffic`], and when it was answered.
-fn ask_once(target: SocketAddr, timeout: Duration) -> Result<Instant, Lost> {
+fn ask_once(target: SocketAddr) -> Result<Instant, Lost> {
     let lost = |connected| move |error| Lost { connected, why: format!("{error:#}") };
     let begin = Instant::now();
-    let stream = connect(target, timeout).map_err(lost(false))?;
+    let stream = connect(target, TIMEOUT).map_err(lost(false))?;
     // The answer has what the connection left of the time; none at all would mean no limit.
-    let left = timeout.saturating_sub(begin.elapsed()).max(Duration::from_millis(1));
+    let left = TIMEOUT.saturating_sub(begin.elapsed()).max(Duration::from_millis(1));
     stream.set_read_timeout(Some(left)).map_err(|error| lost(true)(error.into()))?;
     ask_on(stream, target).map(|_| Instant::now()).map_err(lost(true))
 }

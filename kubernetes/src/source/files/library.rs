@@ -99,7 +99,12 @@ pub(super) struct Shelf {
     speakers: Tracker<Speakers>,
     /// The files that were reported as invalid, with the reason.
     broken: BTreeMap<String, String>,
+    /// The Service of each status file, and where its manifest stands.
+    places: BTreeMap<PathBuf, (ServiceKey, Place)>,
 }
+
+/// A file of manifests, and the number of the document in it.
+type Place = (String, usize);
 
 impl Shelf {
     pub(super) fn new(directory: Directory) -> Self {
@@ -113,24 +118,30 @@ impl Shelf {
             namespaces: Tracker::new(),
             speakers: Tracker::new(),
             broken: BTreeMap::new(),
+            places: BTreeMap::new(),
         }
     }
 
-    /// What changed since the last comparison. Cost follows the number of objects, not of changes: a directory of
-    /// files is for small installations.
+    /// What changed since the last comparison. Cost follows the number of objects, not of changes: people write few manifests,
+    /// and seldom.
     pub(super) fn compare(&mut self, library: &Library) -> Vec<Observation> {
         let mut broken = BTreeMap::new();
         let mut objects: BTreeMap<(String, ServiceKey), (&str, Value)> = BTreeMap::new();
+        self.places.clear();
         for (file, content) in &library.files {
             if let Some(error) = &content.error {
                 broken.insert(file.clone(), error.clone());
             }
-            for document in &content.documents {
+            for (number, document) in content.documents.iter().enumerate() {
                 let id = manifest::identity(document);
                 if let Some((first, _)) = objects.get(&id) {
                     let message = format!("{} {} stands already in {first}; remove one of them", id.0, id.1);
                     broken.entry(file.clone()).or_insert(message);
                 } else {
+                    if id.0 == Services::KIND {
+                        let status = Overlay::path(&self.directory.statuses, &id.1);
+                        self.places.insert(status, (id.1.clone(), (file.clone(), number)));
+                    }
                     objects.insert(id, (file, document.clone()));
                 }
             }
@@ -145,6 +156,42 @@ impl Shelf {
         let mut said = self.compare_files(broken);
         said.extend(self.compare_objects(objects));
         said
+    }
+
+    /// What the statuses of these names changed since the last comparison, while no manifest did. Cost follows their number:
+    /// each decision about one of many Services writes one.
+    pub(super) fn compare_statuses(
+        &mut self,
+        library: &Library,
+        names: &BTreeSet<String>,
+    ) -> Vec<Observation> {
+        let mut said = Vec::new();
+        for name in names {
+            let Some((key, (file, number))) = self.places.get(&self.directory.statuses.join(name)) else {
+                continue;
+            };
+            let document = library.files.get(file).and_then(|file| file.documents.get(*number));
+            if let Some(document) = document.cloned() {
+                said.extend(self.compare_service(key.clone(), document));
+            }
+        }
+        said
+    }
+
+    fn compare_service(&mut self, key: ServiceKey, object: Value) -> Vec<Observation> {
+        let status = Overlay::path(&self.directory.statuses, &key);
+        let overlay = Overlay::read(&status).unwrap_or_else(|error| {
+            tracing::warn!(service = %key, %error, "the status cannot be read; it counts as empty");
+            None
+        });
+        let mut outcome = manifest::service(object, overlay.unwrap_or_default());
+        if self.directory.members.is_some()
+            && let Ok(Some(view)) = &mut outcome
+        {
+            // There is no kube-proxy that would take the packets.
+            view.requests.forwarding.get_or_insert(Ok(Forwarding::NodePort));
+        }
+        self.services.apply(key, outcome)
     }
 
     /// Standalone: the Nodes that no manifest names, and the speaker of each Node.
@@ -189,20 +236,7 @@ impl Shelf {
         let mut said = Vec::new();
         for ((kind, key), (_, mut object)) in objects {
             said.extend(match kind.as_str() {
-                Services::KIND => {
-                    let overlay = Overlay::read(&Overlay::path(&self.directory.statuses, &key)).unwrap_or_else(|error| {
-                        tracing::warn!(service = %key, %error, "the status cannot be read; it counts as empty");
-                        None
-                    });
-                    let mut outcome = manifest::service(object, overlay.unwrap_or_default());
-                    if self.directory.members.is_some()
-                        && let Ok(Some(view)) = &mut outcome
-                    {
-                        // There is no kube-proxy that would take the packets.
-                        view.requests.forwarding.get_or_insert(Ok(Forwarding::NodePort));
-                    }
-                    self.services.apply(key, outcome)
-                }
+                Services::KIND => self.compare_service(key, object),
                 Pools::KIND => apply(&mut self.pools, key, object),
                 L2Advertisements::KIND => apply(&mut self.advertisements, key, object),
                 Nodes::KIND => {

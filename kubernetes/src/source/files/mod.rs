@@ -114,51 +114,67 @@ async fn follow(
     if !outlet.send(shelf.compare(&library)).await || !outlet.listed().await {
         return;
     }
-    // A comparison costs the same for one change and for all that came meanwhile.
     let mut changes = changes.ready_chunks(CHANGES_AT_ONCE);
     while let Some(changes) = changes.next().await {
-        let (changed, read) = take_in(&mut library, &of_manifests, changes);
+        let (news, read) = take_in(&mut library, &of_manifests, changes);
         if let Err(error) = &read {
             tracing::warn!(%error, "the directory of manifests cannot be read; what is known stays in force");
         }
-        if changed || read.is_err() {
-            outlet.health.set_failing("File", read.is_err());
-        }
-        if changed && !outlet.send(shelf.compare(&library)).await {
+        let said = match news {
+            News::Nothing if read.is_ok() => continue,
+            News::Nothing => Vec::new(),
+            News::Statuses(names) => shelf.compare_statuses(&library, &names),
+            News::Manifests => shelf.compare(&library),
+        };
+        outlet.health.set_failing("File", read.is_err());
+        if !outlet.send(said).await {
             return;
         }
     }
 }
 
-/// Reads the manifests that changed; says whether anything did that is looked at, statuses included, and the last error.
+/// What changed of what is looked at.
+enum News {
+    Nothing,
+    /// The names of the files, and no manifest.
+    Statuses(BTreeSet<String>),
+    /// Perhaps statuses, too.
+    Manifests,
+}
+
+/// Reads the manifests that changed; says what did, and the last error.
 fn take_in(
     library: &mut Library,
     of_manifests: &WatchDescriptor,
     changes: Vec<io::Result<Event<OsString>>>,
-) -> (bool, io::Result<()>) {
-    let (mut names, mut all, mut changed, mut read) = (BTreeSet::new(), false, false, Ok(()));
+) -> (News, io::Result<()>) {
+    let (mut manifests, mut statuses, mut all, mut read) = (BTreeSet::new(), BTreeSet::new(), false, Ok(()));
     for change in changes {
         match change {
             Ok(change) if change.mask.contains(EventMask::Q_OVERFLOW) => all = true,
             Ok(change) => {
                 let Some(name) = change.name.and_then(|name| name.into_string().ok()) else { continue };
-                if change.wd != *of_manifests {
-                    changed |= Overlay::is_name(&name);
-                } else if is_manifest(&name) {
-                    names.insert(name);
+                if change.wd == *of_manifests {
+                    manifests.extend(is_manifest(&name).then_some(name));
+                } else if Overlay::is_name(&name) {
+                    statuses.insert(name);
                 }
             }
             Err(error) => read = Err(error),
         }
     }
-    changed |= all || !names.is_empty();
+    let news = match (all || !manifests.is_empty(), statuses.is_empty()) {
+        (true, _) => News::Manifests,
+        (false, false) => News::Statuses(statuses),
+        (false, true) => News::Nothing,
+    };
     if all {
         read = read.and(library.read_all());
     }
-    for name in names {
+    for name in manifests {
         read = library.read(&name).and(read);
     }
-    (changed, read)
+    (news, read)
 }
 
 /// The directory of manifests cannot be used. A retry helps only after it has been mended.

@@ -339,6 +339,47 @@ fn hostile_documents_are_refused_without_panic() {
 }
 
 #[test]
+fn a_status_is_taken_in_for_the_service_that_has_its_name_and_for_no_other() {
+    let directory = TempDir::new().unwrap();
+    let statuses = directory.path().join("status");
+    fs::create_dir(&statuses).unwrap();
+    let services = ["a", "b", "c"]
+        .map(|name| format!("kind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{}}\n"));
+    let [a, b, c] = &services;
+    put(directory.path(), "some.yaml", &format!("{a}---\n{b}"));
+    put(directory.path(), "more.yaml", &format!("{b}---\n{c}"));
+    let mut library = Library::new(directory.path());
+    library.read_all().unwrap();
+    let mut shelf = Shelf::new(Directory::new(directory.path()));
+    shelf.compare(&library);
+    let give = |name: &str, address: &str| {
+        let text = json!({ "resourceVersion": "1", "status": { "loadBalancer": { "ingress": [{ "ip": address }] } } });
+        fs::write(statuses.join(format!("shop.{name}.json")), text.to_string()).unwrap();
+    };
+    let mut told = |library: &Library, names: &[&str]| -> Vec<String> {
+        let names = names.iter().map(|name| format!("shop.{name}.json")).collect();
+        let said = shelf.compare_statuses(library, &names);
+        let one = |said: &Observation| {
+            let view = view_of(said).unwrap();
+            format!("{} {:?}", view.key.name, view.addresses().collect::<Vec<_>>())
+        };
+        said.iter().map(one).collect()
+    };
+    for (name, address) in [("a", "192.0.2.1"), ("b", "192.0.2.2"), ("c", "192.0.2.3"), ("d", "192.0.2.4")] {
+        give(name, address);
+    }
+    assert_eq!(told(&library, &["c", "d"]), ["c [192.0.2.3]"], "d has no manifest");
+    assert_eq!(told(&library, &["a", "b", "c"]), ["a [192.0.2.1]", "b [192.0.2.2]"], "c is known");
+    fs::remove_file(statuses.join("shop.b.json")).unwrap();
+    assert_eq!(told(&library, &["b"]), ["b []"]);
+    // A manifest that is gone by now has nothing to be told of.
+    fs::remove_file(directory.path().join("more.yaml")).unwrap();
+    library.read("more.yaml").unwrap();
+    give("c", "192.0.2.9");
+    assert_eq!(told(&library, &["c"]), [""; 0]);
+}
+
+#[test]
 fn names_are_those_that_the_api_server_lets_through() {
     let parse =
         |kind: &str, metadata: &str| manifest::parse(&format!("kind: {kind}\nmetadata: {{ {metadata} }}"));

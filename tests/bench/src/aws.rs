@@ -92,7 +92,7 @@ async fn all(figures: &mut Figures, cloud: &Cloud, few: usize, many: usize) -> a
 
 /// The calls of one new Service, and of one that is touched.
 async fn one_by_one(figures: &mut Figures, cloud: &Cloud) -> anyhow::Result<()> {
-    let _controller = cloud.start(NEVER)?;
+    let controller = cloud.start(NEVER)?;
     cloud.create(0..1).await?;
     cloud.active(1).await?;
     cloud.aws.forget_calls();
@@ -117,7 +117,7 @@ async fn one_by_one(figures: &mut Figures, cloud: &Cloud) -> anyhow::Result<()> 
         "calls",
         Some(1.0),
     );
-    Ok(())
+    controller.end()
 }
 
 /// Many Services at once, and a node that joins.
@@ -336,15 +336,16 @@ impl Cloud {
         }
     }
 
-    /// Waits until nothing is left of any Service.
+    /// Deletes all Services, and waits until nothing is left of any.
     async fn clear(&self) -> anyhow::Result<()> {
+        let controller = self.start(NEVER)?;
         self.services().delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
         let begin = Instant::now();
         while !self.services().list(&ListParams::default()).await?.items.is_empty() {
             ensure!(begin.elapsed() < PATIENCE, "Services are left");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
+        controller.end()
     }
 
     /// Waits for so many complete listings.

@@ -99,8 +99,8 @@ pub(super) struct Shelf {
     speakers: Tracker<Speakers>,
     /// The files that were reported as invalid, with the reason.
     broken: BTreeMap<String, String>,
-    /// The Service of each status file, and where its manifest stands.
-    places: BTreeMap<PathBuf, (ServiceKey, Place)>,
+    /// Where the manifest of each status file's Service stands.
+    places: BTreeMap<PathBuf, Place>,
 }
 
 /// A file of manifests, and the number of the document in it.
@@ -140,7 +140,7 @@ impl Shelf {
                 } else {
                     if id.0 == Services::KIND {
                         let status = Overlay::path(&self.directory.statuses, &id.1);
-                        self.places.insert(status, (id.1.clone(), (file.clone(), number)));
+                        self.places.insert(status, (file.clone(), number));
                     }
                     objects.insert(id, (file, document.clone()));
                 }
@@ -167,12 +167,13 @@ impl Shelf {
     ) -> Vec<Observation> {
         let mut said = Vec::new();
         for name in names {
-            let Some((key, (file, number))) = self.places.get(&self.directory.statuses.join(name)) else {
+            let Some((file, number)) = self.places.get(&self.directory.statuses.join(name)) else {
                 continue;
             };
             let document = library.files.get(file).and_then(|file| file.documents.get(*number));
             if let Some(document) = document.cloned() {
-                said.extend(self.compare_service(key.clone(), document));
+                let (_, key) = manifest::identity(&document);
+                said.extend(self.compare_service(key, document));
             }
         }
         said

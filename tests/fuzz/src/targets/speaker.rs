@@ -22,6 +22,7 @@ use landfall_model::{Instant, Observation};
 
 use self::object::{Object, peer_address};
 use super::sealed::{Beat, CLUSTER, SECRET, put, seal};
+use crate::lan::arp_request;
 use crate::objects::{advertisement, ip, node, pool, see_advertisement, see_node, see_pool};
 
 const PORT: u16 = 7_946;
@@ -177,7 +178,10 @@ impl Bed {
                 self.handle(Input::Link(index, None));
             }
             Operation::Ask { index, address } => {
-                let bytes = arp_request(ip(ADDRESSES[usize::from(address) % 2]));
+                let bytes = match ip(ADDRESSES[usize::from(address) % 2]) {
+                    IpAddr::V4(target) => arp_request(target),
+                    IpAddr::V6(_) => Vec::new(),
+                };
                 self.handle(Input::Frame { interface: IfIndex(u32::from(index) % 3 + 1), bytes });
             }
             Operation::Frame { index, bytes } => {
@@ -374,17 +378,4 @@ impl Bed {
         }
         assert!(snapshot.members.len() <= 2 && snapshot.services.len() <= 4);
     }
-}
-
-fn arp_request(target: IpAddr) -> Vec<u8> {
-    let IpAddr::V4(target) = target else { return Vec::new() };
-    let client = [2, 0xc1, 0, 0, 0, 1];
-    let mut frame = vec![0xff; 6];
-    frame.extend(client);
-    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-    frame.extend(client);
-    frame.extend([192, 0, 2, 250]);
-    frame.extend([0; 6]);
-    frame.extend(target.octets());
-    frame
 }

@@ -85,7 +85,8 @@ pub(crate) fn host_address(index: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 201 + u8::try_from(index).unwrap()))
 }
 
-pub(super) fn arp_request(target: Ipv4Addr) -> Vec<u8> {
+/// What a client that is no host of the segment asks.
+pub(crate) fn arp_request(target: Ipv4Addr) -> Vec<u8> {
     let Mac(client) = CLIENT_CARD;
     let mut frame = vec![0xff; 6];
     frame.extend(client);

@@ -25,8 +25,8 @@ mod frames;
 mod random;
 mod traffic;
 
-pub(crate) use frames::host_address;
-use frames::{GATEWAY, arp_request, link_local, mac_of, rival_frame};
+use frames::{GATEWAY, link_local, mac_of, rival_frame};
+pub(crate) use frames::{arp_request, host_address};
 pub(crate) use random::Random;
 
 const PORT: u16 = 7946;

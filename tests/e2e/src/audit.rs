@@ -29,7 +29,7 @@ pub struct Call {
     pub group: String,
     /// `services/status` or such.
     pub resource: String,
-    /// Namespace and name of the object; of a list only the namespace.
+    /// Namespace and name of the object; of a list, and of one that must not be created, only the namespace.
     pub object: String,
     /// The HTTP status.
     pub code: u64,
@@ -120,8 +120,14 @@ impl Audit {
 }
 
 impl Call {
-    fn question(&self) -> [&str; 4] {
-        [&self.account, &self.verb, &self.resource, &self.object]
+    /// Who asked what of which object. The API server reads the name of a new one only when it has allowed to create it, so
+    /// there the namespace is the question.
+    fn question(&self) -> [&str; 5] {
+        let object = match self.verb.as_str() {
+            "create" => self.object.split('/').next().unwrap_or_default(),
+            _ => &self.object,
+        };
+        [&self.account, &self.verb, &self.group, &self.resource, object]
     }
 }
 
@@ -286,23 +292,33 @@ mod tests {
     fn without_a_log_nothing_was_asked() {
         let audit = Audit::prepare().expect("a temporary directory");
         assert_eq!(audit.calls().expect("no log yet"), []);
-        let line = |decision: &str, code: u64| {
+    }
+
+    #[test]
+    fn a_right_that_is_there_now_or_was_there_was_not_wanting() {
+        let line = |verb: &str, name: Option<&str>, decision: &str, code: u64| {
+            let object = json!({"resource": "events", "namespace": "shop", "name": name});
             let annotations = json!({"authorization.k8s.io/decision": decision});
-            format!(
-                "{}\n",
-                json!({"verb": "get", "responseStatus": {"code": code}, "annotations": annotations})
-            )
+            let answer = json!({"code": code});
+            let event = json!({"verb": verb, "objectRef": object, "responseStatus": answer, "annotations": annotations});
+            format!("{event}\n")
         };
-        fs::write(audit.log(), line("forbid", 403) + "{\"half").expect("write");
-        assert_eq!(audit.forbidden().expect("one whole line").len(), 1);
-        assert!(audit.writes().expect("one whole line").is_empty());
-        fs::write(audit.log(), line("forbid", 403) + &line("allow", 200)).expect("write");
+        let get = |name: &str, decision: &str, code: u64| line("get", Some(name), decision, code);
+        let refused = |lines: String| {
+            let audit = Audit::prepare().expect("a temporary directory");
+            fs::write(audit.log(), lines + "{\"half").expect("write");
+            audit.forbidden().expect("whole lines").len()
+        };
+        assert_eq!(refused(get("a", "forbid", 403)), 1);
+        assert_eq!(refused(get("a", "forbid", 403) + &get("a", "allow", 200)), 0);
+        assert_eq!(refused(get("a", "forbid", 403) + &get("b", "allow", 200)), 1, "another object");
+        assert_eq!(refused(get("a", "allow", 403)), 0, "its namespace is being deleted");
+        let create = line("create", None, "forbid", 403);
+        assert_eq!(refused(create.clone()), 1);
         assert_eq!(
-            audit.forbidden().expect("two lines"),
-            [],
-            "the right is there, as the second answer shows"
+            refused(create + &line("create", Some("b"), "allow", 201)),
+            0,
+            "no name is known of what was refused"
         );
-        fs::write(audit.log(), line("allow", 403)).expect("write");
-        assert_eq!(audit.forbidden().expect("one line"), [], "its namespace is being deleted");
     }
 }

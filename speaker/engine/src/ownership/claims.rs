@@ -20,8 +20,8 @@ pub(super) struct Claims {
     theirs: BTreeMap<IpAddr, BTreeMap<Box<str>, Epoch>>,
     by_node: BTreeMap<Box<str>, BTreeSet<IpAddr>>,
     heard: BTreeSet<Box<str>>,
-    /// Nodes whose process is a new one: until when claims of the one before still hold, and for which addresses.
-    returning: BTreeMap<Box<str>, (Instant, BTreeSet<IpAddr>)>,
+    /// Nodes whose process is a new one: until when which claims of the one before still hold.
+    returning: BTreeMap<Box<str>, BTreeMap<IpAddr, Instant>>,
     /// The highest epoch that was ever seen of an address in use.
     seen: BTreeMap<IpAddr, Epoch>,
 }
@@ -46,33 +46,44 @@ impl Claims {
 
     /// A node that is heard has a new process, which claims nothing yet. What the one before held, holds until then, unless
     /// the new one claims it. What others had claimed over it is void: it would hold up the next candidate, once they are dead.
-    /// A process that is started over and over gets no more time by that. `me` is our own name.
+    /// A process that is started over and over and never claims an address gets no more time for it. `me` is our own name.
     pub(super) fn restarted(&mut self, node: &str, me: &str, until: Instant) {
         let holds = |address: &IpAddr| self.holder(*address, me).is_some_and(|(holder, _)| holder == node);
-        let addresses: BTreeSet<IpAddr> = self.of_node(node).filter(holds).collect();
+        let addresses: Vec<IpAddr> = self.of_node(node).filter(holds).collect();
         if self.is_heard(node) && !addresses.is_empty() {
-            self.returning.entry(node.into()).or_insert((until, addresses));
+            let returning = self.returning.entry(node.into()).or_default();
+            for address in addresses {
+                returning.entry(address).or_insert(until);
+            }
         }
     }
 
     /// When [`Self::take_lapsed`] has something to give.
     pub(super) fn next_lapse(&self) -> Option<Instant> {
-        self.returning.values().map(|(until, _)| *until).min()
+        self.returning.values().flat_map(BTreeMap::values).copied().min()
     }
 
     /// Addresses that new processes did not claim in time.
     pub(super) fn take_lapsed(&mut self, now: Instant) -> Vec<IpAddr> {
-        let due = self.returning.iter().filter(|(_, (until, _))| *until <= now);
-        let due: Vec<Box<str>> = due.map(|(node, _)| node.clone()).collect();
-        due.iter().flat_map(|node| self.end_return(node)).collect()
-    }
-
-    fn end_return(&mut self, node: &str) -> BTreeSet<IpAddr> {
-        let Some((_, addresses)) = self.returning.remove(node) else { return BTreeSet::new() };
-        for address in &addresses {
+        let mut lapsed = Vec::new();
+        self.returning.retain(|node, addresses| {
+            lapsed.extend(
+                addresses
+                    .extract_if(.., |_, until| *until <= now)
+                    .map(|(address, _)| (node.clone(), address)),
+            );
+            !addresses.is_empty()
+        });
+        for (node, address) in &lapsed {
             self.drop_theirs(node, *address);
         }
-        addresses
+        lapsed.into_iter().map(|(_, address)| address).collect()
+    }
+
+    fn end_return(&mut self, node: &str) {
+        for address in self.returning.remove(node).into_iter().flat_map(BTreeMap::into_keys) {
+            self.drop_theirs(node, address);
+        }
     }
 
     pub(super) fn is_heard(&self, node: &str) -> bool {
@@ -84,17 +95,17 @@ impl Claims {
     }
 
     pub(super) fn set_theirs(&mut self, node: &str, address: IpAddr, claim: Option<Claim>) {
-        let returning = self.returning.get_mut(node);
         match claim {
             Some(Claim { epoch }) => {
-                if let Some((_, addresses)) = returning {
+                remove_from(&mut self.returning, node, |addresses| {
                     addresses.remove(&address);
-                }
+                    addresses.is_empty()
+                });
                 self.theirs.entry(address).or_default().insert(node.into(), epoch);
                 self.by_node.entry(node.into()).or_default().insert(address);
                 self.saw(address, epoch);
             }
-            None if returning.is_some_and(|(_, addresses)| addresses.contains(&address)) => {}
+            None if self.returning.get(node).is_some_and(|addresses| addresses.contains_key(&address)) => {}
             None => self.drop_theirs(node, address),
         }
     }
@@ -236,6 +247,22 @@ mod tests {
         assert!(claims.take_lapsed(at(1)).is_empty());
         assert_eq!(claims.take_lapsed(at(2)), [address(2)]);
         assert_eq!((claims.holder(address(2), "me"), claims.next_lapse()), (None, None));
+    }
+
+    #[test]
+    fn a_process_that_claimed_leaves_as_much_time_as_the_first_one() {
+        let mut claims = restarted();
+        claims.set_theirs("a", address(1), Some(Claim { epoch: Epoch(1) }));
+        claims.restarted("a", "me", at(3));
+        for number in [1, 2] {
+            claims.set_theirs("a", address(number), None);
+        }
+        assert_eq!(claims.take_lapsed(at(2)), [address(2)], "it has not claimed this one since");
+        assert_eq!(
+            (claims.holder(address(1), "me"), claims.next_lapse()),
+            (Some(("a", Epoch(1))), Some(at(3)))
+        );
+        assert_eq!(claims.take_lapsed(at(3)), [address(1)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map},
     net::IpAddr,
 };
 
@@ -20,8 +20,11 @@ pub(super) struct Claims {
     theirs: BTreeMap<IpAddr, BTreeMap<Box<str>, Epoch>>,
     by_node: BTreeMap<Box<str>, BTreeSet<IpAddr>>,
     heard: BTreeSet<Box<str>>,
-    /// Nodes whose process is a new one: until when which claims of the one before still hold.
-    returning: BTreeMap<Box<str>, BTreeMap<IpAddr, Instant>>,
+    /// The holders that claim an address no more, and until when their claim holds: the process is a new one, or they gave it up
+    /// for nobody. It ends with anybody's claim.
+    lingering: BTreeMap<IpAddr, (Box<str>, Instant)>,
+    /// When to look at `lingering` again, in order; some of it has ended already.
+    lapses: VecDeque<(Instant, IpAddr)>,
     /// The highest epoch that was ever seen of an address in use.
     seen: BTreeMap<IpAddr, Epoch>,
 }
@@ -40,7 +43,12 @@ impl Claims {
         if heard {
             return self.heard.insert(node.into());
         }
-        self.end_return(node);
+        let lingers =
+            |address: &IpAddr| self.lingering.get(address).is_some_and(|(holder, _)| **holder == *node);
+        let ended: Vec<IpAddr> = self.of_node(node).filter(lingers).collect();
+        for address in ended {
+            self.drop_theirs(node, address);
+        }
         self.heard.remove(node)
     }
 
@@ -50,39 +58,40 @@ impl Claims {
     pub(super) fn restarted(&mut self, node: &str, me: &str, until: Instant) {
         let holds = |address: &IpAddr| self.holder(*address, me).is_some_and(|(holder, _)| holder == node);
         let addresses: Vec<IpAddr> = self.of_node(node).filter(holds).collect();
-        if self.is_heard(node) && !addresses.is_empty() {
-            let returning = self.returning.entry(node.into()).or_default();
-            for address in addresses {
-                returning.entry(address).or_insert(until);
-            }
+        for address in addresses {
+            self.linger(node, address, until);
         }
     }
 
-    /// When [`Self::take_lapsed`] has something to give.
+    /// When [`Self::take_lapsed`] may have something to give.
     pub(super) fn next_lapse(&self) -> Option<Instant> {
-        self.returning.values().flat_map(BTreeMap::values).copied().min()
+        self.lapses.front().map(|(at, _)| *at)
     }
 
-    /// Addresses that new processes did not claim in time.
+    /// Addresses that nobody claimed in time.
     pub(super) fn take_lapsed(&mut self, now: Instant) -> Vec<IpAddr> {
         let mut lapsed = Vec::new();
-        self.returning.retain(|node, addresses| {
-            lapsed.extend(
-                addresses
-                    .extract_if(.., |_, until| *until <= now)
-                    .map(|(address, _)| (node.clone(), address)),
-            );
-            !addresses.is_empty()
-        });
-        for (node, address) in &lapsed {
-            self.drop_theirs(node, *address);
+        while let Some((at, address)) = self.lapses.pop_front_if(|(at, _)| *at <= now) {
+            if let Some((node, _)) = self.lingering.get(&address).filter(|(_, until)| *until == at) {
+                let node = node.clone();
+                self.drop_theirs(&node, address);
+                lapsed.push(address);
+            }
         }
-        lapsed.into_iter().map(|(_, address)| address).collect()
+        lapsed
     }
 
-    fn end_return(&mut self, node: &str) {
-        for address in self.returning.remove(node).into_iter().flat_map(BTreeMap::into_keys) {
-            self.drop_theirs(node, address);
+    fn linger(&mut self, node: &str, address: IpAddr, until: Instant) {
+        if let btree_map::Entry::Vacant(entry) = self.lingering.entry(address) {
+            entry.insert((node.into(), until));
+            self.lapses.push_back((until, address));
+        }
+    }
+
+    /// Somebody claims the address.
+    fn end_lingering(&mut self, address: IpAddr) {
+        if let Some((node, _)) = self.lingering.remove(&address) {
+            self.drop_theirs(&node, address);
         }
     }
 
@@ -94,23 +103,31 @@ impl Claims {
         self.by_node.get(node).into_iter().flatten().copied()
     }
 
-    pub(super) fn set_theirs(&mut self, node: &str, address: IpAddr, claim: Option<Claim>) {
+    /// What a node claims of an address. If it claims it no more and nobody else does, its claim holds until then: it gave way
+    /// to somebody whom we do not hear yet, as when a partition ends, or will say soon why it may not keep it.
+    pub(super) fn set_theirs(&mut self, node: &str, address: IpAddr, claim: Option<Claim>, until: Instant) {
         match claim {
             Some(Claim { epoch }) => {
-                remove_from(&mut self.returning, node, |addresses| {
-                    addresses.remove(&address);
-                    addresses.is_empty()
-                });
+                self.end_lingering(address);
                 self.theirs.entry(address).or_default().insert(node.into(), epoch);
                 self.by_node.entry(node.into()).or_default().insert(address);
                 self.saw(address, epoch);
             }
-            None if self.returning.get(node).is_some_and(|addresses| addresses.contains_key(&address)) => {}
+            None if self.is_only_claimant(node, address) => self.linger(node, address, until),
             None => self.drop_theirs(node, address),
         }
     }
 
+    /// The only one of those who are heard that claims the address.
+    fn is_only_claimant(&self, node: &str, address: IpAddr) -> bool {
+        let mut rivals = self.rivals(address);
+        !self.mine.contains_key(&address) && rivals.next() == Some(node) && rivals.next().is_none()
+    }
+
     fn drop_theirs(&mut self, node: &str, address: IpAddr) {
+        if self.lingering.get(&address).is_some_and(|(holder, _)| **holder == *node) {
+            self.lingering.remove(&address);
+        }
         remove_from(&mut self.theirs, &address, |claims| {
             claims.remove(node);
             claims.is_empty()
@@ -123,17 +140,15 @@ impl Claims {
 
     pub(super) fn forget_node(&mut self, node: &str) {
         self.heard.remove(node);
-        self.returning.remove(node);
-        for address in self.by_node.remove(node).unwrap_or_default() {
-            remove_from(&mut self.theirs, &address, |claims| {
-                claims.remove(node);
-                claims.is_empty()
-            });
+        let addresses: Vec<IpAddr> = self.of_node(node).collect();
+        for address in addresses {
+            self.drop_theirs(node, address);
         }
     }
 
     /// Claims an address above everything that was seen.
     pub(super) fn claim(&mut self, address: IpAddr) {
+        self.end_lingering(address);
         let above = self.seen.get(&address).map_or(0, |epoch| epoch.0).saturating_add(1);
         let claim = Claim { epoch: Epoch(above) };
         self.saw(address, claim.epoch);
@@ -219,87 +234,114 @@ mod tests {
         Instant::ZERO + Duration::from_secs(seconds)
     }
 
-    /// A node that is heard and claims two addresses with epoch 4, whose process is a new one from now on.
-    fn restarted() -> Claims {
+    fn claimed(claims: &mut Claims, node: &str, number: u8, epoch: u64) {
+        claims.set_theirs(node, address(number), Some(Claim { epoch: Epoch(epoch) }), at(0));
+    }
+
+    fn given_up(claims: &mut Claims, node: &str, number: u8, until: u64) {
+        claims.set_theirs(node, address(number), None, at(until));
+    }
+
+    fn holder(claims: &Claims, number: u8) -> Option<(&str, u64)> {
+        claims.holder(address(number), "me").map(|(node, epoch)| (node, epoch.0))
+    }
+
+    /// Some nodes that are heard. The first one claims so many addresses with epoch 4.
+    fn heard(nodes: &[&str], addresses: u8) -> Claims {
         let mut claims = Claims::default();
-        claims.set_heard("a", true);
-        for number in [1, 2] {
-            claims.set_theirs("a", address(number), Some(Claim { epoch: Epoch(4) }));
+        for node in nodes {
+            claims.set_heard(node, true);
         }
-        claims.restarted("a", "me", at(2));
-        for number in [1, 2] {
-            claims.set_theirs("a", address(number), None);
+        for number in 1..=addresses {
+            claimed(&mut claims, nodes[0], number, 4);
         }
         claims
     }
 
-    #[test]
-    fn claims_outlive_a_process_until_the_next_one_had_time_to_claim() {
-        let mut claims = restarted();
-        assert_eq!(claims.holder(address(1), "me"), Some(("a", Epoch(4))));
-        assert_eq!(claims.next_lapse(), Some(at(2)));
-        claims.set_theirs("a", address(1), Some(Claim { epoch: Epoch(1) }));
-        assert_eq!(claims.holder(address(1), "me"), Some(("a", Epoch(1))), "what it says itself counts");
-        claims.set_theirs("a", address(1), None);
-        assert_eq!(claims.holder(address(1), "me"), None, "it has given that up");
-        claims.restarted("a", "me", at(3));
-        assert_eq!(claims.next_lapse(), Some(at(2)), "a third process gets no more time");
-        assert!(claims.take_lapsed(at(1)).is_empty());
-        assert_eq!(claims.take_lapsed(at(2)), [address(2)]);
-        assert_eq!((claims.holder(address(2), "me"), claims.next_lapse()), (None, None));
+    fn restart(claims: &mut Claims, node: &str, until: u64) {
+        claims.restarted(node, "me", at(until));
+        for number in [1, 2, 3] {
+            given_up(claims, node, number, until);
+        }
     }
 
     #[test]
-    fn a_process_that_claimed_leaves_as_much_time_as_the_first_one() {
-        let mut claims = restarted();
-        claims.set_theirs("a", address(1), Some(Claim { epoch: Epoch(1) }));
-        claims.restarted("a", "me", at(3));
-        for number in [1, 2] {
-            claims.set_theirs("a", address(number), None);
-        }
-        assert_eq!(claims.take_lapsed(at(2)), [address(2)], "it has not claimed this one since");
+    fn claims_outlive_a_process_until_the_next_one_had_time_to_claim() {
+        let mut claims = heard(&["a"], 2);
+        restart(&mut claims, "a", 2);
+        assert_eq!((holder(&claims, 1), claims.next_lapse()), (Some(("a", 4)), Some(at(2))));
+        claimed(&mut claims, "a", 1, 1);
+        assert_eq!(holder(&claims, 1), Some(("a", 1)), "what it says itself counts");
+        restart(&mut claims, "a", 3);
+        assert!(claims.take_lapsed(at(1)).is_empty());
+        assert_eq!(claims.take_lapsed(at(2)), [address(2)], "a third process gets no more time for this one");
+        assert_eq!((holder(&claims, 1), holder(&claims, 2)), (Some(("a", 1)), None));
         assert_eq!(
-            (claims.holder(address(1), "me"), claims.next_lapse()),
-            (Some(("a", Epoch(1))), Some(at(3)))
+            claims.take_lapsed(at(3)),
+            [address(1)],
+            "and as much as the first one for what it claimed"
         );
-        assert_eq!(claims.take_lapsed(at(3)), [address(1)]);
+        assert_eq!((holder(&claims, 1), claims.next_lapse()), (None, None));
     }
 
     #[test]
     fn what_others_claimed_over_a_process_does_not_outlive_it() {
-        let mut claims = Claims::default();
-        for node in ["a", "b"] {
-            claims.set_heard(node, true);
-        }
-        for number in [1, 2, 3] {
-            claims.set_theirs("a", address(number), Some(Claim { epoch: Epoch(4) }));
-        }
-        claims.set_theirs("b", address(1), Some(Claim { epoch: Epoch(5) }));
+        let mut claims = heard(&["a", "b"], 3);
+        claimed(&mut claims, "b", 1, 5);
         claims.claim(address(2));
-        claims.restarted("a", "me", at(2));
-        for number in [1, 2, 3] {
-            claims.set_theirs("a", address(number), None);
-        }
+        restart(&mut claims, "a", 2);
         claims.set_heard("b", false);
         claims.release(address(2));
-        assert_eq!(claims.holder(address(1), "me"), None, "another one had it");
-        assert_eq!(claims.holder(address(2), "me"), None, "we had it");
-        assert_eq!(claims.holder(address(3), "me"), Some(("a", Epoch(4))));
+        assert_eq!((holder(&claims, 1), holder(&claims, 2)), (None, None), "others had them");
+        assert_eq!(holder(&claims, 3), Some(("a", 4)));
+    }
+
+    #[test]
+    fn what_is_given_up_for_nobody_holds_for_a_moment() {
+        let mut claims = heard(&["a", "b"], 3);
+        claimed(&mut claims, "b", 2, 5);
+        claims.claim(address(3));
+        for number in [1, 2, 3] {
+            given_up(&mut claims, "a", number, 2);
+        }
+        assert_eq!(holder(&claims, 1), Some(("a", 4)), "whoever it gave way to is not heard yet");
+        for (number, other) in [(2, "b"), (3, "me")] {
+            assert_eq!(holder(&claims, number), Some((other, 5)));
+            assert!(!claims.rivals(address(number)).any(|node| node == "a"), "it gave way to {other}");
+        }
+        given_up(&mut claims, "a", 1, 3);
+        assert_eq!(claims.take_lapsed(at(2)), [address(1)], "saying it again gives no more time");
+        assert_eq!(holder(&claims, 1), None);
     }
 
     #[test]
     fn nothing_outlives_the_node_or_a_claim_of_somebody_else() {
-        let mut claims = restarted();
-        claims.claim(address(1));
-        assert_eq!(claims.holder(address(1), "me"), Some(("me", Epoch(5))));
-        claims.set_heard("a", false);
-        claims.set_heard("a", true);
-        assert_eq!(claims.holder(address(2), "me"), None);
-        let mut claims = restarted();
-        claims.forget_node("a");
-        assert_eq!((claims.holder(address(2), "me"), claims.next_lapse()), (None, None));
+        for lingers in [restart, |claims: &mut Claims, node: &str, until| given_up(claims, node, 1, until)] {
+            let lingering = || {
+                let mut claims = heard(&["a", "b"], 1);
+                lingers(&mut claims, "a", 2);
+                claims
+            };
+            let mut claims = lingering();
+            claims.claim(address(1));
+            claims.release(address(1));
+            assert_eq!(holder(&claims, 1), None);
+            let mut claims = lingering();
+            claimed(&mut claims, "b", 1, 5);
+            claims.set_heard("b", false);
+            assert_eq!(holder(&claims, 1), None);
+            assert!(claims.take_lapsed(at(9)).is_empty() && claims.next_lapse().is_none());
+            let mut claims = lingering();
+            claims.set_heard("a", false);
+            claims.set_heard("a", true);
+            assert_eq!(holder(&claims, 1), None);
+            let mut claims = lingering();
+            claims.forget_node("a");
+            claims.set_heard("a", true);
+            assert_eq!(holder(&claims, 1), None);
+        }
         let mut claims = Claims::default();
-        claims.set_theirs("b", address(1), Some(Claim { epoch: Epoch(4) }));
+        claimed(&mut claims, "b", 1, 4);
         claims.restarted("b", "me", at(2));
         assert_eq!(claims.next_lapse(), None, "it was dead before");
     }

@@ -49,9 +49,10 @@ use crate::{
     membership::{Claim, ClaimChanges, Epoch},
 };
 
-/// A node whose process is a new one keeps what the one before held for so long: the new one must first hear the
+/// A claim that its node makes no more holds for so long where nobody else claims the address. A new process must first hear the
 /// others, which takes a second if one of them is silent, and wait for its turn.
-const RETURN: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
+
 /// Claims, waits and deadlines of all groups.
 #[derive(Clone, Debug)]
 pub struct Ownership {
@@ -106,9 +107,9 @@ impl Ownership {
     }
 
     /// Takes in what a peer claims. The groups of these addresses must be evaluated in the same step.
-    pub fn set_claims(&mut self, node: &str, changes: &ClaimChanges) {
+    pub fn set_claims(&mut self, node: &str, changes: &ClaimChanges, now: Instant) {
         for (address, claim) in changes {
-            self.claims.set_theirs(node, *address, *claim);
+            self.claims.set_theirs(node, *address, *claim, now + LINGER);
         }
     }
 
@@ -127,10 +128,10 @@ impl Ownership {
     /// The process of a node that is heard was started again. To be called before its claims are taken in, which it has
     /// none of; those of the process before hold for a moment, see [`Self::take_lapsed`].
     pub fn restarted(&mut self, node: &str, now: Instant) {
-        self.claims.restarted(node, &self.node, now + RETURN);
+        self.claims.restarted(node, &self.node, now + LINGER);
     }
 
-    /// Addresses that new processes of other nodes have not claimed in time; their groups must be evaluated.
+    /// Addresses whose claims have held for long enough after they were given up; their groups must be evaluated.
     pub fn take_lapsed(&mut self, now: Instant) -> Vec<IpAddr> {
         self.claims.take_lapsed(now)
     }

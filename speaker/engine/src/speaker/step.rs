@@ -99,7 +99,7 @@ impl Speaker {
                     self.checks.revive(now);
                 }
                 membership::Event::Claims { node, changes } => {
-                    self.ownership.set_claims(&node, &changes);
+                    self.ownership.set_claims(&node, &changes, now);
                     self.hurry(changes.keys());
                 }
                 membership::Event::Restarted { node } => self.ownership.restarted(&node, now),

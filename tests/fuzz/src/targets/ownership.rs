@@ -152,7 +152,7 @@ impl Bed {
                     None => self.claims.remove(&(address, peer)),
                 };
                 let changes = BTreeMap::from([(address, epoch.map(|epoch| Claim { epoch }))]);
-                self.ownership.set_claims(peer, &changes);
+                self.ownership.set_claims(peer, &changes, self.now);
                 return BTreeSet::from([address]);
             }
             Operation::State { peer, state, wrong_link } => {
@@ -232,7 +232,8 @@ impl Bed {
     }
 
     /// As the speaker does it.
-    fn evaluate(&mut self, urgent: BTreeSet<IpAddr>) {
+    fn evaluate(&mut self, mut urgent: BTreeSet<IpAddr>) {
+        urgent.extend(self.ownership.take_lapsed(self.now));
         let touched = self.cluster.take_touched();
         for id in &touched.gone {
             self.ownership.forget_group(*id);

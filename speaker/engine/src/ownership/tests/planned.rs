@@ -48,7 +48,8 @@ impl Fleet {
             self.now = self.now.max(next);
             for name in NAMES {
                 let now = self.now;
-                drop(self.nodes.get_mut(name).unwrap().take_due(now));
+                let node = self.nodes.get_mut(name).unwrap();
+                drop((node.take_lapsed(now), node.take_due(now)));
             }
         }
         self.now = end;

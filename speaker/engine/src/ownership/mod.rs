@@ -9,6 +9,8 @@
 //!   wins; ties go by [`rank::digest`]. Claims are kept per address, so they follow when groups merge or split: the
 //!   holder of a group is the holder of its first claimed address.
 //! * **No hole**: the best candidate claims at once, each further one [`STEP`] later if nobody did.
+//! * **No haste**: a claim that its node makes no more counts for [`LINGER`], or until somebody else claims. The node's process
+//!   is a new one, or it gave way to somebody whom this node does not hear yet.
 //! * **Make before break**: an owner that may not keep a group answers until its successor's claim, or for [`YIELD`].
 //!
 //! [`decide`] is the policy; [`Ownership`] keeps claims, waits and deadlines around it.

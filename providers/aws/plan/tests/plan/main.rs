@@ -7,6 +7,7 @@ mod annotations;
 mod aws;
 mod backend;
 mod claim;
+mod effects;
 mod fleet;
 mod gates;
 mod groups;

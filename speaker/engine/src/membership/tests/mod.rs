@@ -9,5 +9,6 @@ mod liveness;
 mod network;
 mod planes;
 mod probation;
+mod restarts;
 mod states;
 mod synchronisation;

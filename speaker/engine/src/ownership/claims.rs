@@ -1,6 +1,6 @@
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, VecDeque, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     net::IpAddr,
 };
 
@@ -23,8 +23,8 @@ pub(super) struct Claims {
     /// The holders that claim an address no more, and until when their claim holds: the process is a new one, or they gave it up
     /// for nobody. It ends with anybody's claim.
     lingering: BTreeMap<IpAddr, (Box<str>, Instant)>,
-    /// When to look at `lingering` again, in order; some of it has ended already.
-    lapses: VecDeque<(Instant, IpAddr)>,
+    /// The same by the end of it.
+    lapses: BTreeSet<(Instant, IpAddr)>,
     /// The highest epoch that was ever seen of an address in use.
     seen: BTreeMap<IpAddr, Epoch>,
 }
@@ -40,16 +40,14 @@ impl Claims {
 
     /// Says whether something changed.
     pub(super) fn set_heard(&mut self, node: &str, heard: bool) -> bool {
-        if heard {
-            return self.heard.insert(node.into());
+        let changed = if heard { self.heard.insert(node.into()) } else { self.heard.remove(node) };
+        if changed {
+            // A claim that counts again ends what lingers of others, and what lingers of a node ends with it.
+            let addresses: Vec<IpAddr> =
+                self.of_node(node).filter(|it| self.lingering.contains_key(it)).collect();
+            self.end_lingering(&addresses);
         }
-        let lingers =
-            |address: &IpAddr| self.lingering.get(address).is_some_and(|(holder, _)| **holder == *node);
-        let ended: Vec<IpAddr> = self.of_node(node).filter(lingers).collect();
-        for address in ended {
-            self.drop_theirs(node, address);
-        }
-        self.heard.remove(node)
+        changed
     }
 
     /// A node that is heard has a new process, which claims nothing yet. What the one before held, holds until then, unless
@@ -63,35 +61,37 @@ impl Claims {
         }
     }
 
-    /// When [`Self::take_lapsed`] may have something to give.
+    /// When [`Self::take_lapsed`] has something to give.
     pub(super) fn next_lapse(&self) -> Option<Instant> {
-        self.lapses.front().map(|(at, _)| *at)
+        self.lapses.first().map(|(at, _)| *at)
     }
 
     /// Addresses that nobody claimed in time.
     pub(super) fn take_lapsed(&mut self, now: Instant) -> Vec<IpAddr> {
-        let mut lapsed = Vec::new();
-        while let Some((at, address)) = self.lapses.pop_front_if(|(at, _)| *at <= now) {
-            if let Some((node, _)) = self.lingering.get(&address).filter(|(_, until)| *until == at) {
-                let node = node.clone();
-                self.drop_theirs(&node, address);
-                lapsed.push(address);
-            }
-        }
+        let due = self.lapses.iter().take_while(|(at, _)| *at <= now);
+        let lapsed: Vec<IpAddr> = due.map(|(_, address)| *address).collect();
+        self.end_lingering(&lapsed);
         lapsed
     }
 
     fn linger(&mut self, node: &str, address: IpAddr, until: Instant) {
         if let btree_map::Entry::Vacant(entry) = self.lingering.entry(address) {
             entry.insert((node.into(), until));
-            self.lapses.push_back((until, address));
+            self.lapses.insert((until, address));
         }
     }
 
-    /// Somebody claims the address.
-    fn end_lingering(&mut self, address: IpAddr) {
-        if let Some((node, _)) = self.lingering.remove(&address) {
-            self.drop_theirs(&node, address);
+    fn lingers(&self, node: &str, address: IpAddr) -> bool {
+        self.lingering.get(&address).is_some_and(|(holder, _)| **holder == *node)
+    }
+
+    /// Somebody claims these addresses, or it is known why they were given up.
+    pub(super) fn end_lingering(&mut self, addresses: &[IpAddr]) {
+        for address in addresses {
+            if let Some((node, _)) = self.lingering.get(address) {
+                let node = node.clone();
+                self.drop_theirs(&node, *address);
+            }
         }
     }
 
@@ -103,18 +103,27 @@ impl Claims {
         self.by_node.get(node).into_iter().flatten().copied()
     }
 
-    /// What a node claims of an address. If it claims it no more and nobody else does, its claim holds until then: it gave way
-    /// to somebody whom we do not hear yet, as when a partition ends, or will say soon why it may not keep it.
-    pub(super) fn set_theirs(&mut self, node: &str, address: IpAddr, claim: Option<Claim>, until: Instant) {
+    /// What a node claims of an address. If it claims it no more and nobody else does, its claim holds until then, if at all: it
+    /// may have given way to somebody whom we do not hear yet, as when a partition ends.
+    pub(super) fn set_theirs(
+        &mut self,
+        node: &str,
+        address: IpAddr,
+        claim: Option<Claim>,
+        until: Option<Instant>,
+    ) {
         match claim {
             Some(Claim { epoch }) => {
-                self.end_lingering(address);
+                self.end_lingering(&[address]);
                 self.theirs.entry(address).or_default().insert(node.into(), epoch);
                 self.by_node.entry(node.into()).or_default().insert(address);
                 self.saw(address, epoch);
             }
-            None if self.is_only_claimant(node, address) => self.linger(node, address, until),
-            None => self.drop_theirs(node, address),
+            None if self.lingers(node, address) => {}
+            None => match until.filter(|_| self.is_only_claimant(node, address)) {
+                Some(until) => self.linger(node, address, until),
+                None => self.drop_theirs(node, address),
+            },
         }
     }
 
@@ -125,8 +134,10 @@ impl Claims {
     }
 
     fn drop_theirs(&mut self, node: &str, address: IpAddr) {
-        if self.lingering.get(&address).is_some_and(|(holder, _)| **holder == *node) {
-            self.lingering.remove(&address);
+        if self.lingers(node, address)
+            && let Some((_, until)) = self.lingering.remove(&address)
+        {
+            self.lapses.remove(&(until, address));
         }
         remove_from(&mut self.theirs, &address, |claims| {
             claims.remove(node);
@@ -148,7 +159,7 @@ impl Claims {
 
     /// Claims an address above everything that was seen.
     pub(super) fn claim(&mut self, address: IpAddr) {
-        self.end_lingering(address);
+        self.end_lingering(&[address]);
         let above = self.seen.get(&address).map_or(0, |epoch| epoch.0).saturating_add(1);
         let claim = Claim { epoch: Epoch(above) };
         self.saw(address, claim.epoch);
@@ -171,6 +182,7 @@ impl Claims {
 
     /// Forgets the highest epoch of an address that nobody uses or claims any more.
     pub(super) fn forget_address(&mut self, address: IpAddr) {
+        self.end_lingering(&[address]);
         if !self.theirs.contains_key(&address) && !self.mine.contains_key(&address) {
             self.seen.remove(&address);
         }
@@ -235,11 +247,11 @@ mod tests {
     }
 
     fn claimed(claims: &mut Claims, node: &str, number: u8, epoch: u64) {
-        claims.set_theirs(node, address(number), Some(Claim { epoch: Epoch(epoch) }), at(0));
+        claims.set_theirs(node, address(number), Some(Claim { epoch: Epoch(epoch) }), None);
     }
 
     fn given_up(claims: &mut Claims, node: &str, number: u8, until: u64) {
-        claims.set_theirs(node, address(number), None, at(until));
+        claims.set_theirs(node, address(number), None, Some(at(until)));
     }
 
     fn holder(claims: &Claims, number: u8) -> Option<(&str, u64)> {
@@ -312,6 +324,15 @@ mod tests {
         given_up(&mut claims, "a", 1, 3);
         assert_eq!(claims.take_lapsed(at(2)), [address(1)], "saying it again gives no more time");
         assert_eq!(holder(&claims, 1), None);
+        claimed(&mut claims, "a", 1, 6);
+        claims.set_theirs("a", address(1), None, None);
+        assert_eq!(holder(&claims, 1), None, "it was not given to anybody");
+        claimed(&mut claims, "a", 1, 7);
+        claims.restarted("a", "me", at(5));
+        claims.set_theirs("a", address(1), None, None);
+        assert_eq!(holder(&claims, 1), Some(("a", 7)), "a new process is no less entitled to it");
+        claims.forget_address(address(1));
+        assert_eq!((holder(&claims, 1), claims.next_lapse()), (None, None), "nobody uses it");
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::{
 
 use landfall_model::Reason;
 
+use super::{Ownership, rank::precedes};
+use crate::cluster::{Appraisal, Verdict};
+
 /// What this node is to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -69,5 +72,39 @@ impl Told {
 
     pub(super) fn defend(&mut self, addresses: &[IpAddr]) {
         self.events.extend(addresses.iter().copied().map(Event::Defend));
+    }
+}
+
+impl Ownership {
+    /// Tells who owns the addresses now. That nobody does is told when nobody will.
+    pub(super) fn tell_owners(&mut self, addresses: &[IpAddr], expected: bool, appraisal: &Appraisal<'_>) {
+        let request = self.requested(appraisal);
+        let Self { node, claims, told, .. } = self;
+        for address in addresses {
+            let after = claims.holder(*address, node).map(|(holder, _)| holder);
+            let before = told.owner_of(*address);
+            if before == after || (after.is_none() && expected) {
+                continue;
+            }
+            let reason = match (before, after) {
+                (_, None) => appraisal.obstacle().unwrap_or(Reason::NoCandidates),
+                (None, Some(_)) => Reason::Owner,
+                (Some(before), Some(_)) if before != &**node && !claims.is_heard(before) => {
+                    Reason::SpeakerNotAlive
+                }
+                (Some(before), Some(after)) => match appraisal.verdict(before) {
+                    Verdict::No(reason) => reason,
+                    Verdict::Keep(_) | Verdict::Take(_)
+                        if request.is_some_and(|request| request.node == after) =>
+                    {
+                        Reason::MoveRequested
+                    }
+                    Verdict::Keep(reason) => reason,
+                    Verdict::Take(_) if precedes(after, before, appraisal) => Reason::BetterNode,
+                    Verdict::Take(_) => Reason::NotOwner,
+                },
+            };
+            told.owner(*address, after, reason);
+        }
     }
 }

@@ -9,8 +9,8 @@
 //!   wins; ties go by [`rank::digest`]. Claims are kept per address, so they follow when groups merge or split: the
 //!   holder of a group is the holder of its first claimed address.
 //! * **No hole**: the best candidate claims at once, each further one [`STEP`] later if nobody did.
-//! * **No haste**: a claim that its node makes no more counts for [`LINGER`], or until somebody else claims. The node's process
-//!   is a new one, or it gave way to somebody whom this node does not hear yet.
+//! * **No haste**: the claim of a process counts for [`RETURN`] after the next one has started, and one that is given up for
+//!   [`LINGER`], as it was for somebody whom this node may not hear yet. Either ends with anybody's claim.
 //! * **Make before break**: an owner that may not keep a group answers until its successor's claim, or for [`YIELD`].
 //!
 //! [`decide`] is the policy; [`Ownership`] keeps claims, waits and deadlines around it.
@@ -51,9 +51,11 @@ use crate::{
     membership::{Claim, ClaimChanges, Epoch},
 };
 
-/// A claim that its node makes no more holds for so long where nobody else claims the address. A new process must first hear the
-/// others, which takes a second if one of them is silent, and wait for its turn.
-const LINGER: Duration = Duration::from_secs(2);
+/// What a process claimed holds for so long after the next one has started: that one must first hear the others, which takes a
+/// second if one of them is silent, and wait for its turn.
+const RETURN: Duration = Duration::from_secs(2);
+/// A claim that is given up holds for so long where nobody else claims the address: for its reason to be heard as well.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Claims, waits and deadlines of all groups.
 #[derive(Clone, Debug)]
@@ -103,34 +105,43 @@ impl Ownership {
         self.claims.holder(address, &self.node)
     }
 
+    /// Whether others who are heard claim the address too.
+    #[must_use]
+    pub fn is_contended(&self, address: IpAddr) -> bool {
+        self.claims.rivals(address).next().is_some()
+    }
+
     /// The owner of every address that has one, by address.
     pub fn owners(&self) -> impl Iterator<Item = (IpAddr, &str)> {
         self.told.owners()
     }
 
-    /// Takes in what a peer claims. The groups of these addresses must be evaluated in the same step.
-    pub fn set_claims(&mut self, node: &str, changes: &ClaimChanges, now: Instant) {
+    /// Takes in what a peer claims. The groups of these addresses must be evaluated in the same step. `hears`: the peer hears us,
+    /// so what it gives up it may have given to somebody else, and not for being cut off.
+    pub fn set_claims(&mut self, node: &str, changes: &ClaimChanges, hears: bool, now: Instant) {
+        let until = hears.then_some(now + LINGER);
         for (address, claim) in changes {
-            self.claims.set_theirs(node, *address, *claim, now + LINGER);
+            self.claims.set_theirs(node, *address, *claim, until);
         }
     }
 
     /// Whether the packets of a peer reach us, so that its claims count. Gives the addresses that this is about; their
     /// groups must be evaluated.
     pub fn set_heard(&mut self, node: &str, heard: bool) -> Vec<IpAddr> {
+        let addresses = self.claims.of_node(node).collect();
         if !self.claims.set_heard(node, heard) {
             return Vec::new();
         }
         if heard {
             self.fail_back.heard(node);
         }
-        self.claims.of_node(node).collect()
+        addresses
     }
 
     /// The process of a node that is heard was started again. To be called before its claims are taken in, which it has
     /// none of; those of the process before hold for a moment, see [`Self::take_lapsed`].
     pub fn restarted(&mut self, node: &str, now: Instant) {
-        self.claims.restarted(node, &self.node, now + LINGER);
+        self.claims.restarted(node, &self.node, now + RETURN);
     }
 
     /// Addresses whose claims have held for long enough after they were given up; their groups must be evaluated.
@@ -232,7 +243,12 @@ impl Ownership {
     pub fn evaluate(&mut self, id: GroupId, appraisal: &Appraisal<'_>, now: Instant) -> Role {
         let mut state = self.book.take(id);
         let addresses = &appraisal.group().addresses;
-        let holder = self.holder_of(addresses);
+        let mut holder = self.holder_of(addresses);
+        if holder.as_deref().is_some_and(|node| matches!(appraisal.verdict(node), Verdict::No(_))) {
+            // What it gave up it gave up for that.
+            self.claims.end_lingering(addresses);
+            holder = self.holder_of(addresses);
+        }
         let side = self.side(holder.as_deref());
         self.note_loss(id, &mut state, holder.as_deref(), appraisal, now);
         let verdict = holder.as_deref().map(|node| appraisal.verdict(node));
@@ -413,37 +429,5 @@ impl Ownership {
 
     fn rivals(&self, addresses: &[IpAddr]) -> BTreeSet<Box<str>> {
         addresses.iter().flat_map(|address| self.claims.rivals(*address)).map(Box::from).collect()
-    }
-
-    /// Tells who owns the addresses now. That nobody does is told when nobody will.
-    fn tell_owners(&mut self, addresses: &[IpAddr], expected: bool, appraisal: &Appraisal<'_>) {
-        let request = self.requested(appraisal);
-        let Self { node, claims, told, .. } = self;
-        for address in addresses {
-            let after = claims.holder(*address, node).map(|(holder, _)| holder);
-            let before = told.owner_of(*address);
-            if before == after || (after.is_none() && expected) {
-                continue;
-            }
-            let reason = match (before, after) {
-                (_, None) => appraisal.obstacle().unwrap_or(Reason::NoCandidates),
-                (None, Some(_)) => Reason::Owner,
-                (Some(before), Some(_)) if before != &**node && !claims.is_heard(before) => {
-                    Reason::SpeakerNotAlive
-                }
-                (Some(before), Some(after)) => match appraisal.verdict(before) {
-                    Verdict::No(reason) => reason,
-                    Verdict::Keep(_) | Verdict::Take(_)
-                        if request.is_some_and(|request| request.node == after) =>
-                    {
-                        Reason::MoveRequested
-                    }
-                    Verdict::Keep(reason) => reason,
-                    Verdict::Take(_) if precedes(after, before, appraisal) => Reason::BetterNode,
-                    Verdict::Take(_) => Reason::NotOwner,
-                },
-            };
-            told.owner(*address, after, reason);
-        }
     }
 }

@@ -61,8 +61,9 @@ pub struct Responder {
     busy: BTreeSet<IfIndex>,
     pending: VecDeque<Pending>,
     ignored: BTreeMap<Ignored, u64>,
-    /// Those of `addresses` that nobody may hear of yet.
+    /// Those of `addresses` that nobody may hear of yet: they are asked for, or held back.
     probes: Probes,
+    held: BTreeSet<IpAddr>,
     defences: Defences,
     /// Claims that [`Self::take_claims`] has not given yet.
     claims: BTreeMap<IpAddr, Claimant>,
@@ -154,7 +155,7 @@ impl Responder {
     /// announced on before. Call it with the whole set at a takeover and whenever the set may have changed; the same
     /// set again does nothing. An interface that [`Self::handle_link`] has not reported yet counts from then on.
     pub fn announce(&mut self, address: IpAddr, interfaces: BTreeSet<IfIndex>, now: Instant) {
-        let was_silent = self.probes.stop(address);
+        let was_silent = self.probes.stop(address) | self.held.remove(&address);
         self.place(address, interfaces, now);
         if was_silent {
             self.reannounce(address, now);
@@ -166,13 +167,24 @@ impl Responder {
     /// silent about it. What comes of it is told by [`Self::take_cleared`] and [`Self::take_claims`]. One that is
     /// announced already stays so.
     pub fn probe(&mut self, address: IpAddr, interfaces: BTreeSet<IfIndex>, now: Instant) {
+        let held = self.held.remove(&address);
         let known = self.addresses.get(&address);
         let same = known.is_some_and(|known| known.interfaces == interfaces);
-        if known.is_none() || (!same && self.probes.contains(address)) {
+        if held || known.is_none() || (!same && self.probes.contains(address)) {
             self.probes.start(address, now);
         }
         self.place(address, interfaces, now);
         self.handle_timeout(now);
+    }
+
+    /// Is silent about an address and remembers who asks for it: they are told with the first announcement, by
+    /// [`Self::announce`] or when nobody was found by [`Self::probe`].
+    pub fn hold(&mut self, address: IpAddr, interfaces: BTreeSet<IfIndex>, now: Instant) {
+        if !self.held.contains(&address) {
+            self.withdraw(address);
+            self.held.insert(address);
+        }
+        self.place(address, interfaces, now);
     }
 
     fn place(&mut self, address: IpAddr, interfaces: BTreeSet<IfIndex>, now: Instant) {
@@ -196,7 +208,7 @@ impl Responder {
     /// an address that is not announced.
     pub fn reannounce(&mut self, address: IpAddr, now: Instant) {
         let Some(announced) = self.addresses.get(&address) else { return };
-        if self.probes.contains(address) {
+        if self.is_silent(address) {
             return;
         }
         for interface in &announced.interfaces {
@@ -214,6 +226,7 @@ impl Responder {
         let Some(announced) = self.addresses.remove(&address) else { return };
         self.listening.remove(&address);
         self.probes.stop(address);
+        self.held.remove(&address);
         self.claims.remove(&address);
         self.cleared.remove(&address);
         self.begun.remove(&address);
@@ -308,7 +321,7 @@ impl Responder {
                 Pending::Frame { address, interface, mac, kind, frame } => {
                     let port = self.ports.get(&interface);
                     let may_send = |port: &Port| port.mac == Some(mac) && port.addresses.contains(&address);
-                    let silent = self.probes.contains(address) && !matches!(kind, Kind::Probe);
+                    let silent = self.is_silent(address) && !matches!(kind, Kind::Probe);
                     if silent || !port.is_some_and(may_send) {
                         continue;
                     }
@@ -330,7 +343,11 @@ impl Responder {
     /// Whether the address is announced; takes the same time however many are.
     #[must_use]
     pub fn is_listening(&self, address: IpAddr) -> bool {
-        self.listening.contains(&address) && !self.probes.contains(address)
+        self.listening.contains(&address) && !self.is_silent(address)
+    }
+
+    fn is_silent(&self, address: IpAddr) -> bool {
+        self.probes.contains(address) || self.held.contains(&address)
     }
 
     /// Where the address is announced or asked for; `None` if it is not.
@@ -341,7 +358,7 @@ impl Responder {
 
     /// Every announced address with what was counted since it was announced, in order.
     pub fn counters(&self) -> impl Iterator<Item = (IpAddr, AddressCounters)> {
-        let announced = self.addresses.iter().filter(|(address, _)| !self.probes.contains(**address));
+        let announced = self.addresses.iter().filter(|(address, _)| !self.is_silent(**address));
         announced.map(|(address, announced)| (*address, announced.counters))
     }
 
@@ -386,8 +403,12 @@ impl Responder {
             return Err(Ignored::Silent);
         }
         let frame = frames::answer(question, mac, |source| self.is_ours(source))?;
+        let held = self.held.contains(&address);
         if let (Some(asker), Some(port)) = (askers::asker(question), self.ports.get_mut(&interface)) {
             port.askers.note(address, asker, now);
+        }
+        if held {
+            return Err(Ignored::Silent);
         }
         let announced = self.addresses.get_mut(&address).ok_or(Ignored::NotAnnounced)?;
         announced.counters.requests_received += 1;

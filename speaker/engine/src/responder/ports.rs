@@ -10,10 +10,11 @@ use crate::{IfIndex, wire};
 
 impl Responder {
     pub(super) fn attach(&mut self, address: IpAddr, interface: IfIndex, now: Instant) {
+        let silent = self.is_silent(address);
         let port = self.ports.entry(interface).or_default();
         port.addresses.insert(address);
         if port.mac.is_some() {
-            if !self.probes.contains(address) {
+            if !silent {
                 port.schedule.start(address, now);
                 self.busy.insert(interface);
             }
@@ -37,7 +38,7 @@ impl Responder {
         for address in &port.addresses {
             if self.probes.contains(*address) {
                 self.probes.start(*address, now);
-            } else {
+            } else if !self.held.contains(address) {
                 port.schedule.start(*address, now);
             }
         }
@@ -48,7 +49,7 @@ impl Responder {
 
     /// Announces an address once more wherever it is announced, unless that is about to happen anyway.
     pub(super) fn refresh_one(&mut self, address: IpAddr, now: Instant) {
-        if self.probes.contains(address) {
+        if self.is_silent(address) {
             return;
         }
         for interface in self.addresses.get(&address).into_iter().flat_map(|announced| &announced.interfaces)

@@ -34,7 +34,7 @@ impl Responder {
             self.conflicts.yielded += u64::from(self.probes.is_asking(address));
             return Contest::Yielded(self.probes.contest(claimant, now));
         }
-        let port = self.ports.get_mut(&interface);
+        let port = self.ports.get_mut(&interface).filter(|_| !self.held.contains(&address));
         let Some(port) = port.filter(|port| port.mac.is_some() && port.addresses.contains(&address)) else {
             return Contest::Nothing;
         };

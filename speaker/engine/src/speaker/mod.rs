@@ -34,7 +34,7 @@ use std::{
 use landfall_model::{Instant, Observation, SpeakerView};
 
 pub use isolation::Minority;
-pub use report::{MOVE_WAITS, NOT_CONFIRMED};
+pub use report::{ADDRESS_CONFLICT, MOVE_WAITS, NOT_CONFIRMED};
 pub use snapshot::{MemberView, OwnerView, Snapshot};
 
 use self::{
@@ -286,6 +286,7 @@ impl Speaker {
             self.checks.next(),
             self.looks.next(),
             self.agreement.as_ref().and_then(Agreement::tell_at),
+            self.takeovers.next(),
             self.mute_until,
             self.leaving,
             more,

@@ -24,6 +24,8 @@ pub const MOVE_WAITS: &str = "moveWaits";
 /// A peer asked for an address on the wire, and the node that announces it did not answer, or another host did too; the
 /// message says what follows.
 pub const NOT_CONFIRMED: &str = "announcementNotConfirmed";
+/// A host that is no node has an address of the Service, or claims it; the message says which.
+pub const ADDRESS_CONFLICT: &str = "addressConflict";
 
 /// What the API server is told, on change only: which Services this node announces, and why it cannot.
 #[derive(Debug)]

@@ -8,15 +8,16 @@ use std::{
 
 use landfall_model::Instant;
 
-use super::{Speaker, report::warning};
+use super::{
+    Speaker,
+    report::{ADDRESS_CONFLICT, warning},
+};
 use crate::{
     IfIndex, Mac,
     membership::Epoch,
     responder::{Claimant, Contest},
 };
 
-/// Another host has an address of the Service.
-const ADDRESS_CONFLICT: &str = "addressConflict";
 /// A rival that was quiet for so long is told of again.
 const QUIET: Duration = Duration::from_secs(10 * 60);
 /// A member that was never heard, and is now, has told its Ethernet addresses after this time.

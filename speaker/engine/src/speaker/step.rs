@@ -28,6 +28,8 @@ impl Speaker {
         self.find_standing(now);
         self.agree(now);
         self.take_touched(now);
+        let lapsed = self.ownership.take_lapsed(now);
+        self.hurry(&lapsed);
         if self.ready && self.isolation.decides() {
             self.evaluate(now);
         }
@@ -99,7 +101,8 @@ impl Speaker {
                     self.checks.revive(now);
                 }
                 membership::Event::Claims { node, changes } => {
-                    self.ownership.set_claims(&node, &changes, now);
+                    let hears = self.cluster.member(&node).is_some_and(|member| member.state.is_alive());
+                    self.ownership.set_claims(&node, &changes, hears, now);
                     self.hurry(changes.keys());
                 }
                 membership::Event::Restarted { node } => self.ownership.restarted(&node, now),
@@ -226,8 +229,6 @@ impl Speaker {
 
     /// All groups whose claims changed, those whose time has come, then others as far as the budget goes.
     fn evaluate(&mut self, now: Instant) {
-        let lapsed = self.ownership.take_lapsed(now);
-        self.hurry(&lapsed);
         let mut groups = std::mem::take(&mut self.urgent);
         groups.extend(self.ownership.take_due(now));
         let share = (BUDGET / self.cluster.member_count().max(1)).max(1);
@@ -283,6 +284,9 @@ impl Speaker {
                 self.unapplied.insert(address);
                 if self.wanted.insert(address, usable).is_none() {
                     self.rivals.begin(address, self.ownership.mine().get(&address).map(|claim| claim.epoch));
+                    if self.ownership.is_contended(address) {
+                        self.takeovers.wait_for_last_word(address, now);
+                    }
                 }
                 return;
             }
@@ -291,6 +295,7 @@ impl Speaker {
         if before.is_some() {
             // At once, so that nothing of it can leave between here and the end of the step.
             self.responder.withdraw(address);
+            self.takeovers.stop_waiting(address);
             self.checks.end(address);
             self.forwarder.set(address, None, now);
         }
@@ -337,13 +342,21 @@ impl Speaker {
 
     /// Brings the responder in line with what is wanted and can be forwarded.
     fn apply(&mut self, now: Instant) {
+        self.unapplied.extend(self.takeovers.take_due(now));
         for address in std::mem::take(&mut self.unapplied) {
+            if !self.ownership.is_contended(address) {
+                self.takeovers.stop_waiting(address);
+            }
             let mute = self.mute_until.is_some() || !self.isolation.decides();
-            let ready = !mute && self.forwarder.is_ready(address);
-            match self.wanted.get(&address).filter(|_| ready) {
+            let ready = self.forwarder.is_ready(address) && !self.takeovers.waits_for_last_word(address);
+            match self.wanted.get(&address).filter(|_| !mute) {
                 Some(usable) => {
                     let interfaces = self.links.resolve(&usable.interfaces);
-                    self.place(address, interfaces, now);
+                    if ready {
+                        self.place(address, interfaces, now);
+                    } else {
+                        self.responder.hold(address, interfaces, now);
+                    }
                 }
                 None => self.responder.withdraw(address),
             }

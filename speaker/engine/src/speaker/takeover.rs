@@ -1,7 +1,11 @@
 //! What a takeover takes: the rules that it needs are brought into force before it, and how long ago the owner before was heard
 //! is told after it.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+    time::Duration,
+};
 
 use landfall_model::{Instant, Reason};
 
@@ -11,12 +15,20 @@ use crate::Command;
 /// So many members may be looked at when a node fails; the rules of its other addresses come when they are taken over.
 const BUDGET: usize = 2_000;
 
+/// An owner that lives and is succeeded says that it is silent. It is waited for so long: it may die in that moment, and its
+/// word may be lost, which the next heartbeat repeats.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
 /// What this node took over and has not announced yet: when the owner before was last heard, and why it is none.
 #[derive(Debug, Default)]
 pub(super) struct Takeovers {
     waiting: BTreeMap<IpAddr, (Instant, Reason)>,
     /// When the owners before that died were last heard, as long as this node has their addresses.
     pub(super) lost: BTreeMap<IpAddr, Instant>,
+    /// Addresses whose owners before live, and have not said that they are silent.
+    contended: BTreeSet<IpAddr>,
+    /// Until when, in order; some of them are not waited for any more.
+    ends: VecDeque<(Instant, IpAddr)>,
 }
 
 impl Takeovers {
@@ -24,6 +36,32 @@ impl Takeovers {
     pub(super) fn forget(&mut self, address: IpAddr) {
         self.waiting.remove(&address);
         self.lost.remove(&address);
+    }
+
+    /// The owner before lives: nobody shall hear two of us. It has the last word first.
+    pub(super) fn wait_for_last_word(&mut self, address: IpAddr, now: Instant) {
+        self.contended.insert(address);
+        self.ends.push_back((now + LAST_WORD, address));
+    }
+
+    pub(super) fn waits_for_last_word(&self, address: IpAddr) -> bool {
+        self.contended.contains(&address)
+    }
+
+    /// It was said, or the address is not ours any more.
+    pub(super) fn stop_waiting(&mut self, address: IpAddr) {
+        self.contended.remove(&address);
+    }
+
+    /// When [`Self::take_due`] has something to give.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.ends.front().map(|(at, _)| *at)
+    }
+
+    /// Addresses that were waited for in vain.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<IpAddr> {
+        let due = std::iter::from_fn(|| self.ends.pop_front_if(|(at, _)| *at <= now));
+        due.filter(|(_, address)| self.contended.remove(address)).map(|(_, address)| address).collect()
     }
 }
 

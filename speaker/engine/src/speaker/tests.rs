@@ -360,7 +360,7 @@ fn nothing_is_kept_of_an_address_that_nobody_uses_or_claims() {
     let address = ip("10.1.0.1");
     let mut hear = |claim: Option<u64>| {
         let claim = claim.map(|epoch| membership::Claim { epoch: membership::Epoch(epoch) });
-        speaker.ownership.set_claims("n1", &BTreeMap::from([(address, claim)]), Instant::ZERO);
+        speaker.ownership.set_claims("n1", &BTreeMap::from([(address, claim)]), true, Instant::ZERO);
         speaker.hurry([&address]);
     };
     hear(Some(7));

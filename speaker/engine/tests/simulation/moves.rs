@@ -36,13 +36,8 @@ fn exclude(lan: &mut Lan, node: &str, excluded: bool) {
     lan.see(see_node(view));
 }
 
-/// Somebody answers at every moment, both at most once, and `heir` in the end.
 fn moves_to(lan: &mut Lan, heir: &str, time: Duration) {
-    let seen = lan.watch(ADDRESS, time);
-    assert!(seen.iter().all(|(_, answers)| !answers.is_empty()), "{seen:?}");
-    assert_eq!(seen.last().unwrap().1, [heir], "{seen:?}");
-    let both = seen.iter().filter(|(_, answers)| answers.len() > 1).count();
-    assert!(both <= 1 && seen.len() <= 3, "{seen:?}");
+    assert_eq!(lan.watch_handover(ADDRESS, time), heir);
 }
 
 fn stays_with(lan: &mut Lan, owner: &str, time: Duration) {
@@ -67,6 +62,23 @@ fn a_move_that_was_asked_for_has_no_gap() {
         }
         stays_with(&mut lan, line[2], Duration::from_secs(5));
         assert_eq!(lan.who_has("192.0.2.2"), [ranked(&NAMES, "192.0.2.2")[0]], "others stay where they are");
+    }
+}
+
+#[test]
+fn who_asks_between_two_owners_is_told_by_the_next_one() {
+    for seed in 0..10 {
+        let (mut lan, line) = settled(110 + seed);
+        prefer(&mut lan, line[2], "1");
+        lan.told_client.clear();
+        let between = (0..1_000).any(|_| {
+            lan.run(Duration::from_micros(20));
+            lan.who_has(ADDRESS).is_empty()
+        });
+        assert!(between, "seed {seed}: the owner answers until another one does");
+        lan.run_ms(2);
+        let told: Vec<usize> = lan.told_client.iter().map(|said| said.node).collect();
+        assert_eq!(told.first(), Some(&lan.index(line[2])), "seed {seed}");
     }
 }
 

@@ -152,7 +152,7 @@ impl Bed {
                     None => self.claims.remove(&(address, peer)),
                 };
                 let changes = BTreeMap::from([(address, epoch.map(|epoch| Claim { epoch }))]);
-                self.ownership.set_claims(peer, &changes, self.now);
+                self.ownership.set_claims(peer, &changes, true, self.now);
                 return BTreeSet::from([address]);
             }
             Operation::State { peer, state, wrong_link } => {

@@ -22,7 +22,7 @@ use landfall_model::{Instant, Observation};
 
 use self::object::{Object, peer_address};
 use super::sealed::{Beat, CLUSTER, SECRET, put, seal};
-use crate::lan::arp_request;
+use crate::lan::frames::arp_request;
 use crate::objects::{advertisement, ip, node, pool, see_advertisement, see_node, see_pool};
 
 const PORT: u16 = 7_946;

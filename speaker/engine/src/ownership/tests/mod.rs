@@ -181,7 +181,7 @@ impl Fleet {
     fn tell(&mut self, from: &str, to: &[&str]) {
         let changes = self.nodes.get_mut(from).unwrap().take_changes();
         for name in to {
-            self.nodes.get_mut(*name).unwrap().set_claims(from, &changes, self.now);
+            self.nodes.get_mut(*name).unwrap().set_claims(from, &changes, true, self.now);
         }
     }
 
@@ -226,7 +226,7 @@ fn the_best_takes_at_once_and_the_next_waits_for_its_turn() {
     assert_eq!(fleet.nodes.get_mut("oak").unwrap().take_due(fleet.now).len(), 1);
     assert_eq!(fleet.evaluate("oak"), Role::Owner);
     // Both claimed with epoch 1: the rank decides, and everybody sees the same.
-    fleet.nodes.get_mut("oak").unwrap().set_claims("fir", &BTreeMap::from([claim(1)]), fleet.now);
+    fleet.nodes.get_mut("oak").unwrap().set_claims("fir", &BTreeMap::from([claim(1)]), true, fleet.now);
     fleet.tell("oak", &["fir", "elm"]);
     assert_eq!(fleet.evaluate("oak"), Role::Bystander);
     assert_eq!(fleet.epoch("oak"), None);
@@ -433,5 +433,5 @@ fn sync(fleet: &mut Fleet, from: &str, to: &str) {
     let mut claims: ClaimChanges = BTreeMap::from([(ip(ADDRESS), None)]);
     claims.extend(fleet.nodes[from].mine().iter().map(|(address, claim)| (*address, Some(*claim))));
     let now = fleet.now;
-    fleet.nodes.get_mut(to).unwrap().set_claims(from, &claims, now);
+    fleet.nodes.get_mut(to).unwrap().set_claims(from, &claims, true, now);
 }

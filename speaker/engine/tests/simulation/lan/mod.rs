@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -21,12 +21,13 @@ use landfall_model::{
 
 use crate::objects::{advertisement, node, pool, see_advertisement, see_node, see_pool, see_service};
 
-mod frames;
+mod client;
+pub(crate) mod frames;
 mod random;
 mod traffic;
 
+pub(crate) use frames::host_address;
 use frames::{GATEWAY, link_local, mac_of, rival_frame};
-pub(crate) use frames::{arp_request, host_address};
 pub(crate) use random::Random;
 
 const PORT: u16 = 7946;
@@ -372,47 +373,6 @@ impl Lan {
 
     pub(crate) fn run_ms(&mut self, millis: u64) {
         self.run(Duration::from_millis(millis));
-    }
-
-    /// Who answers a client on this side that asks for the address by ARP.
-    pub(crate) fn who_has_on(&mut self, side: u32, address: &str) -> Vec<&'static str> {
-        let address: Ipv4Addr = address.parse().unwrap();
-        let frame = arp_request(address);
-        let mut answers = Vec::new();
-        for index in 0..self.hosts.len() {
-            if self.hosts[index].side != side
-                || self.hosts[index].paused
-                || self.hosts[index].speaker.is_none()
-            {
-                continue;
-            }
-            self.asking = true;
-            self.input(index, Input::Frame { interface: ETH0, bytes: frame.clone() });
-            self.asking = false;
-            let replies = std::mem::take(&mut self.hosts[index].replies);
-            if replies.contains(&IpAddr::V4(address)) {
-                answers.push(self.hosts[index].name);
-            }
-        }
-        answers
-    }
-
-    pub(crate) fn who_has(&mut self, address: &str) -> Vec<&'static str> {
-        self.who_has_on(0, address)
-    }
-
-    /// Lets the time pass and asks every few milliseconds: the answers that differ from the one before.
-    pub(crate) fn watch(&mut self, address: &str, duration: Duration) -> Vec<(Duration, Vec<&'static str>)> {
-        let start = self.now;
-        let mut seen: Vec<(Duration, Vec<&'static str>)> = Vec::new();
-        while self.now.since(start) < duration {
-            let answers = self.who_has(address);
-            if seen.last().is_none_or(|(_, last)| *last != answers) {
-                seen.push((self.now.since(start), answers));
-            }
-            self.run_ms(2);
-        }
-        seen
     }
 
     /// The files of a host change, which its speaker sees some milliseconds later.

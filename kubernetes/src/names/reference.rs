@@ -36,6 +36,7 @@ fn text() -> String {
     let mut events = constants(module(EFFECTS, "event"));
     events.extend(constants(REPORTS).into_iter().filter(|(value, _)| value.starts_with(char::is_alphabetic)));
     section(&mut text, "Reasons of events", &events, str::to_owned);
+    section(&mut text, "Reasons of events of AWS", &cloud_events(), str::to_owned);
     section(&mut text, "Reasons of decisions", &variants(REASONS), str::to_owned);
     text
 }
@@ -67,6 +68,19 @@ fn constants(source: &str) -> Vec<(String, String)> {
         (line.starts_with("pub const") || line.starts_with("const"))
             .then(|| value.trim_end_matches("\";").to_owned())
     })
+}
+
+/// The reasons that the variants of an enum are told as.
+fn cloud_events() -> Vec<(String, String)> {
+    let (_, body) = CLOUD.split_once("\npub enum Event {\n").expect("the events of AWS");
+    let variants = documented(body.split_once("\n}").expect("its end").0, |line| {
+        line.strip_suffix(',').map(str::to_owned)
+    });
+    let reason = |variant: &str| {
+        let (_, arm) = CLOUD.split_once(&format!("Self::{variant} => \"")).expect(variant);
+        arm.split('"').next().unwrap_or_default().to_owned()
+    };
+    variants.into_iter().map(|(variant, meaning)| (reason(&variant), meaning)).collect()
 }
 
 /// The names listed in the macro call of the reasons.

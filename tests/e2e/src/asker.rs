@@ -21,6 +21,9 @@ const PACE: Duration = Duration::from_millis(40);
 /// At least so long between two questions, on average: every machine hears all of them.
 const EACH: Duration = Duration::from_micros(800);
 
+/// Who hands an address over does not have it again sooner.
+const TURN: Duration = Duration::from_millis(200);
+
 /// From this long after a change of who is there, one address may have one MAC only.
 pub const SETTLED: Duration = Duration::from_secs(2);
 
@@ -132,6 +135,28 @@ impl Asker {
                 macs.len(),
                 last.join(", ")
             ));
+        }
+        Ok(())
+    }
+
+    /// Checks that since then whoever owned the address was silent once another machine had it: nobody speaks again within
+    /// [`TURN`] of the other one's first word. Two that answer the same questions do so all the time.
+    ///
+    /// # Errors
+    /// When two spoke in turns: names them, and when.
+    pub fn ensure_one_at_a_time(&self, address: IpAddr, since: Instant) -> Result<()> {
+        let mut turns = self.heard_since(address, since);
+        turns.dedup_by_key(|heard| heard.mac);
+        for line in turns.windows(3) {
+            let [before, other, again] = line else { continue };
+            let after = again.at.duration_since(other.at);
+            ensure!(
+                before.mac != again.mac || after > TURN,
+                "{} spoke for {address} again {after:.0?} after {} had it, {:.2} s after the change",
+                again.mac,
+                other.mac,
+                again.at.duration_since(since).as_secs_f64()
+            );
         }
         Ok(())
     }

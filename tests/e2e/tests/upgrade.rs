@@ -99,11 +99,12 @@ impl<'a> Scene<'a> {
         self.addresses.iter().try_for_each(|address| self.asker.owner(*address).map(drop))
     }
 
-    /// The addresses are those of before, and the clients were answered all the time. A connection that kube-proxy translates may break
+    /// The addresses are those of before, one speaker had each at a time, and the clients were answered all along. A connection that kube-proxy translates may break
     /// where its address moves in the middle of a request; each new one finds somebody.
     fn ensure_served(&self) -> Result<()> {
         for (name, address) in ["web", "proxied"].into_iter().zip(self.addresses) {
             ensure!(self.cluster.address(name)? == address, "{name} has another address");
+            self.asker.ensure_one_at_a_time(address, self.since)?;
         }
         for (traffic, address) in self.traffic.iter().zip(self.addresses) {
             let gap = traffic.longest_gap_since(self.since);

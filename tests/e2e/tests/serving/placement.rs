@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use landfall_e2e::cluster::{ANSWERED, ASSIGNED};
 use landfall_e2e::manifests::{NAMESPACE, SHOP, advertisement, list, merged, pool, service};
 use landfall_e2e::reports::announcers;
-use landfall_e2e::requests::first_answer;
+use landfall_e2e::requests::{Traffic, first_answer};
 use landfall_e2e::wait::{throughout, until};
 use landfall_e2e::{Asker, Cluster};
 use serde_json::{Value, json};
@@ -47,9 +47,14 @@ pub(crate) fn chosen_owner(cluster: &Cluster) -> Result<()> {
     ensure!(["n1", "n3"].contains(&owner.as_str()), "{owner} is not among the selected nodes");
 
     let other = if owner == "n1" { "n3" } else { "n1" };
+    let traffic = Traffic::start(cluster.client(), SocketAddr::new(address, 80))?;
+    traffic.answered_after(Instant::now(), ANSWERED)?;
     let labelled = Instant::now();
     cluster.kubectl(["label", "node", &owner, &format!("{EXCLUDED}=")])?;
     owned_by(cluster, &asker, other)?;
+    traffic.answered_after(Instant::now(), ANSWERED)?;
+    asker.ensure_one_at_a_time(address, labelled)?;
+    ensure!(traffic.unconnected_since(labelled) == 0, "{}", traffic.told_since(labelled));
     cluster.kubectl(["label", "node", &owner, &format!("{EXCLUDED}-")])?;
     throughout("the owner stays the owner", landfall_e2e::asker::SETTLED * 2, || {
         let now = cluster.node_of(asker.owner(address)?)?;

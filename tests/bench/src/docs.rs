@@ -16,6 +16,9 @@ Written by `make bench`, in one run on one machine. Machines are small and noisy
 Targets are those of the design; a row without a target is there for orientation. What each row measures is said
 in `tests/bench/src`, one file per part.
 
+Missed: the memory of an idle speaker. Most of it are pages of the binary, which the kernel keeps once for all processes and can drop; two
+megabytes are its own.
+
 ";
 
 const FAILOVER: &str = "failover gap";

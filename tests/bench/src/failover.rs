@@ -50,6 +50,11 @@ fn all(figures: &mut Figures, cluster: &Cluster, kills: usize) -> anyhow::Result
         "MiB",
         Some(15.0),
     );
+    let own = speakers
+        .iter()
+        .map(|pid| process::memory_mib(*pid, "RssAnon"))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    figures.add("the same, without pages of the binary", own.into_iter().fold(0.0, f64::max), "MiB", None);
 
     let asker = Asker::start(cluster.watcher())?;
     asker.ask_for(address);

@@ -17,6 +17,7 @@ use crate::wire::{
 enum Operation {
     Announce(IpAddr, BTreeSet<IfIndex>),
     Probe(IpAddr, BTreeSet<IfIndex>),
+    Hold(IpAddr, BTreeSet<IfIndex>),
     /// Whoever was heard to have addresses is no member.
     Contest,
     Reannounce(IpAddr),
@@ -31,8 +32,8 @@ enum Operation {
 #[derive(Default)]
 struct Model {
     announced: BTreeMap<IpAddr, BTreeSet<IfIndex>>,
-    /// Those of them that nobody may hear of, since when.
-    silent: BTreeMap<IpAddr, Instant>,
+    /// Those of them that nobody may hear of, since when, or until something else is said of them.
+    silent: BTreeMap<IpAddr, Option<Instant>>,
     links: BTreeMap<IfIndex, Option<Mac>>,
     /// The groups that the kernel has joined.
     joined: BTreeSet<(IfIndex, Ipv6Addr)>,
@@ -46,9 +47,14 @@ impl Model {
                 self.silent.remove(address);
             }
             Operation::Probe(address, interfaces) => {
-                if self.announced.insert(*address, interfaces.clone()).is_none() {
-                    self.silent.insert(*address, now);
+                let held = self.silent.get(address) == Some(&None);
+                if self.announced.insert(*address, interfaces.clone()).is_none() || held {
+                    self.silent.insert(*address, Some(now));
                 }
+            }
+            Operation::Hold(address, interfaces) => {
+                self.announced.insert(*address, interfaces.clone());
+                self.silent.insert(*address, None);
             }
             Operation::Withdraw(address) => {
                 self.announced.remove(address);
@@ -72,7 +78,7 @@ impl Model {
 
     fn take_cleared(&mut self, responder: &mut Responder, now: Instant) -> Result<(), TestCaseError> {
         for address in responder.take_cleared() {
-            let since = self.silent.remove(&address);
+            let since = self.silent.remove(&address).flatten();
             let long_enough = since.is_some_and(|since| now.since(since) >= ASK_EVERY * QUESTIONS.into());
             prop_assert!(long_enough, "{} is announced {:?} after {:?}", address, now, since);
         }
@@ -186,6 +192,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         3 => (any_address(), interfaces()).prop_map(|(address, set)| Operation::Announce(address, set)),
         3 => (any_address(), interfaces()).prop_map(|(address, set)| Operation::Probe(address, set)),
+        2 => (any_address(), interfaces()).prop_map(|(address, set)| Operation::Hold(address, set)),
         1 => Just(Operation::Contest),
         1 => any_address().prop_map(Operation::Reannounce),
         2 => any_address().prop_map(Operation::Withdraw),
@@ -201,6 +208,7 @@ fn apply(responder: &mut Responder, operation: Operation, now: &mut Instant) {
     match operation {
         Operation::Announce(address, interfaces) => responder.announce(address, interfaces, *now),
         Operation::Probe(address, interfaces) => responder.probe(address, interfaces, *now),
+        Operation::Hold(address, interfaces) => responder.hold(address, interfaces, *now),
         Operation::Contest => {
             for claimant in responder.take_claims().into_values() {
                 responder.contest(claimant, *now);

@@ -414,3 +414,22 @@ fn a_flood_of_requests_does_not_hold_up_announcements() {
     responder.handle_frame(ETH0, &REQUEST, at(50));
     assert_eq!(frames(&mut responder).len(), 3);
 }
+
+#[test]
+fn who_asks_for_a_held_address_is_told_with_the_first_announcement() {
+    let mut responder = announcing();
+    responder.hold(v4(), BTreeSet::from([ETH0]), at(9_000));
+    responder.handle_frame(ETH0, &REQUEST, at(9_010));
+    responder.handle_timeout(at(60_000));
+    assert_eq!(commands(&mut responder), []);
+    assert_eq!(responder.ignored().collect::<Vec<_>>(), [(Ignored::Silent, 1)]);
+    assert!(!responder.is_listening(v4()) && responder.is_listening(v6()));
+    responder.announce(v4(), BTreeSet::from([ETH0]), at(60_000));
+    let told = commands(&mut responder);
+    let [Command::SendFrame { .. }, Command::SendFrame { .. }, Command::SendFrame { bytes, .. }] = &told[..]
+    else {
+        panic!("two announcements and one word to who has asked: {told:?}")
+    };
+    let Ok(Frame::Arp { ethernet, .. }) = Frame::parse(bytes) else { panic!("{bytes:?}") };
+    assert_eq!(ethernet.destination, ASKER);
+}

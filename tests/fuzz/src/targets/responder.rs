@@ -58,6 +58,10 @@ enum Operation {
     },
     /// Whoever was heard to have addresses is no member.
     Contest,
+    Hold {
+        address: u8,
+        interfaces: u8,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -149,6 +153,12 @@ impl Bed {
                     self.silent.insert(address);
                 }
                 self.responder.probe(address, chosen, self.now);
+            }
+            Operation::Hold { address, interfaces } => {
+                let (address, chosen) = (self::address(address), chosen(interfaces));
+                self.announced.insert(address, chosen.clone());
+                self.silent.insert(address);
+                self.responder.hold(address, chosen, self.now);
             }
             Operation::Contest => {
                 for claimant in self.responder.take_claims().into_values() {

@@ -17,6 +17,9 @@ pub(crate) const ADDRESSES: u16 = 200;
 /// build on a machine that may do other things, and in `make soak`.
 const ALL_MOVED: (u32, u32) = (2_000, 600);
 
+/// A machine that is cut off is heard no longer than this.
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
+
 pub(crate) fn all_move_at_once(machines: &mut Machines) -> Result<()> {
     for _ in 0..amount(1, 5) {
         let owner = gather(machines)?;
@@ -55,14 +58,27 @@ fn die(machines: &Machines, owner: usize) -> Result<()> {
     every().for_each(|address| machines.asker.forget(address));
     let cut = Instant::now();
     machines.host(owner).cut()?;
+    // Without what was on its way when the cut came.
+    let heard_of = |address| {
+        let mut heard = machines.asker.heard_since(address, cut);
+        let dead = machines.host(owner).mac();
+        heard.retain(|heard| Some(heard.mac) != dead || heard.at.duration_since(cut) > ON_ITS_WAY);
+        heard
+    };
     let mut moved = Vec::new();
     for address in every() {
         let first = until("an heir that says so", PATIENCE, || {
-            let heard = machines.asker.heard_since(address, cut);
-            heard.into_iter().find(|heard| heard.announced).with_context(|| format!("none of {address}"))
+            heard_of(address)
+                .into_iter()
+                .find(|heard| heard.announced)
+                .with_context(|| format!("none of {address}"))
         })?;
-        ensure!(Some(first.mac) != machines.host(owner).mac(), "who was cut off has announced {address}");
-        moved.push(first.at.duration_since(cut));
+        let after = first.at.duration_since(cut);
+        ensure!(
+            Some(first.mac) != machines.host(owner).mac(),
+            "who was cut off has announced {address} after {after:.0?}"
+        );
+        moved.push(after);
     }
     moved.sort_unstable();
     let (half, last) = (moved[moved.len() / 2], moved[moved.len() - 1]);
@@ -76,7 +92,7 @@ fn die(machines: &Machines, owner: usize) -> Result<()> {
     }
     throughout("each address has had one heir", BLINK, || {
         every().try_for_each(|address| {
-            let mut heard = machines.asker.heard_since(address, cut);
+            let mut heard = heard_of(address);
             heard.dedup_by_key(|heard| heard.mac);
             ensure!(heard.len() == 1, "{address} had several: {heard:?}");
             Ok(())

@@ -16,6 +16,8 @@ pub const LISTING: &[&str] = &[
     "elasticloadbalancing:DescribeTargetGroups",
 ];
 
+/// AWS looks at networks and instances in the name of whoever creates or registers, so these calls need rights that no call of ours
+/// names (Elastic Load Balancing user guide, "API permissions").
 impl OpKind {
     /// The IAM actions that sending it needs. Creating with tags needs the right to tag as well.
     #[must_use]
@@ -31,6 +33,12 @@ impl OpKind {
                 "elasticloadbalancing:CreateLoadBalancer",
                 "elasticloadbalancing:AddTags",
                 "iam:CreateServiceLinkedRole",
+                "ec2:DescribeAccountAttributes",
+                "ec2:DescribeAddresses",
+                "ec2:DescribeInternetGateways",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcs",
             ],
             Self::SetSubnets => &["elasticloadbalancing:SetSubnets"],
             Self::SetSecurityGroups => &["elasticloadbalancing:SetSecurityGroups"],
@@ -38,13 +46,22 @@ impl OpKind {
             Self::ModifyLoadBalancerAttributes => &["elasticloadbalancing:ModifyLoadBalancerAttributes"],
             Self::ModifyCapacityReservation => &["elasticloadbalancing:ModifyCapacityReservation"],
             Self::DeleteLoadBalancer => &["elasticloadbalancing:DeleteLoadBalancer"],
-            Self::CreateTargetGroup => {
-                &["elasticloadbalancing:CreateTargetGroup", "elasticloadbalancing:AddTags"]
-            }
+            Self::CreateTargetGroup => &[
+                "elasticloadbalancing:CreateTargetGroup",
+                "elasticloadbalancing:AddTags",
+                "ec2:DescribeInternetGateways",
+                "ec2:DescribeVpcs",
+            ],
             Self::ModifyTargetGroup => &["elasticloadbalancing:ModifyTargetGroup"],
             Self::ModifyTargetGroupAttributes => &["elasticloadbalancing:ModifyTargetGroupAttributes"],
             Self::DeleteTargetGroup => &["elasticloadbalancing:DeleteTargetGroup"],
-            Self::RegisterTargets => &["elasticloadbalancing:RegisterTargets"],
+            Self::RegisterTargets => &[
+                "elasticloadbalancing:RegisterTargets",
+                "ec2:DescribeInstances",
+                "ec2:DescribeInternetGateways",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcs",
+            ],
             Self::DeregisterTargets => &["elasticloadbalancing:DeregisterTargets"],
             Self::CreateListener => &["elasticloadbalancing:CreateListener", "elasticloadbalancing:AddTags"],
             Self::ModifyListener => &["elasticloadbalancing:ModifyListener"],

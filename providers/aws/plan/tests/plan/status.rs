@@ -149,6 +149,9 @@ fn rights_are_those_of_the_calls_and_each_names_the_call() {
         Need::RouteTables,
     ];
     assert!(needs.iter().flat_map(Need::actions).all(|action| all.contains(action)));
+    for looked_at in ["AccountAttributes", "Addresses", "InternetGateways", "Instances", "Subnets", "Vpcs"] {
+        assert!(all.contains(format!("ec2:Describe{looked_at}").as_str()), "AWS looks at {looked_at} for us");
+    }
     let services: BTreeSet<&str> = all.iter().filter_map(|action| action.split(':').next()).collect();
     assert!(services.iter().eq(&["ec2", "elasticloadbalancing", "iam"]), "{services:?}");
 }

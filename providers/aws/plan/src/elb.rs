@@ -1,6 +1,6 @@
 //! The words of Elastic Load Balancing v2, spelled as its API spells them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{cmp::Ordering, collections::BTreeMap, net::IpAddr};
 
 use crate::{InstanceId, SubnetId};
 
@@ -182,16 +182,37 @@ pub struct HealthCheck {
     pub unhealthy_threshold: i32,
 }
 
-/// `TargetDescription`: the key under which AWS holds a target. `AvailabilityZone` is decided by [`Target::zone_all`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// `TargetDescription`. Id and port are the key under which a group holds it, so two that differ only in the zone are equal: not
+/// every answer has the zone that was sent.
+#[derive(Clone, Debug)]
 pub struct Target {
     /// `Id`.
     pub id: TargetId,
     /// `Port`.
     pub port: u16,
-    /// Send `AvailabilityZone: all`: the address lies outside the VPC's blocks.
+    /// `AvailabilityZone` is `all`: the address lies outside the VPC's blocks.
     pub zone_all: bool,
 }
+
+impl Ord for Target {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&self.id, self.port).cmp(&(&other.id, other.port))
+    }
+}
+
+impl PartialOrd for Target {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Target {}
 
 /// `Id` of a target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

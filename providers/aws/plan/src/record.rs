@@ -124,7 +124,11 @@ impl Inventory {
             Op::DeleteTargetGroup { arn } => self.remove_target_group(arn),
             Op::RegisterTargets { arn, targets } => self.change_target_group(arn, |group| {
                 if let Some(known) = &mut group.targets {
-                    known.extend(targets.iter().map(|target| (target.clone(), TargetState::Initial)));
+                    for target in targets {
+                        // One that drains may have been in another zone.
+                        known.remove(target);
+                        known.insert(target.clone(), TargetState::Initial);
+                    }
                 }
             }),
             Op::DeregisterTargets { arn, targets } => self.change_target_group(arn, |group| {

@@ -318,9 +318,8 @@ pub fn readiness(
                 && pod.readiness_gates.iter().any(|known| **known == **gate)
         };
         for pod in endpoints.iter().filter(waits) {
-            let found =
-                |zone_all| targets.get(&Target { id: TargetId::Ip(pod.address), port: pod.port, zone_all });
-            let state = found(false).or_else(|| found(true)).copied();
+            let target = Target { id: TargetId::Ip(pod.address), port: pod.port, zone_all: false };
+            let state = targets.get(&target).copied();
             conditions.push(GateCondition {
                 pod: pod.pod.clone(),
                 gate: gate.as_str().into(),

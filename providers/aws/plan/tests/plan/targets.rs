@@ -1,8 +1,8 @@
 //! Who serves, in which order targets come and go, and what pods are told.
 
 use landfall_aws_plan::{
-    LeftOutReason, Node, Op, PodEndpoint, READINESS_GATE, Readiness, Taint, TargetId, TargetPort, TargetSet,
-    TargetState, Waiting,
+    LeftOutReason, Need, Node, Op, PodEndpoint, READINESS_GATE, Readiness, Taint, Target, TargetId,
+    TargetPort, TargetSet, TargetState, Waiting,
 };
 use landfall_model::Protocol;
 
@@ -14,11 +14,15 @@ fn set(world: &mut World) -> TargetSet {
 }
 
 fn ids(set: &TargetSet) -> Vec<String> {
+    ids_of(&set.wanted)
+}
+
+fn ids_of<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Vec<String> {
     let text = |id: &TargetId| match id {
         TargetId::Instance(id) => id.to_string(),
         TargetId::Ip(address) => address.to_string(),
     };
-    set.wanted.iter().map(|target| format!("{}:{}", text(&target.id), target.port)).collect()
+    targets.into_iter().map(|target| format!("{}:{}", text(&target.id), target.port)).collect()
 }
 
 type Change = Box<dyn Fn(&mut Node)>;
@@ -165,6 +169,38 @@ fn pods_of_another_port_or_family_are_no_targets_and_outside_addresses_name_all_
     assert_eq!(set.wanted.iter().map(|target| target.zone_all).collect::<Vec<_>>(), [false, true]);
 }
 
+/// moto forgets the zone, and so did a target that somebody registered by hand.
+#[test]
+fn the_zone_is_sent_but_a_target_without_it_is_the_same() {
+    let mut world = ip_world(vec![pod("a", "10.0.0.1"), pod("far", "192.168.0.1")]);
+    world.converge();
+    let far = world.endpoints.pop().unwrap();
+    let arn = world.aws.target_groups.keys().next().unwrap().clone();
+    for zone_all in [true, false] {
+        let targets = world.aws.target_groups.get_mut(&arn).unwrap().targets.as_mut().unwrap();
+        *targets = std::mem::take(targets)
+            .into_iter()
+            .map(|(target, state)| (Target { zone_all: target.zone_all && zone_all, ..target }, state))
+            .collect();
+        world.aws.answer(&Need::Targets(arn.clone()), &mut world.inventory);
+        world.endpoints.push(far.clone());
+        assert_eq!(world.plan().ready, [], "described with the zone: {zone_all}");
+        world.endpoints.pop();
+        let [Op::DeregisterTargets { targets, .. }] = &world.plan().ready[..] else {
+            panic!("{:?}", world.plan())
+        };
+        let zones: Vec<bool> = targets.iter().map(|target| target.zone_all).collect();
+        assert_eq!((ids_of(targets), zones), (vec!["192.168.0.1:8080".to_owned()], vec![zone_all]));
+    }
+    world.converge();
+    world.endpoints.push(far);
+    let [Op::RegisterTargets { targets, .. }] = &world.plan().ready[..] else { panic!("{:?}", world.plan()) };
+    assert!(targets[0].zone_all, "one that drains without a zone is registered with it");
+    world.converge();
+    let known = world.inventory.target_group(&arn).unwrap().targets.as_ref().unwrap();
+    assert!(known.keys().any(|target| target.zone_all));
+}
+
 #[test]
 fn a_named_target_port_may_differ_from_pod_to_pod() {
     let mut world = ip_world(vec![pod("a", "10.0.0.1"), PodEndpoint { port: 9090, ..pod("b", "10.0.0.2") }]);
@@ -223,7 +259,7 @@ fn a_terminating_pod_stays_until_its_replacement_is_healthy() {
         "the new one is not healthy yet"
     );
     world.aws.settle();
-    world.aws.answer(&landfall_aws_plan::Need::Targets(arn), &mut world.inventory);
+    world.aws.answer(&Need::Targets(arn), &mut world.inventory);
     assert!(deregisters(&world.plan().ready));
 }
 
@@ -283,7 +319,7 @@ fn readiness_gates_follow_what_aws_says() {
     world.aws.settle();
     let targets = world.aws.target_groups.get_mut(&arn).unwrap().targets.as_mut().unwrap();
     *targets.values_mut().next().unwrap() = TargetState::Unhealthy;
-    world.aws.answer(&landfall_aws_plan::Need::Targets(arn), &mut world.inventory);
+    world.aws.answer(&Need::Targets(arn), &mut world.inventory);
     let conditions = world.readiness();
     let told: Vec<_> =
         conditions.iter().map(|condition| (&*condition.pod, condition.healthy, condition.reason)).collect();
@@ -304,7 +340,7 @@ fn a_gate_is_about_the_target_of_its_own_port_and_family() {
     world.converge();
     world.aws.settle();
     for arn in world.aws.target_groups.keys().cloned().collect::<Vec<_>>() {
-        world.aws.answer(&landfall_aws_plan::Need::Targets(arn), &mut world.inventory);
+        world.aws.answer(&Need::Targets(arn), &mut world.inventory);
     }
     let gates: Vec<Box<str>> = world
         .aws

@@ -224,12 +224,12 @@ pub(super) fn detach(
     }
 }
 
-/// Fields that are not asked for are not compared: AWS fills them in. Nor are codes that are not told.
+/// Fields that are not asked for are not compared: AWS fills them in. Nor are codes and a timeout that are not told.
 fn same_check(have: &HealthCheck, want: &HealthCheck) -> bool {
     let asked = HealthCheck {
         path: want.path.as_ref().and(have.path.clone()),
         matcher: want.matcher.as_ref().map(|codes| have.matcher.as_ref().unwrap_or(codes).clone()),
-        timeout: want.timeout.and(have.timeout),
+        timeout: want.timeout.map(|seconds| have.timeout.unwrap_or(seconds)),
         ..have.clone()
     };
     asked == *want

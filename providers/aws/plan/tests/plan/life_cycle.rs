@@ -158,6 +158,20 @@ fn what_was_changed_by_hand_is_put_back_once_it_is_seen() {
 }
 
 #[test]
+fn what_is_not_told_of_a_health_check_is_as_wanted() {
+    let mut world = World::new();
+    world.annotate("aws-load-balancer-healthcheck-protocol", "http").converge();
+    for group in world.aws.target_groups.values_mut() {
+        let check = &mut group.health_check;
+        assert!(check.timeout.take().is_some() && check.matcher.take().is_some());
+    }
+    world.list();
+    world.aws.calls.clear();
+    world.converge();
+    assert_eq!(world.aws.calls, []);
+}
+
+#[test]
 fn a_change_is_marked_before_its_first_call() {
     let mut world = World::new();
     world.converge();

@@ -142,6 +142,23 @@ words!(
     }
 );
 
+impl ListenerProtocol {
+    /// Whether its listeners have attributes: AWS's own controller asks for those of these two only.
+    #[must_use]
+    pub const fn has_attributes(self) -> bool {
+        matches!(self, Self::Tcp | Self::TcpUdp)
+    }
+
+    /// Whether datagrams arrive: targets always see who sent them.
+    #[must_use]
+    pub const fn carries_datagrams(self) -> bool {
+        match self {
+            Self::Udp | Self::TcpUdp | Self::Quic | Self::TcpQuic => true,
+            Self::Tcp | Self::Tls => false,
+        }
+    }
+}
+
 impl LoadBalancerState {
     /// Whether its DNS name answers.
     #[must_use]

@@ -6,8 +6,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Unresolved, ports::Context};
 use crate::{
-    AddressType, BackendAccess, FrontendGroups, Inventory, IpPermission, ListenerProtocol, LoadBalancer,
-    Problem, Request, Scheme, SecurityGroupId, Service, Settings, Source, SubnetMapping, WantedSecurityGroup,
+    AddressType, BackendAccess, FrontendGroups, Inventory, IpPermission, LoadBalancer, Problem, Request,
+    Scheme, SecurityGroupId, Service, Settings, Source, SubnetMapping, WantedSecurityGroup,
     WantedTargetGroup, names, tags,
 };
 
@@ -40,7 +40,8 @@ pub(super) fn frontend(
         return if live.is_some() {
             Err(refuse(
                 "conflicting security groups configuration: the load balancer has security groups and they cannot all be \
-                 removed; remove annotation aws-load-balancer-disable-nlb-sg or make the Service anew"
+                 removed; remove annotation aws-load-balancer-disable-nlb-sg, switch feature gate NLBSecurityGroup on, or make the \
+                 Service anew"
                     .to_owned(),
             ))
         } else {
@@ -177,9 +178,9 @@ fn legacy_blocks(
 ) -> BTreeSet<IpNet> {
     let preserved = target_groups.values().any(|group| {
         let set = group.attributes.get("preserve_client_ip.enabled").map(String::as_str);
-        let udp = matches!(group.create.protocol, ListenerProtocol::Udp | ListenerProtocol::TcpUdp);
         let default = group.create.target_type == crate::TargetType::Instance;
-        udp || set.map_or(default, |value| value.eq_ignore_ascii_case("true"))
+        group.create.protocol.carries_datagrams()
+            || set.map_or(default, |value| value.eq_ignore_ascii_case("true"))
     });
     let own = subnets.iter().filter_map(|mapping| inventory.subnet(&mapping.subnet));
     let mut blocks: BTreeSet<IpNet> = own.flat_map(|subnet| subnet.blocks.iter().copied()).collect();

@@ -78,6 +78,42 @@ fn a_load_balancer_without_groups_is_let_in_by_blocks() {
 }
 
 #[test]
+fn datagrams_come_from_clients_whatever_is_asked_for() {
+    let udp = || vec![port("dns", Protocol::Udp, 53, 30053)];
+    let both = || vec![port("tcp", Protocol::Tcp, 53, 30053), port("udp", Protocol::Udp, 53, 30053)];
+    let quic = ("aws-load-balancer-quic-enabled-ports", "53");
+    let rows = [(udp(), None), (both(), None), (udp(), Some(quic)), (both(), Some(quic))];
+    for (row, (ports, annotation)) in rows.iter().enumerate() {
+        let mut world = World::new();
+        world.service.ports.clone_from(ports);
+        annotation.iter().for_each(|(name, value)| _ = world.annotate(name, value));
+        world
+            .annotate("aws-load-balancer-disable-nlb-sg", "true")
+            .annotate("aws-load-balancer-nlb-target-type", "ip")
+            .annotate("aws-load-balancer-scheme", "internet-facing");
+        let blocks = world.stack().unwrap().backend.blocks;
+        assert!(blocks.contains(&"0.0.0.0/0".parse().unwrap()), "row {row}: {blocks:?}");
+        world.annotate("aws-load-balancer-nlb-target-type", "instance").converge();
+        assert_eq!(
+            rules(&world),
+            ["tcp 30053-30053 0.0.0.0/0", "udp 30053-30053 0.0.0.0/0"],
+            "row {row}: checks come by TCP"
+        );
+    }
+}
+
+#[test]
+fn a_load_balancer_without_groups_may_leave_the_rules_to_the_user() {
+    let mut world = World::new();
+    world
+        .annotate("aws-load-balancer-disable-nlb-sg", "true")
+        .annotate("aws-load-balancer-manage-backend-security-group-rules", "false");
+    assert_eq!(rules(world.converge()), [""; 0]);
+    world.annotate("aws-load-balancer-manage-backend-security-group-rules", "true");
+    assert_eq!(rules(world.converge()), ["tcp 30080-30443 10.0.0.0/16"]);
+}
+
+#[test]
 fn rules_of_others_stay_and_ours_that_nobody_needs_go() {
     let mut world = World::new();
     world.converge();

@@ -2,7 +2,7 @@
 
 use landfall_aws_plan::{Op, Settings, Source};
 
-use crate::world::World;
+use crate::world::{World, security_group};
 
 /// Names of the groups that the load balancer carries, generated ones by their stem.
 fn groups(world: &World) -> Vec<String> {
@@ -28,10 +28,14 @@ fn each_row_gives_its_groups() {
     let manage = ("aws-load-balancer-manage-backend-security-group-rules", "true");
     let no_backend: fn(&mut Settings) = |settings| settings.backend_security_group = false;
     let no_groups: fn(&mut Settings) = |settings| settings.security_groups = false;
+    let own_backend: fn(&mut Settings) =
+        |settings| settings.backend_security_group_id = Some("sg-theirs".into());
     let as_is: fn(&mut Settings) = |_| {};
     let rows: &[Row] = &[
         ("managed and backend", as_is, &[], &["k8s-shop-web", "k8s-traffic-harbor"]),
         ("managed only", no_backend, &[], &["k8s-shop-web"]),
+        ("managed and a back-end group of the user", own_backend, &[], &["k8s-shop-web", "sg-theirs"]),
+        ("given and a back-end group of the user", own_backend, &[mine, manage], &["sg-mine", "sg-theirs"]),
         ("given", as_is, &[mine], &["sg-mine"]),
         (
             "given by id and backend",
@@ -44,9 +48,14 @@ fn each_row_gives_its_groups() {
     ];
     for (row, set, annotations, expected) in rows {
         let mut world = World::new();
+        world.aws.security_groups.insert("sg-theirs".into(), security_group("sg-theirs", &[]));
+        world.restart();
         set(&mut world.settings);
         annotations.iter().for_each(|(name, value)| _ = world.annotate(name, value));
         assert_eq!(groups(world.converge()), *expected, "{row}");
+        world.service.deleting = true;
+        world.converge();
+        assert!(world.aws.security_groups.contains_key(&"sg-theirs".into()), "{row}");
     }
 }
 
@@ -63,7 +72,12 @@ fn a_load_balancer_without_groups_stays_without() {
 #[test]
 fn groups_cannot_all_be_removed_from_a_live_load_balancer() {
     let mut world = World::new();
-    world.converge().annotate("aws-load-balancer-disable-nlb-sg", "true");
+    world.converge().settings.security_groups = false;
+    let text = world.problem();
+    assert!(text.contains("conflicting security groups configuration"), "{text}");
+    assert!(text.contains("feature gate NLBSecurityGroup"), "{text}");
+    world.settings.security_groups = true;
+    world.annotate("aws-load-balancer-disable-nlb-sg", "true");
     assert!(world.problem().contains("conflicting security groups configuration"));
 }
 

@@ -123,6 +123,36 @@ fn named_subnets_are_found_by_id_or_name_in_their_order() {
 }
 
 #[test]
+fn each_subnet_of_a_dual_stack_load_balancer_has_an_ipv6_block() {
+    let without = || {
+        let mut subnets = vec![subnet("subnet-a", "a"), subnet("subnet-b", "b")];
+        subnets[1].blocks.truncate(1);
+        world(subnets)
+    };
+    let dualstack = ("aws-load-balancer-ip-address-type", "dualstack");
+    let mut named = without();
+    named.annotate("aws-load-balancer-subnets", "subnet-a,subnet-b");
+    let mut kept = without();
+    kept.converge();
+    for world in [&mut named, &mut kept] {
+        world.annotate(dualstack.0, dualstack.1);
+        let text = world.problem();
+        assert!(text.contains("subnets subnet-b do not have an associated IPv6 CIDR block"), "{text}");
+    }
+    let mut found = without();
+    assert_eq!(chosen(found.annotate(dualstack.0, dualstack.1)), ["subnet-a"], "discovery leaves it out");
+}
+
+#[test]
+fn another_order_of_the_same_subnets_changes_nothing() {
+    let mut world = World::new();
+    world.annotate("aws-load-balancer-subnets", "subnet-b,subnet-a").converge().aws.calls.clear();
+    world.annotate("aws-load-balancer-subnets", "subnet-a,subnet-b").converge();
+    let sets = world.aws.calls.iter().filter(|op| matches!(op, Op::SetSubnets { .. }));
+    assert_eq!(sets.count(), 0, "{:?}", world.aws.calls);
+}
+
+#[test]
 fn a_live_load_balancer_keeps_its_subnets_until_others_are_named() {
     let mut world = World::new();
     world.converge();

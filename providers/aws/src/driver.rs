@@ -45,7 +45,7 @@ pub async fn lead(
     };
     let (place, clients) = connected;
     let ended = CancellationToken::new();
-    let throttle = Throttle::new(metrics.calls.clone(), leadership.clone(), ended.clone());
+    let throttle = Throttle::new(metrics.calls.clone(), Some(leadership.clone()), ended.clone());
     let aws = Aws::new(clients, throttle, place.vpc.clone());
     tracing::info!(
         op = "aws",

@@ -72,8 +72,8 @@ pub struct Listener {
     pub ssl_policy: Option<String>,
     /// `AlpnPolicy`.
     pub alpn: Option<Alpn>,
-    /// `DescribeListenerAttributes`; empty for TLS, which is never asked.
-    pub attributes: Map,
+    /// `DescribeListenerAttributes`; `None` where AWS does not tell or is not asked.
+    pub attributes: Option<Map>,
     /// All its tags.
     pub tags: Map,
 }

@@ -155,7 +155,7 @@ impl Inventory {
                             more_certificates: [].into(),
                             ssl_policy: spec.ssl_policy.clone(),
                             alpn: spec.alpn,
-                            attributes: Map::new(),
+                            attributes: Some(Map::new()),
                             tags: tags.clone(),
                         };
                         if let Some(listeners) = &mut lb.listeners {
@@ -193,7 +193,9 @@ impl Inventory {
                 });
             }
             Op::ModifyListenerAttributes { arn, attributes } => {
-                self.change_listener(arn, |listener| listener.attributes.extend(attributes.clone()));
+                self.change_listener(arn, |listener| {
+                    listener.attributes.get_or_insert_default().extend(attributes.clone());
+                });
             }
             Op::AddTags { resource, tags } => {
                 self.change_tags(resource, |known| known.extend(tags.clone()));

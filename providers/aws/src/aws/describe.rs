@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_aws_plan::{
-    Answer, Failure, Listener, ListenerArn, ListenerProtocol, LoadBalancerArn, Map, Need, TargetGroupArn,
+    Answer, Failure, FailureKind, Listener, ListenerArn, ListenerProtocol, LoadBalancerArn, Map, Need,
+    TargetGroupArn,
 };
 
 use super::{Aws, read};
@@ -97,7 +98,7 @@ impl Aws {
             listener.tags = tags.remove(listener.arn.as_str()).unwrap_or_default();
             if listener.protocol == ListenerProtocol::Tls {
                 listener.more_certificates = self.more_certificates(&listener.arn).await?;
-            } else {
+            } else if listener.protocol.has_attributes() {
                 listener.attributes = self.listener_attributes(&listener.arn).await?;
             }
         }
@@ -122,10 +123,23 @@ impl Aws {
         Ok(all)
     }
 
-    async fn listener_attributes(&self, arn: &ListenerArn) -> Result<Map, Failure> {
+    /// `None` where AWS refuses: a listener can be changed and deleted without them.
+    async fn listener_attributes(&self, arn: &ListenerArn) -> Result<Option<Map>, Failure> {
         let request = self.clients.elb.describe_listener_attributes().listener_arn(arn.as_str());
-        let answer = call!(self, Describe, "DescribeListenerAttributes", request)?;
-        Ok(pairs(answer.attributes().iter().map(|one| (one.key(), one.value()))))
+        let answer = optional(call!(self, Describe, "DescribeListenerAttributes", request))?;
+        Ok(answer.map(|answer| pairs(answer.attributes().iter().map(|one| (one.key(), one.value())))))
+    }
+}
+
+/// `None` with a warning where AWS refuses to tell something that can be done without.
+pub(super) fn optional<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Failure { kind: FailureKind::Refused, code, message }) => {
+            tracing::warn!(op = "aws", code, "AWS does not tell, and it is done without: {message}");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -134,4 +148,59 @@ fn pairs<'a>(attributes: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)
         Some((key?.to_owned(), value.unwrap_or_default().to_owned()))
     };
     attributes.filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::canned::{Canned, document, is, nothing};
+
+    /// Answers with a listener of each protocol; `attributes` answers for theirs.
+    fn canned(attributes: impl Fn() -> Result<String, &'static str> + Send + 'static) -> Canned {
+        Canned::start(move |form| {
+            if is(form, "DescribeListeners") {
+                let member = |(number, protocol): (usize, &ListenerProtocol)| {
+                    let (name, port) = (protocol.as_str(), number + 1);
+                    format!(
+                        "<member><ListenerArn>{name}</ListenerArn><Protocol>{name}</Protocol><Port>{port}</Port></member>"
+                    )
+                };
+                let all: String = ListenerProtocol::ALL.iter().enumerate().map(member).collect();
+                return Ok(document("DescribeListeners", &format!("<Listeners>{all}</Listeners>")));
+            }
+            if is(form, "DescribeListenerAttributes") {
+                return attributes();
+            }
+            Ok(nothing(form))
+        })
+    }
+
+    async fn listeners(canned: &Canned) -> Result<Vec<Listener>, String> {
+        match canned.aws().describe(&Need::LoadBalancer("lb".into())).await {
+            Ok(Answer::LoadBalancer { listeners, .. }) => Ok(listeners.into_values().collect()),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => Err(failure.code),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_listeners_that_have_attributes_are_asked_for_them() {
+        let told =
+            "<Attributes><member><Key>tcp.idle_timeout.seconds</Key><Value>60</Value></member></Attributes>";
+        let canned = canned(move || Ok(document("DescribeListenerAttributes", told)));
+        let listeners = listeners(&canned).await.unwrap();
+        assert_eq!(listeners.len(), ListenerProtocol::ALL.len());
+        for listener in &listeners {
+            let tcp = matches!(listener.protocol, ListenerProtocol::Tcp | ListenerProtocol::TcpUdp);
+            assert_eq!(listener.attributes.is_some(), tcp, "{listener:?}");
+        }
+        assert_eq!(canned.asked("DescribeListenerAttributes").len(), 2);
+    }
+
+    #[tokio::test]
+    async fn attributes_that_aws_refuses_to_tell_are_not_known() {
+        let told = listeners(&canned(|| Err("AccessDenied"))).await.unwrap();
+        assert!(told.iter().all(|listener| listener.attributes.is_none()));
+        assert_eq!(listeners(&canned(|| Err("Throttling"))).await.unwrap_err(), "Throttling");
+    }
 }

@@ -1,6 +1,8 @@
 //! AWS itself: one request for each job of the plan, at a pace that AWS accepts.
 
 mod apply;
+#[cfg(test)]
+mod canned;
 mod client;
 mod describe;
 mod failure;

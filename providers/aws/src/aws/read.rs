@@ -129,7 +129,7 @@ pub(super) fn listener(read: &elb::Listener) -> Option<Listener> {
         // Some answers have one for listeners that do not use it.
         ssl_policy: read.ssl_policy().filter(|_| tls).map(str::to_owned),
         alpn: read.alpn_policy().first().filter(|_| tls).and_then(|policy| Alpn::parse(policy)),
-        attributes: Map::new(),
+        attributes: None,
         tags: Map::new(),
     })
 }

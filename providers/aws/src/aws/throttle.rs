@@ -38,6 +38,9 @@ const LIMITS: [(f64, f64); 6] =
 /// So many calls are under way at a time. At the tenth of a second that AWS takes for one, that is more than it allows in a second.
 const UNDER_WAY: usize = 16;
 
+/// The code of a call that was not sent, since this replica ended to lead.
+pub(super) const NOT_SENT: &str = "NotSent";
+
 /// Counts calls and waits.
 #[derive(Clone)]
 pub(crate) struct Calls {
@@ -132,13 +135,13 @@ pub(crate) struct Throttle {
     turn: Turn,
     calls: Calls,
     clock: Clock,
-    leadership: Leadership,
+    leadership: Option<Leadership>,
     ended: CancellationToken,
 }
 
 impl Throttle {
-    /// Nothing passes any more once `ended`, nor when this replica does not lead.
-    pub(crate) fn new(calls: Calls, leadership: Leadership, ended: CancellationToken) -> Self {
+    /// Nothing passes any more once `ended`, nor when this replica does not lead; without a leadership, nobody competes.
+    pub(crate) fn new(calls: Calls, leadership: Option<Leadership>, ended: CancellationToken) -> Self {
         let lanes = Arc::new(LIMITS.map(|(rate, burst)| Lane::new(rate, burst)));
         let under_way = Arc::new(Semaphore::new(UNDER_WAY));
         Self { lanes, under_way, turn: Turn::FIRST, calls, clock: Clock::start(), leadership, ended }
@@ -165,9 +168,10 @@ impl Throttle {
         let begun = Instant::now();
         let turn = self.ended.run_until_cancelled(self.wait(bucket)).await;
         // Another replica may have begun to lead while this call waited.
-        let Some(_turn) = turn.filter(|_| self.leadership.is_current()) else {
+        let leads = self.leadership.as_ref().is_none_or(Leadership::is_current);
+        let Some(_turn) = turn.filter(|_| leads) else {
             let message = "this replica no longer leads".to_owned();
-            return Err(Failure { kind: FailureKind::Unavailable, code: "NotSent".to_owned(), message });
+            return Err(Failure { kind: FailureKind::Unavailable, code: NOT_SENT.to_owned(), message });
         };
         let waited = begun.elapsed();
         self.calls.waits.observe(waited.as_secs_f64());

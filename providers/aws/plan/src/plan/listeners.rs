@@ -88,7 +88,11 @@ impl Pass<'_> {
         if !extra.is_empty() && wanted.certificate.is_some() {
             self.ready.push(Op::RemoveListenerCertificates { arn: arn(), certificates: extra });
         }
-        let attributes = differing(&have.attributes, &wanted.attributes);
+        let attributes = match &have.attributes {
+            Some(known) => differing(known, &wanted.attributes),
+            None if self.trusted => crate::Map::new(),
+            None => wanted.attributes.clone(),
+        };
         if !attributes.is_empty() {
             self.ready.push(Op::ModifyListenerAttributes { arn: arn(), attributes });
         }

@@ -292,7 +292,8 @@ fn listener(
         more_certificates: certificates.iter().skip(1).cloned().collect::<BTreeSet<_>>(),
         ssl_policy: tls.map(|tls| tls.policy.clone()),
         alpn: tls.map(|_| request.alpn).filter(|alpn| *alpn != Alpn::None),
-        attributes: attributes.filter(|_| tls.is_none()).cloned().unwrap_or_default(),
+        // What is left out is told by a notice.
+        attributes: attributes.filter(|_| protocol.has_attributes()).cloned().unwrap_or_default(),
         tags: if settings.tag_listeners {
             tags::wanted(settings, service, &request.tags, &port.to_string())
         } else {

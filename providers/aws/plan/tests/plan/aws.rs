@@ -184,7 +184,7 @@ impl Aws {
                     more_certificates: [].into(),
                     ssl_policy: spec.ssl_policy.clone(),
                     alpn: spec.alpn,
-                    attributes: Map::new(),
+                    attributes: Some(Map::new()),
                     tags: tags.clone(),
                 };
                 if lb.listeners.as_mut().unwrap().insert(*port, listener).is_some() {
@@ -213,7 +213,11 @@ impl Aws {
                 self.listener(arn)?.more_certificates.retain(|arn| !certificates.contains(arn));
             }
             Op::ModifyListenerAttributes { arn, attributes } => {
-                self.listener(arn)?.attributes.extend(attributes.clone());
+                let listener = self.listener(arn)?;
+                if !listener.protocol.has_attributes() {
+                    return Err("InvalidConfigurationRequest".to_owned());
+                }
+                listener.attributes.get_or_insert_default().extend(attributes.clone());
             }
             Op::AddTags { resource, tags } => self.tags(resource)?.extend(tags.clone()),
             Op::RemoveTags { resource, keys } => self.tags(resource)?.retain(|key, _| !keys.contains(key)),

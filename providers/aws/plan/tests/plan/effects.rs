@@ -121,8 +121,8 @@ fn each_annotation_reaches_aws() {
         ),
         (&[("aws-load-balancer-listener-attributes.TCP-80", "tcp.idle_timeout.seconds=60")], |w| {
             let listeners = balancer(w).listeners.as_ref().unwrap();
-            listeners[&80].attributes == map(&[("tcp.idle_timeout.seconds", "60")])
-                && listeners[&443].attributes.is_empty()
+            listeners[&80].attributes == Some(map(&[("tcp.idle_timeout.seconds", "60")]))
+                && listeners[&443].attributes == Some(map(&[]))
         }),
         (&[("aws-load-balancer-additional-resource-tags", "team=shop")], |w| {
             let has = |tags: &landfall_aws_plan::Map| tags.get("team").is_some_and(|team| team == "shop");

@@ -245,3 +245,48 @@ fn attributes_of_a_port_override_and_proxy_protocol_beats_all() {
     world.annotate("aws-load-balancer-proxy-protocol", "*");
     assert_eq!(attributes(&mut world, 80)["proxy_protocol_v2.enabled"], "true");
 }
+
+#[test]
+fn listener_attributes_are_for_tcp_and_the_others_are_told() {
+    let cert = ("aws-load-balancer-ssl-cert", "one");
+    let quic = ("aws-load-balancer-quic-enabled-ports", "443");
+    let rows: &[(&str, Vec<ServicePort>, Annotations<'_>, bool)] = &[
+        ("TCP", vec![tcp(443)], &[], true),
+        ("TCP_UDP", vec![tcp(443), udp(443)], &[], true),
+        ("TLS", vec![tcp(443)], &[cert], false),
+        ("UDP", vec![udp(443)], &[], false),
+        ("QUIC", vec![udp(443)], &[quic], false),
+        ("TCP_QUIC", vec![tcp(443), udp(443)], &[quic], false),
+    ];
+    for (protocol, ports, annotations, used) in rows {
+        let mut world = world(ports.clone());
+        annotations.iter().for_each(|(name, value)| _ = world.annotate(name, value));
+        world.annotate(&format!("aws-load-balancer-listener-attributes.{protocol}-443"), "a=b");
+        let (stack, request) = (world.stack().unwrap(), world.request().unwrap());
+        assert_eq!(stack.listeners[&443].attributes.is_empty(), !used, "{protocol}");
+        let notices = landfall_aws_plan::notices(&stack, &request, &world.settings, &world.inventory);
+        let told: Vec<String> = notices.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), usize::from(!used), "{protocol}: {told:?}");
+        assert!(told.iter().all(|text| text.contains(&format!("{protocol}-443 is not used"))), "{told:?}");
+        world.converge();
+    }
+}
+
+#[test]
+fn attributes_that_aws_does_not_tell_are_set_once() {
+    const NAME: &str = "aws-load-balancer-listener-attributes.TCP-80";
+    let mut world = world(vec![tcp(80)]);
+    world.annotate(NAME, "a=b").converge();
+    let set = |op: &landfall_aws_plan::Op| op.kind().as_str() == "ModifyListenerAttributes";
+    for (attributes, calls) in [("a=b", 0), ("a=c", 1), ("a=c", 0)] {
+        let lb = world.aws.load_balancers.values_mut().next().unwrap();
+        lb.listeners.as_mut().unwrap().get_mut(&80).unwrap().attributes = None;
+        world.restart();
+        world.aws.calls.clear();
+        world.annotate(NAME, attributes).converge();
+        assert_eq!(world.aws.calls.iter().filter(|op| set(op)).count(), calls, "{attributes}");
+    }
+    world.service.deleting = true;
+    world.converge();
+    assert!(world.aws.load_balancers.is_empty());
+}

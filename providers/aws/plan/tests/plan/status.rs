@@ -173,4 +173,12 @@ fn what_aws_cannot_change_is_said() {
     assert_eq!(told(&mut world), [""; 0]);
     world.service.annotations.clear();
     assert_eq!(told(&mut world), ["LegacyNoSecurityGroups"]);
+    let mut world = World::new();
+    world.annotate("aws-load-balancer-name", "front").converge().aws.calls.clear();
+    assert_eq!(told(&mut world), [""; 0]);
+    world.annotate("aws-load-balancer-name", "back").converge();
+    assert_eq!(told(&mut world), ["OtherName"]);
+    let names: Vec<&str> = world.aws.load_balancers.values().map(|lb| lb.name.as_str()).collect();
+    assert_eq!(names, ["front"]);
+    assert!(world.aws.calls.iter().all(|op| op.kind() == OpKind::AddTags), "only the fingerprint is written");
 }

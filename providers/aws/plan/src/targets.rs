@@ -53,7 +53,7 @@ pub enum LeftOutReason {
     NotReady,
     /// `spec.providerID` names no EC2 instance.
     InvalidProviderId,
-    /// The instance does not exist or does not run, so AWS would refuse to register it and all others of the same call.
+    /// The instance does not exist in the VPC or does not run, so AWS would refuse to register it and all others of the same call.
     NoInstance,
     /// `--max-targets-per-target-group` is reached.
     TooMany,

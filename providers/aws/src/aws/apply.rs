@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use aws_sdk_ec2::types as ec2;
 use aws_sdk_elasticloadbalancingv2::types as elb;
 use landfall_aws_plan::{
-    CreateLoadBalancer, CreateTargetGroup, Failure, FailureKind, Forward, HealthCheck, HealthProtocol,
-    IpPermission, ListenerSpec, Map, Op, Outcome, Settings, Source, SubnetMapping, Target, TargetGroupArn,
-    TargetId, tags,
+    Failure, FailureKind, Forward, HealthCheck, HealthProtocol, IpPermission, ListenerSpec, Map, Op, Outcome,
+    Settings, Source, SubnetMapping, Target, TargetGroupArn, TargetId,
 };
 
-use super::{Aws, describe::call, failure, read};
+use super::{Aws, describe::call, failure};
 
 /// A call whose outcome says nothing, and which counts as done when AWS says one of these codes: what is to be gone is
 /// gone, or what is to be there is there.
@@ -148,11 +147,7 @@ impl Aws {
                 let request = elb.delete_target_group().target_group_arn(arn.as_str());
                 done!(self, Modify, op, request, "TargetGroupNotFound")
             }
-            Op::RegisterTargets { arn, targets } => {
-                let targets = targets.iter().map(target).collect();
-                let request = elb.register_targets().target_group_arn(arn.as_str());
-                done!(self, Register, op, request.set_targets(Some(targets)))
-            }
+            Op::RegisterTargets { arn, targets } => self.register(op, arn, targets).await,
             Op::DeregisterTargets { arn, targets } => {
                 let targets = targets.iter().map(target).collect();
                 let request = elb.deregister_targets().target_group_arn(arn.as_str());
@@ -218,74 +213,6 @@ impl Aws {
             }
         }
     }
-
-    async fn create_load_balancer(
-        &self,
-        op: &Op,
-        create: &CreateLoadBalancer,
-        settings: &Settings,
-    ) -> Result<Outcome, Failure> {
-        let groups: Vec<String> = create.security_groups.iter().map(|id| id.as_str().to_owned()).collect();
-        let mut request = self
-            .clients
-            .elb
-            .create_load_balancer()
-            .name(&create.name)
-            .r#type(elb::LoadBalancerTypeEnum::Network)
-            .scheme(create.scheme.as_str().into())
-            .ip_address_type(create.address_type.as_str().into())
-            .set_subnet_mappings(Some(create.subnets.iter().map(mapping).collect()))
-            .set_security_groups(Some(groups).filter(|groups| !groups.is_empty()))
-            .set_tags(elb_tags(&create.tags));
-        if create.source_nat {
-            request = request.enable_prefix_for_ipv6_source_nat(elb::EnablePrefixForIpv6SourceNatEnum::On);
-        }
-        let answer = call!(self, Create, op.kind().as_str(), request)?;
-        let made = answer.load_balancers().first().ok_or_else(|| failure::unreadable("a load balancer"))?;
-        let arn = made.load_balancer_arn().ok_or_else(|| failure::unreadable("a load balancer's ARN"))?;
-        // A repeated create is answered with the load balancer of that name, whoever's it is.
-        let found = self.tags(vec![arn.to_owned()]).await?.remove(arn).unwrap_or_default();
-        let same = |key: &str| found.get(key) == create.tags.get(key);
-        if !tags::of_cluster(&found, &settings.cluster) || !same(tags::STACK) {
-            return Err(Failure {
-                kind: FailureKind::Stale,
-                code: "NameTaken".to_owned(),
-                message: format!(
-                    "a load balancer {} that is not this Service's exists; delete it or set annotation aws-load-balancer-name",
-                    create.name
-                ),
-            });
-        }
-        let dns_name = made.dns_name().unwrap_or_default().to_owned();
-        Ok(Outcome::LoadBalancer { arn: arn.into(), dns_name, state: read::state(made).0 })
-    }
-
-    async fn create_target_group(&self, op: &Op, create: &CreateTargetGroup) -> Result<Outcome, Failure> {
-        let check = &create.health_check;
-        let request = self
-            .clients
-            .elb
-            .create_target_group()
-            .name(&create.name)
-            .protocol(create.protocol.as_str().into())
-            .port(i32::from(create.port))
-            .vpc_id(&create.vpc)
-            .target_type(create.target_type.as_str().into())
-            .ip_address_type(create.family.as_str().into())
-            .health_check_enabled(true)
-            .health_check_protocol(check.protocol.as_str().into())
-            .health_check_port(traffic_port(check.port))
-            .set_health_check_path(check.path.clone())
-            .health_check_interval_seconds(check.interval)
-            .set_health_check_timeout_seconds(check.timeout)
-            .healthy_threshold_count(check.healthy_threshold)
-            .unhealthy_threshold_count(check.unhealthy_threshold)
-            .set_matcher(matches(check.matcher.as_ref()))
-            .set_tags(elb_tags(&create.tags));
-        let answer = call!(self, Create, op.kind().as_str(), request)?;
-        let arn = answer.target_groups().first().and_then(|group| group.target_group_arn());
-        Ok(Outcome::TargetGroup(arn.ok_or_else(|| failure::unreadable("a target group's ARN"))?.into()))
-    }
 }
 
 /// Of several rules AWS says only that one is a duplicate: what is there has to be listed.
@@ -294,11 +221,11 @@ fn duplicate(failure: Failure) -> Failure {
     Failure { kind, ..failure }
 }
 
-fn traffic_port(port: Option<u16>) -> String {
+pub(super) fn traffic_port(port: Option<u16>) -> String {
     port.map_or_else(|| "traffic-port".to_owned(), |port| port.to_string())
 }
 
-fn matches(codes: Option<&String>) -> Option<elb::Matcher> {
+pub(super) fn matches(codes: Option<&String>) -> Option<elb::Matcher> {
     codes.map(|codes| elb::Matcher::builder().http_code(codes).build())
 }
 
@@ -322,7 +249,7 @@ fn forward(to: &Forward) -> elb::Action {
     action.forward_config(config.build()).build()
 }
 
-fn mapping(wanted: &SubnetMapping) -> elb::SubnetMapping {
+pub(super) fn mapping(wanted: &SubnetMapping) -> elb::SubnetMapping {
     elb::SubnetMapping::builder()
         .subnet_id(wanted.subnet.as_str())
         .set_allocation_id(wanted.allocation.clone())
@@ -332,7 +259,7 @@ fn mapping(wanted: &SubnetMapping) -> elb::SubnetMapping {
         .build()
 }
 
-fn target(wanted: &Target) -> elb::TargetDescription {
+pub(super) fn target(wanted: &Target) -> elb::TargetDescription {
     let id = match &wanted.id {
         TargetId::Instance(id) => id.as_str().to_owned(),
         TargetId::Ip(address) => address.to_string(),
@@ -345,7 +272,7 @@ fn target(wanted: &Target) -> elb::TargetDescription {
 }
 
 /// Tags of Elastic Load Balancing, which takes no empty list.
-fn elb_tags(tags: &Map) -> Option<Vec<elb::Tag>> {
+pub(super) fn elb_tags(tags: &Map) -> Option<Vec<elb::Tag>> {
     let pair = |(key, value): (&String, &String)| elb::Tag::builder().key(key).value(value).build();
     Some(tags.iter().map(pair).collect::<Vec<_>>()).filter(|tags| !tags.is_empty())
 }

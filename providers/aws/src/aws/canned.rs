@@ -8,6 +8,7 @@ use std::{
 };
 
 use aws_config::{BehaviorVersion, Region};
+use landfall_aws_plan::{Answer, Failure, Job, Line, Op, Settings};
 use landfall_probes::Meter;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +58,12 @@ impl Canned {
     pub(super) fn asked(&self, action: &str) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|form| is(form, action)).cloned().collect()
+    }
+}
+
+impl Aws {
+    pub(super) async fn call(&self, op: Op) -> Result<Answer, Failure> {
+        self.run(&Job::Call(Line::Backend, op), &Settings::new("harbor", "vpc-1")).await
     }
 }
 

@@ -11,7 +11,7 @@ use landfall_aws_plan::{
 
 use super::{
     Aws,
-    describe::{call, pages},
+    describe::{call, optional, pages},
     failure, read,
 };
 
@@ -36,6 +36,7 @@ impl Aws {
         let arns = load_balancers.iter().filter_map(|lb| lb.load_balancer_arn());
         let arns = arns.chain(target_groups.iter().filter_map(|group| group.target_group_arn()));
         let mut tags = self.tags(arns.map(str::to_owned).collect()).await?;
+        let subnets = self.subnets().await?;
         let mut tags_of = |arn: Option<&str>| arn.and_then(|arn| tags.remove(arn)).unwrap_or_default();
         Ok(Listing {
             load_balancers: load_balancers
@@ -47,8 +48,8 @@ impl Aws {
                 .filter_map(|group| read::target_group(group, tags_of(group.target_group_arn())))
                 .collect(),
             security_groups: self.security_groups().await?,
-            subnets: self.subnets().await?,
-            vpc_blocks: self.vpc_blocks().await?,
+            vpc_blocks: self.vpc_blocks(&subnets).await?,
+            subnets,
         })
     }
 
@@ -104,8 +105,9 @@ impl Aws {
 
     async fn subnets(&self) -> Result<Vec<Subnet>, Failure> {
         let request = self.clients.ec2.describe_availability_zones();
-        let zones = call!(self, Ec2Describe, "DescribeAvailabilityZones", request)?;
-        let locales = read::locales(zones.availability_zones());
+        // Without them every zone counts as an availability zone.
+        let zones = optional(call!(self, Ec2Describe, "DescribeAvailabilityZones", request))?;
+        let locales = zones.map(|zones| read::locales(zones.availability_zones())).unwrap_or_default();
         let mut all = Vec::new();
         let request = self.clients.ec2.describe_subnets().filters(self.in_vpc()).max_results(EC2_PAGE);
         pages!(self, Ec2Describe, "DescribeSubnets", request.clone(), set_next_token, next_token, |page| {
@@ -114,9 +116,16 @@ impl Aws {
         Ok(all)
     }
 
-    async fn vpc_blocks(&self) -> Result<Vec<ipnet::IpNet>, Failure> {
+    /// Where AWS refuses to tell them, those of the subnets hold all that is in the VPC. A wrong VPC is an error all the same.
+    async fn vpc_blocks(&self, subnets: &[Subnet]) -> Result<Vec<ipnet::IpNet>, Failure> {
         let request = self.clients.ec2.describe_vpcs().vpc_ids(&self.vpc);
-        let answer = call!(self, Ec2Describe, "DescribeVpcs", request)?;
+        let answer = match call!(self, Ec2Describe, "DescribeVpcs", request) {
+            Err(failure) if failure.code.starts_with("InvalidVpcID") => return Err(failure),
+            answer => optional(answer)?,
+        };
+        let Some(answer) = answer else {
+            return Ok(subnets.iter().flat_map(|subnet| subnet.blocks.iter().copied()).collect());
+        };
         let vpc = answer.vpcs().first().ok_or_else(|| failure::unreadable("the VPC"))?;
         Ok(read::vpc_blocks(vpc))
     }
@@ -144,7 +153,8 @@ impl Aws {
         Ok(found.iter().filter_map(state).filter(|(arn, _)| arns.contains(arn)).collect())
     }
 
-    /// The interfaces of some instances; those that do not exist or do not run are left out.
+    /// The interfaces of some instances. Those that do not exist, are of another VPC or do not run are left out: AWS refuses them as
+    /// targets.
     pub(super) async fn instances(
         &self,
         ids: &BTreeSet<InstanceId>,
@@ -153,7 +163,7 @@ impl Aws {
         // By filter: a list of ids is refused as a whole when one of them is gone.
         let filter = Filter::builder().name("instance-id").set_values(Some(values)).build();
         let mut found = BTreeMap::new();
-        let request = self.clients.ec2.describe_instances().filters(filter);
+        let request = self.clients.ec2.describe_instances().filters(filter).filters(self.in_vpc());
         pages!(self, Ec2Describe, "DescribeInstances", request.clone(), set_next_token, next_token, |page| {
             let instances = page.reservations().iter().flat_map(|reservation| reservation.instances());
             let instances = instances.filter(|one| read::runs(one));
@@ -166,5 +176,43 @@ impl Aws {
     /// The filter that leaves objects of the VPC.
     pub(super) fn in_vpc(&self) -> Filter {
         Filter::builder().name("vpc-id").values(&self.vpc).build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::aws::canned::{Canned, is, nothing};
+
+    const SUBNETS: &str = "<DescribeSubnetsResponse><subnetSet><item><subnetId>subnet-a</subnetId>\
+        <availabilityZone>eu-west-1a</availabilityZone><cidrBlock>10.0.1.0/24</cidrBlock></item></subnetSet>\
+        </DescribeSubnetsResponse>";
+
+    #[tokio::test]
+    async fn a_listing_does_without_what_there_is_another_source_for() {
+        let canned = |code: &'static str| {
+            Canned::start(move |form| {
+                let refused = is(form, "DescribeVpcs") || is(form, "DescribeAvailabilityZones");
+                match (refused, is(form, "DescribeSubnets")) {
+                    (true, _) => Err(code),
+                    (false, true) => Ok(SUBNETS.to_owned()),
+                    (false, false) => Ok(nothing(form)),
+                }
+            })
+        };
+        let listing = canned("UnauthorizedOperation").aws().list().await.unwrap();
+        assert_eq!(listing.vpc_blocks, ["10.0.1.0/24".parse().unwrap()]);
+        assert_eq!(listing.subnets[0].locale, landfall_aws_plan::Locale::AvailabilityZone);
+        for code in ["InvalidVpcID.NotFound", "RequestLimitExceeded"] {
+            assert_eq!(canned(code).aws().list().await.unwrap_err().code, code);
+        }
+    }
+
+    #[tokio::test]
+    async fn instances_are_looked_for_in_the_vpc() {
+        let canned = Canned::start(|form| Ok(nothing(form)));
+        assert!(canned.aws().instances(&["i-01".into()].into()).await.unwrap().is_empty());
+        let asked = canned.asked("DescribeInstances").concat();
+        assert!(asked.contains("instance-id") && asked.contains("i-01"), "{asked}");
+        assert!(asked.contains("vpc-id") && asked.contains("vpc-1"), "{asked}");
     }
 }

@@ -4,11 +4,13 @@ mod apply;
 #[cfg(test)]
 mod canned;
 mod client;
+mod create;
 mod describe;
 mod failure;
 mod list;
 mod place;
 mod read;
+mod register;
 mod throttle;
 
 pub use client::{Endpoints, EndpointsError, Options};

@@ -2,8 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig,
+};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+#[expect(deprecated, reason = "the crate that it moved to is no dependency of ours")]
+type ProfileFiles = aws_config::profile::profile_file::Builder;
+#[expect(deprecated, reason = "the crate that it moved to is no dependency of ours")]
+type ProfileFileKind = aws_config::profile::profile_file::ProfileFileKind;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(20);
@@ -87,10 +94,28 @@ impl Clients {
 /// The configuration for a region. Credentials come from the default chain: environment, profile, web identity of the
 /// service account, container, instance metadata. FIPS and dual-stack endpoints follow `AWS_USE_FIPS_ENDPOINT` and
 /// `AWS_USE_DUALSTACK_ENDPOINT`; the partition follows the region.
-pub(crate) async fn configuration(region: Option<String>) -> SdkConfig {
+pub(crate) async fn configuration(region: Option<String>, endpoints: &Endpoints) -> SdkConfig {
+    let files = ProfileFiles::new();
+    let files = files.include_default_config_file(true).include_default_credentials_file(true);
+    let profile = std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".to_owned());
+    loader(region, with_sts(files, &profile, endpoints)).load().await
+}
+
+/// The chain of credentials takes endpoints from the environment and from profiles only, so that of the service by which roles are
+/// assumed goes where a profile would name it.
+fn with_sts(files: ProfileFiles, profile: &str, endpoints: &Endpoints) -> ProfileFiles {
+    let Some(url) = endpoints.of("sts") else { return files };
+    let text = format!(
+        "[profile {profile}]\nservices = landfall\n[services landfall]\nsts =\n  endpoint_url = {url}\n"
+    );
+    files.with_contents(ProfileFileKind::Config, text)
+}
+
+fn loader(region: Option<String>, files: ProfileFiles) -> ConfigLoader {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_timeout(REQUEST);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .profile_files(files.build())
         .http_client(http.build_https())
         // The plan decides what is tried again: a repeated call may not be wanted any more.
         .retry_config(RetryConfig::disabled())
@@ -101,7 +126,7 @@ pub(crate) async fn configuration(region: Option<String>) -> SdkConfig {
     if let Some(region) = region {
         loader = loader.region(Region::new(region));
     }
-    loader.load().await
+    loader
 }
 
 #[cfg(test)]
@@ -119,5 +144,32 @@ mod tests {
         for wrong in ["ec2", "=http://x", "ec2=x", "ec2=ftp://x"] {
             assert_eq!(wrong.parse::<Endpoints>(), Err(EndpointsError(wrong.to_owned())));
         }
+    }
+
+    #[tokio::test]
+    async fn roles_are_assumed_where_the_endpoints_say() {
+        use crate::aws::canned::{Canned, document};
+        use aws_sdk_ec2::config::ProvideCredentials as _;
+        let canned = Canned::start(|_| {
+            let names = ["AccessKeyId", "SecretAccessKey", "SessionToken"];
+            let texts: String = names.map(|name| format!("<{name}>{name}</{name}>")).concat();
+            let until = "<Expiration>2099-01-01T00:00:00Z</Expiration>";
+            let inside = format!("<Credentials>{texts}{until}</Credentials>");
+            Ok(document("AssumeRoleWithWebIdentity", &inside))
+        });
+        let token = std::env::temp_dir().join(format!("landfall-token-{}", std::process::id()));
+        std::fs::write(&token, "token").unwrap();
+        let text = format!(
+            "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/x\nweb_identity_token_file = {}\n",
+            token.display()
+        );
+        let files = ProfileFiles::new().with_contents(ProfileFileKind::Config, text);
+        let endpoints: Endpoints = format!("STS={}", canned.url).parse().unwrap();
+        let files = with_sts(files, "role", &endpoints);
+        let config = loader(Some("eu-west-1".to_owned()), files).profile_name("role").load().await;
+        let told = config.credentials_provider().unwrap().provide_credentials().await;
+        std::fs::remove_file(&token).unwrap();
+        assert_eq!(told.unwrap().access_key_id(), "AccessKeyId");
+        assert_eq!(canned.asked("AssumeRoleWithWebIdentity").len(), 1);
     }
 }

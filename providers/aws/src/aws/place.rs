@@ -53,7 +53,7 @@ impl Options {
             let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
             set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"))
         });
-        let config = configuration(told.or_else(|| region_of(nodes))).await;
+        let config = configuration(told.or_else(|| region_of(nodes)), &self.endpoints).await;
         let region = config.region().map(ToString::to_string).ok_or(PlaceError::Region)?;
         let clients = Clients::new(&config, &self.endpoints);
         let vpc = match &self.vpc {

@@ -51,8 +51,7 @@ pub(crate) fn backend_group(cluster: &str) -> String {
     format!("k8s-traffic-{short}-{}", hash(&[cluster]))
 }
 
-/// The name for a successor while its predecessor still has `name`. Two names are enough: the predecessor goes before there is
-/// a third.
+/// The name for a successor while its predecessor still has `name`.
 pub(crate) fn successor(name: &str) -> String {
     let stem: String = name.chars().take(21).collect();
     format!("{}-{}", stem.trim_end_matches('-'), hash(&[name, "successor"]))

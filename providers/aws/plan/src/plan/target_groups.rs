@@ -9,6 +9,10 @@ use crate::{
     WantedTargetGroup, ledger::registered, names, tags,
 };
 
+/// Groups of one resource at a time: that of a load balancer that waits for its successor, that of the successor, and the one to
+/// which the successor's listener moves.
+const NAMES: usize = 3;
+
 impl<'a> Pass<'a> {
     /// Makes target groups or mends them. Answers the ARNs of those that exist, by resource.
     pub(super) fn target_groups(
@@ -34,9 +38,9 @@ impl<'a> Pass<'a> {
 
     /// A group that cannot be changed as wanted keeps its name until the listener has left it.
     fn create_target_group(&mut self, create: &CreateTargetGroup) {
-        let names = [create.name.clone(), names::successor(&create.name)];
+        let names = std::iter::successors(Some(create.name.clone()), |name| Some(names::successor(name)));
         let free = |name: &String| self.inventory.target_group_named(name).is_none();
-        match names.into_iter().find(free) {
+        match names.take(NAMES).find(free) {
             Some(name) => {
                 let create = CreateTargetGroup { name, ..create.clone() };
                 self.ready.push(Op::CreateTargetGroup(Box::new(create)));

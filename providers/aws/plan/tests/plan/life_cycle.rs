@@ -1,7 +1,7 @@
 //! From the first call to the last.
 
-use landfall_aws_plan::{LoadBalancer, LoadBalancerState, Need, Op, TargetState, Waiting, tags};
-use landfall_model::Protocol;
+use landfall_aws_plan::{LoadBalancer, LoadBalancerState, Need, Op, REPLACE, TargetState, Waiting, tags};
+use landfall_model::{Family, Protocol};
 
 use crate::world::{World, map, node, port};
 
@@ -106,7 +106,7 @@ fn another_scheme_replaces_the_load_balancer() {
     for create_first in [false, true] {
         let mut world = World::new();
         if create_first {
-            let replace = landfall_aws_plan::REPLACE.to_owned();
+            let replace = REPLACE.to_owned();
             world.service.annotations.insert(replace, "create-before-delete".to_owned());
         }
         world.converge();
@@ -121,6 +121,25 @@ fn another_scheme_replaces_the_load_balancer() {
         assert_eq!(world.aws.load_balancers.len(), 1);
         assert_eq!(world.aws.target_groups.len(), 2);
     }
+}
+
+/// The old load balancer keeps its group until the new one serves, and the new one's group cannot be changed as wanted.
+#[test]
+fn a_successor_that_changes_before_it_serves_gets_another_group() {
+    let mut world = World::new();
+    world.service.ports.truncate(1);
+    world.service.annotations.insert(REPLACE.to_owned(), "create-before-delete".to_owned());
+    world.converge();
+    world.annotate("aws-load-balancer-scheme", "internet-facing");
+    while world.aws.load_balancers.values().any(|lb| lb.listeners.as_ref().unwrap().is_empty())
+        || world.aws.load_balancers.len() < 2
+    {
+        assert!(!world.run(1));
+    }
+    world.annotate("aws-load-balancer-ip-address-type", "dualstack");
+    world.service.families = vec![Family::V6];
+    world.converge();
+    assert_eq!((world.aws.load_balancers.len(), world.aws.target_groups.len()), (1, 1));
 }
 
 #[test]

@@ -131,6 +131,49 @@ mod tests {
         }
     }
 
+    /// Those that concern Services, and all others of its page "Controller configuration options".
+    #[test]
+    fn every_flag_of_the_aws_load_balancer_controller_is_taken() {
+        let used = "--cluster-name=harbor --aws-region=eu-west-1 --aws-vpc-id=vpc-1 --aws-vpc-tags=Name=harbor \
+                    --aws-api-endpoints=ec2=http://127.0.0.1:1,sts=http://127.0.0.1:2 --load-balancer-class=x \
+                    --default-target-type=ip --default-load-balancer-scheme=internal --default-tags=a=b \
+                    --default-ssl-policy=ELBSecurityPolicy-2016-08 --external-managed-tags=a,b \
+                    --enable-backend-security-group=1 --backend-security-group=sg-1 --disable-restricted-sg-rules=F \
+                    --enable-manage-backend-security-group-rules --enable-pod-readiness-gate-inject=TRUE \
+                    --service-target-eni-security-group-tags=a=b --max-targets-per-target-group=9 \
+                    --watch-namespace=shop --log-level=debug --kubeconfig=file \
+                    --feature-gates=NLBSecurityGroup=1,EnableTCPUDPListener=t,SubnetsClusterTagCheck=TRUE,\
+                    SubnetDiscoveryByReachability=true,EndpointsFailOpen=True,EnableIPTargetType=0,\
+                    ListenerRulesTagging=f,ServiceTypeLoadBalancerOnly=FALSE,LBCapacityReservation=true,\
+                    NLBHealthCheckAdvancedConfig=true,EnableRGTAPI=false,EnableDefaultTagsLowPriority=false,\
+                    EnableServiceController=true,WeightedTargetGroups=true";
+        let unused = "--service-max-concurrent-reconciles=3 --targetgroupbinding-max-concurrent-reconciles=3 \
+                      --targetgroupbinding-max-exponential-backoff-delay=16m40s --targetgroupbinding-requeue-duration=15s \
+                      --sync-period=10h --lb-stabilization-monitor-interval=2m --aws-max-retries=10 \
+                      --aws-api-throttle=ELBv2:.*=10:40 --enable-leader-election --leader-election-id=x \
+                      --leader-election-namespace=x --webhook-bind-port=9443 --webhook-cert-dir=/tmp/certs \
+                      --webhook-cert-file=tls.crt --webhook-key-file=tls.key --metrics-bind-addr=:8080 \
+                      --health-probe-bind-addr=:61779 --ingress-class=alb --ingress-max-concurrent-reconciles=3 \
+                      --aws-vpc-tag-key=Name --allowed-certificate-authority-arns=a --enable-acm-certificates=false \
+                      --default-pca-arn=a --disable-ingress-class-annotation --disable-ingress-group-name-annotation \
+                      --enable-endpoint-slices=true --enable-shield=false --enable-waf=false --enable-wafv2=false \
+                      --globalaccelerator-max-concurrent-reconciles=1 --kube-ca-pem-filepath=file \
+                      --globalaccelerator-max-exponential-backoff-delay=1m --tolerate-non-existent-backend-service=true \
+                      --tolerate-non-existent-backend-action=true --alb-gateway-max-concurrent-reconciles=3 \
+                      --nlb-gateway-max-concurrent-reconciles=3";
+        for (line, ignored) in [(used, false), (unused, true)] {
+            for flag in line.split_whitespace() {
+                let given = ["landfall", "controller", flag];
+                let matches =
+                    command(|_| false).try_get_matches_from(given).unwrap_or_else(|e| panic!("{e}"));
+                let name = flag.trim_start_matches('-').split('=').next().unwrap();
+                let expected: &[&str] = if ignored { &[name] } else { &[] };
+                assert_eq!(metallb::unused(&matches), expected, "{flag}");
+                assert!(Args::from_arg_matches(&matches).is_ok(), "{flag}");
+            }
+        }
+    }
+
     #[test]
     fn every_metallb_name_stands_beside_one_of_ours() {
         let command = Args::command();

@@ -6,7 +6,7 @@ use clap::{
     Args, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use landfall_aws_plan::{CLASS, Rhythm, Scheme, Settings, TargetType};
+use landfall_aws_plan::{CLASS, Rhythm, Scheme, Settings, TargetType, go_bool};
 
 use crate::go_flag::GoFlag as _;
 
@@ -337,7 +337,8 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
 /// `GATE=BOOL` pairs with commas between.
 fn gates(text: &str) -> Result<BTreeMap<String, bool>, String> {
     let gate = |(name, value): (String, String)| {
-        let on = value.parse().map_err(|_| format!("{name}={value}: write {name}=true or {name}=false"))?;
+        let on =
+            go_bool(&value).ok_or_else(|| format!("{name}={value}: write {name}=true or {name}=false"))?;
         Ok((name, on))
     };
     pairs(text)?.into_iter().map(gate).collect()
@@ -407,5 +408,7 @@ mod tests {
     fn wrong_pairs_are_refused() {
         assert!(pairs("a").is_err() && pairs("=b").is_err());
         assert_eq!(gates("A=perhaps").unwrap_err(), "A=perhaps: write A=true or A=false");
+        let read = gates("A=1,B=t,C=TRUE,D=0,E=False").unwrap();
+        assert_eq!(read.into_values().collect::<Vec<_>>(), [true, true, true, false, false]);
     }
 }

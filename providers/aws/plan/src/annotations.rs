@@ -10,6 +10,8 @@ use crate::{
 mod actions;
 mod reader;
 
+pub use reader::go_bool;
+
 /// Prefix of every annotation that AWS load balancer controllers read.
 pub const PREFIX: &str = "service.beta.kubernetes.io/";
 /// An existing load balancer to use, by ARN or name. Ours.
@@ -190,9 +192,7 @@ fn target_group_attributes_by_port(read: &mut Reader<'_>) -> BTreeMap<u16, Map> 
 }
 
 fn check_preserve(read: &mut Reader<'_>, name: &str, map: &Map) {
-    if let Some(value) =
-        map.get("preserve_client_ip.enabled").filter(|value| reader::go_bool(value).is_none())
-    {
+    if let Some(value) = map.get("preserve_client_ip.enabled").filter(|value| go_bool(value).is_none()) {
         read.refuse(name, value, "use true or false for preserve_client_ip.enabled");
     }
 }

@@ -40,7 +40,7 @@ mod targets;
 mod waiting;
 mod world;
 
-pub use annotations::{ADOPT, PREFIX, Parsed, REPLACE, Warning};
+pub use annotations::{ADOPT, PREFIX, Parsed, REPLACE, Warning, go_bool};
 pub use claim::{Claim, FINALIZER, FOREIGN_FINALIZER, annotated};
 pub use elb::{
     AddressType, Alpn, HealthCheck, HealthProtocol, ListenerProtocol, LoadBalancerState, Map, Scheme,

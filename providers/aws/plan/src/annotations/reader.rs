@@ -156,8 +156,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Go's `strconv.ParseBool`.
-pub(super) fn go_bool(text: &str) -> Option<bool> {
+/// Go's `strconv.ParseBool`: how annotations and flags of programs in Go spell a boolean.
+#[must_use]
+pub fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),

@@ -137,8 +137,8 @@ pub(crate) fn public_address(moto: &Moto, region: &str, allocation: &str) -> Res
     Ok(address.unwrap_or_default().to_owned())
 }
 
-/// Refuses instances that do not exist or do not run, as `RegisterTargets` does with `InvalidTarget`.
-pub(crate) fn running(moto: &Moto, region: &str, ids: &[&str]) -> Result<(), Refusal> {
+/// Refuses instances that do not exist, do not run or are of another VPC, as `RegisterTargets` does with `InvalidTarget`.
+pub(crate) fn targets(moto: &Moto, region: &str, vpc: &str, ids: &[&str]) -> Result<(), Refusal> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -146,14 +146,16 @@ pub(crate) fn running(moto: &Moto, region: &str, ids: &[&str]) -> Result<(), Ref
     let answer = numbered(moto, region, "DescribeInstances", "InstanceId", ids).map_err(invalid)?;
     let instances = answer.items("reservationSet").iter().flat_map(|r| r.items("instancesSet"));
     for instance in instances {
-        let state = instance.at("instanceState/name").unwrap_or_default();
-        if !matches!(state, "pending" | "running") {
-            let id = instance.at("instanceId").unwrap_or_default();
-            return refuse(
-                "InvalidTarget",
-                format!("The following targets are not in a running state: '{id}'"),
-            );
-        }
+        let text = |path| instance.at(path).unwrap_or_default();
+        let id = text("instanceId");
+        let wrong = if text("vpcId") != vpc {
+            format!("The following targets are not in the target group VPC '{vpc}': '{id}'")
+        } else if !matches!(text("instanceState/name"), "pending" | "running") {
+            format!("The following targets are not in a running state: '{id}'")
+        } else {
+            continue;
+        };
+        return refuse("InvalidTarget", wrong);
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ pub(super) struct Group {
 pub(super) struct Settings {
     pub(super) protocol: String,
     pub(super) port: u16,
-    vpc: String,
+    pub(super) vpc: String,
     pub(super) target_type: String,
     pub(super) address_type: String,
     pub(super) check: Check,

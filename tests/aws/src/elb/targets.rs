@@ -76,7 +76,7 @@ const NOT_IN_USE: [&str; 3] =
     ["unused", "Target.NotInUse", "Target group is not configured to receive traffic from the load balancer"];
 
 impl Elb {
-    /// API reference, `RegisterTargets`: instances must exist and run, addresses must be addresses of the group's family.
+    /// API reference, `RegisterTargets`: instances must exist in the VPC and run, addresses must be addresses of the group's family.
     pub(super) fn register(&mut self, asked: &Asked<'_>) -> Result<Element, Refusal> {
         let arn = asked.need("TargetGroupArn")?;
         let Some(group) = self.groups.get(arn) else { return group_not_found() };
@@ -87,7 +87,7 @@ impl Elb {
         }
         let ids: Vec<&str> = asked_for.iter().map(|((id, _), _)| id.as_str()).collect();
         match group.settings.target_type.as_str() {
-            "instance" => ec2::running(&self.moto, asked.region, &ids)?,
+            "instance" => ec2::targets(&self.moto, asked.region, &group.settings.vpc, &ids)?,
             _ => ids.iter().try_for_each(|id| check_address(id, &group.settings.address_type))?,
         }
         let initial = self.reads.initial;

@@ -2,7 +2,7 @@
 
 use landfall_aws_double::Health;
 
-use crate::{A, Bed, Document, attribute};
+use crate::{A, Bed, Document, REGION, attribute};
 
 #[test]
 #[ignore = "needs moto from PyPI; make test runs it"]
@@ -150,7 +150,7 @@ fn targets_go_from_initial_to_healthy_and_drain() {
 
 #[test]
 #[ignore = "needs moto from PyPI; make test runs it"]
-fn instances_that_do_not_exist_are_refused_as_targets() {
+fn instances_that_do_not_exist_in_the_vpc_are_refused_as_targets() {
     let bed = Bed::new();
     let settings = [("Name", "nodes"), ("Protocol", "TCP"), ("Port", "30080"), ("VpcId", &bed.place.vpc)];
     let group = bed.ok("CreateTargetGroup", &settings).one("TargetGroupArn");
@@ -163,6 +163,10 @@ fn instances_that_do_not_exist_are_refused_as_targets() {
     ];
     assert_eq!(bed.refused("RegisterTargets", &both), "InvalidTarget");
     assert_eq!(bed.ok("DescribeTargetHealth", &both[..1]).all("Id").len(), 0, "all or none");
+    let elsewhere = bed.aws.place(REGION, &[A]).unwrap();
+    let (foreign, _) = bed.aws.instance(&elsewhere, A).unwrap();
+    let foreign = [both[0], ("Targets.member.1.Id", foreign.as_str())];
+    assert_eq!(bed.refused("RegisterTargets", &foreign), "InvalidTarget", "of another VPC");
     bed.ok("RegisterTargets", &both[..2]);
     assert_eq!(bed.ok("DescribeTargetHealth", &both[..1]).one("Id"), instance);
     bed.call("ec2", "StopInstances", &[("InstanceId.1", &instance)]).unwrap();

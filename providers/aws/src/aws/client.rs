@@ -97,8 +97,8 @@ impl Clients {
 pub(crate) async fn configuration(region: Option<String>, endpoints: &Endpoints) -> SdkConfig {
     let files = ProfileFiles::new();
     let files = files.include_default_config_file(true).include_default_credentials_file(true);
-    let profile = std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".to_owned());
-    loader(region, with_sts(files, &profile, endpoints)).load().await
+    let profile = std::env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
+    loader(region, with_sts(files, profile.as_deref().unwrap_or("default"), endpoints)).load().await
 }
 
 /// The chain of credentials takes endpoints from the environment and from profiles only, so that of the service by which roles are

@@ -122,15 +122,18 @@ impl Inventory {
                 self.change_target_group(arn, |group| extend(&mut group.attributes, attributes));
             }
             Op::DeleteTargetGroup { arn } => self.remove_target_group(arn),
-            Op::RegisterTargets { arn, targets } => self.change_target_group(arn, |group| {
-                if let Some(known) = &mut group.targets {
-                    for target in targets {
-                        // One that drains may have been in another zone.
-                        known.remove(target);
-                        known.insert(target.clone(), TargetState::Initial);
+            Op::RegisterTargets { arn, targets } => {
+                self.accept(arn);
+                self.change_target_group(arn, |group| {
+                    if let Some(known) = &mut group.targets {
+                        for target in targets {
+                            // One that drains may have been in another zone.
+                            known.remove(target);
+                            known.insert(target.clone(), TargetState::Initial);
+                        }
                     }
-                }
-            }),
+                });
+            }
             Op::DeregisterTargets { arn, targets } => self.change_target_group(arn, |group| {
                 for target in targets {
                     if let Some(state) = group.targets.as_mut().and_then(|known| known.get_mut(target)) {

@@ -94,5 +94,7 @@ impl Inventory {
             self.put_subnet(subnet);
         }
         self.touched = touched;
+        self.refusing = old.refusing;
+        self.refusing.retain(|arn| self.target_groups.contains_key(arn));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use landfall_aws_plan::{
     Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Observation,
-    Op, PodEndpoint, REGISTERED, Rhythm, Service, Settings, World, Write, Written,
+    Op, PodEndpoint, REGISTERED, Rhythm, Service, Settings, Target, TargetId, World, Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 
@@ -33,6 +33,8 @@ struct Fleet {
     fail: Option<(&'static str, FailureKind)>,
     /// Instances that do not run.
     gone: BTreeSet<InstanceId>,
+    /// Instances that AWS does not take as targets, although they run.
+    refused: BTreeSet<InstanceId>,
     /// A listener that was deleted by hand.
     unknown: Option<ListenerArn>,
 }
@@ -51,6 +53,7 @@ impl Fleet {
             writes: Vec::new(),
             fail: None,
             gone: BTreeSet::new(),
+            refused: BTreeSet::new(),
             unknown: None,
         };
         for number in 0..services {
@@ -204,6 +207,18 @@ impl Fleet {
                     && let Some((name, kind)) = self.fail.take()
                 {
                     return Err(failure(kind, name));
+                }
+                if let Op::RegisterTargets { arn, targets } = op {
+                    let refused = |target: &Target| matches!(&target.id, TargetId::Instance(id) if self.refused.contains(id));
+                    let taken: Vec<Target> = targets.iter().filter(|one| !refused(one)).cloned().collect();
+                    if taken.len() < targets.len() {
+                        // As the shell does: the others are registered.
+                        if !taken.is_empty() {
+                            let op = Op::RegisterTargets { arn: arn.clone(), targets: taken };
+                            self.aws.apply(&op).unwrap();
+                        }
+                        return Err(failure(FailureKind::Stale, "InvalidTarget"));
+                    }
                 }
                 let applied = self.aws.apply(op);
                 Answer::Called(applied.map_err(|code| failure(FailureKind::Busy, &code))?)

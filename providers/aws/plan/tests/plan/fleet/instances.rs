@@ -34,6 +34,24 @@ fn an_instance_that_does_not_run_is_left_out_alone() {
     assert!(!fleet.message("web-0").contains("n3"));
 }
 
+#[test]
+fn a_target_that_aws_does_not_take_keeps_no_other_out() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    let (name, node) = world::node("n3", "i-0odd");
+    fleet.world.observe(Observation::Node(name, Some(node)));
+    fleet.refused.insert("i-0odd".into());
+    fleet.converge();
+    let registered = |fleet: &Fleet| {
+        let of = |group: &landfall_aws_plan::TargetGroup| group.targets.as_ref().unwrap().len();
+        fleet.aws.target_groups.values().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(registered(&fleet), [2, 2], "those of every port");
+    assert!(fleet.message("web-0").contains("InvalidTarget"), "{}", fleet.message("web-0"));
+    fleet.refused.clear();
+    fleet.pass(Duration::from_mins(2));
+    assert_eq!((registered(&fleet), fleet.status("web-0").1), (vec![3, 3], "Active"));
+}
+
 /// Both nodes are in every target group, and the first Service serves.
 fn all_are_registered(mut fleet: Fleet) {
     fleet.converge();

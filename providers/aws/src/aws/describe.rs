@@ -1,6 +1,9 @@
 //! What a plan asks about one object.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
 use landfall_aws_plan::{
     Answer, Failure, FailureKind, Listener, ListenerArn, ListenerProtocol, LoadBalancerArn, Map, Need,
@@ -126,20 +129,32 @@ impl Aws {
     /// `None` where AWS refuses: a listener can be changed and deleted without them.
     async fn listener_attributes(&self, arn: &ListenerArn) -> Result<Option<Map>, Failure> {
         let request = self.clients.elb.describe_listener_attributes().listener_arn(arn.as_str());
-        let answer = optional(call!(self, Describe, "DescribeListenerAttributes", request))?;
+        let action = "DescribeListenerAttributes";
+        let answer = self.optional(action, call!(self, Describe, action, request))?;
         Ok(answer.map(|answer| pairs(answer.attributes().iter().map(|one| (one.key(), one.value())))))
     }
-}
 
-/// `None` with a warning where AWS refuses to tell something that can be done without.
-pub(super) fn optional<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(Failure { kind: FailureKind::Refused, code, message }) => {
-            tracing::warn!(op = "aws", code, "AWS does not tell, and it is done without: {message}");
-            Ok(None)
+    /// `None` where AWS refuses to tell something that can be done without, with one warning for each action.
+    pub(super) fn optional<T>(
+        &self,
+        action: &'static str,
+        answer: Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Failure { kind: FailureKind::Refused, code, message }) => {
+                if self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(action) {
+                    tracing::warn!(
+                        op = "aws",
+                        action,
+                        code,
+                        "AWS refuses, and it is done without: {message}"
+                    );
+                }
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
         }
-        Err(failure) => Err(failure),
     }
 }
 

@@ -11,7 +11,7 @@ use landfall_aws_plan::{
 
 use super::{
     Aws,
-    describe::{call, optional, pages},
+    describe::{call, pages},
     failure, read,
 };
 
@@ -106,7 +106,8 @@ impl Aws {
     async fn subnets(&self) -> Result<Vec<Subnet>, Failure> {
         let request = self.clients.ec2.describe_availability_zones();
         // Without them every zone counts as an availability zone.
-        let zones = optional(call!(self, Ec2Describe, "DescribeAvailabilityZones", request))?;
+        let action = "DescribeAvailabilityZones";
+        let zones = self.optional(action, call!(self, Ec2Describe, action, request))?;
         let locales = zones.map(|zones| read::locales(zones.availability_zones())).unwrap_or_default();
         let mut all = Vec::new();
         let request = self.clients.ec2.describe_subnets().filters(self.in_vpc()).max_results(EC2_PAGE);
@@ -121,7 +122,7 @@ impl Aws {
         let request = self.clients.ec2.describe_vpcs().vpc_ids(&self.vpc);
         let answer = match call!(self, Ec2Describe, "DescribeVpcs", request) {
             Err(failure) if failure.code.starts_with("InvalidVpcID") => return Err(failure),
-            answer => optional(answer)?,
+            answer => self.optional("DescribeVpcs", answer)?,
         };
         let Some(answer) = answer else {
             return Ok(subnets.iter().flat_map(|subnet| subnet.blocks.iter().copied()).collect());

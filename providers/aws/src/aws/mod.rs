@@ -16,6 +16,11 @@ mod throttle;
 pub use client::{Endpoints, EndpointsError, Options};
 pub(crate) use place::Place;
 
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
 use landfall_aws_plan::{Answer, Failure, Job, Settings, Turn};
 
 pub(crate) use self::client::Clients;
@@ -27,11 +32,13 @@ pub(crate) struct Aws {
     clients: Clients,
     throttle: Throttle,
     vpc: String,
+    /// What AWS refused to tell and was warned of.
+    refused: Arc<Mutex<BTreeSet<&'static str>>>,
 }
 
 impl Aws {
-    pub(crate) const fn new(clients: Clients, throttle: Throttle, vpc: String) -> Self {
-        Self { clients, throttle, vpc }
+    pub(crate) fn new(clients: Clients, throttle: Throttle, vpc: String) -> Self {
+        Self { clients, throttle, vpc, refused: Arc::default() }
     }
 
     /// The same connection, for calls of that turn.

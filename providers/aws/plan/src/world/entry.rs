@@ -59,20 +59,13 @@ impl Entry {
 
     /// Notes that a call failed.
     pub(super) fn failed(&mut self, op: &Op, failure: &Failure) {
-        let message = format!("{}: {}: {}", op.kind().as_str(), failure.code, failure.message);
+        let verdict = failure.verdict(op.kind().as_str());
         let event = if self.service.deleting { Event::FailedDelete } else { Event::FailedDeploy };
-        let reason = match failure.kind {
-            FailureKind::Throttled => "Throttled",
-            FailureKind::Busy => "Applying",
-            FailureKind::Stale => "Observation",
-            FailureKind::Refused => "Refused",
-            FailureKind::Unavailable => "Unavailable",
-        };
         // What AWS frees on its own is no news.
         if failure.kind != FailureKind::Busy {
-            self.events.push((event, message.clone()));
+            self.events.push((event, verdict.message.clone()));
         }
-        self.failure = Some(Verdict { ready: false, reason, message });
+        self.failure = Some(verdict);
     }
 
     /// Deletions and what serves already come first.
@@ -93,6 +86,13 @@ impl Entry {
         if self.said.get(&event) != Some(&message) {
             self.said.insert(event, message.clone());
             self.events.push((event, message));
+        }
+    }
+
+    /// Writes the events that came up.
+    pub(super) fn flush(&mut self, out: &mut Effects) {
+        for (event, message) in std::mem::take(&mut self.events) {
+            self.write(Written::Event(event, message), out);
         }
     }
 

@@ -31,9 +31,7 @@ impl World {
             }
             Claim::NotOurs => {}
         }
-        for (event, message) in std::mem::take(&mut entry.events) {
-            entry.write(Written::Event(event, message), out);
-        }
+        entry.flush(out);
         self.services.insert(key.clone(), entry);
         self.forget_endpoints(key);
     }
@@ -62,7 +60,14 @@ impl World {
         let stack = match Stack::resolve(&entry.service, &request, settings, inventory, &backends) {
             Ok(stack) => stack,
             Err(Unresolved::Problems(problems)) => return entry.refuse(&problems, out),
-            Err(Unresolved::Need(need)) => return self.ask(need, &entry.service.key, now, out),
+            Err(Unresolved::Need(need)) => {
+                self.ask(need.clone(), &entry.service.key, now, out);
+                if let Some(verdict) = self.unanswered(&[Waiting::Need(need)]) {
+                    entry.say(Event::FailedDeploy, verdict.message.clone());
+                    entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
+                }
+                return;
+            }
         };
         entry.said.remove(&Event::FailedBuild);
         let endpoints = self.endpoints(&entry.service.key);
@@ -127,7 +132,12 @@ impl World {
             Some(name) => Hostname::Publish(name),
             None => Hostname::Clear,
         };
-        let failure = entry.failure.clone().filter(|_| !in_place);
+        let unanswered = self.unanswered(&plan.waiting);
+        match &unanswered {
+            Some(verdict) => entry.say(Event::FailedDeploy, verdict.message.clone()),
+            None => _ = entry.said.remove(&Event::FailedDeploy),
+        }
+        let failure = entry.failure.clone().filter(|_| !in_place).or(unanswered);
         let verdict = failure.or(unfinished).unwrap_or(verdict);
         entry.tell(Status { hostname, verdict: Some(verdict) }, out);
     }

@@ -1,6 +1,7 @@
 //! Many Services at once: what is asked of AWS, what the users see, and what is done after failures.
 
 mod cases;
+mod failures;
 mod instances;
 mod shared;
 mod slices;
@@ -10,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landfall_aws_plan::{
-    Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Observation,
-    Op, PodEndpoint, REGISTERED, Rhythm, Service, Settings, World, Write, Written,
+    Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Need,
+    Observation, Op, PodEndpoint, REGISTERED, Rhythm, Service, Settings, World, Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 
@@ -31,6 +32,8 @@ struct Fleet {
     writes: Vec<Write>,
     /// Fails the next call of this kind in this way.
     fail: Option<(&'static str, FailureKind)>,
+    /// What AWS refuses each time, in words of [`word`].
+    refused: BTreeSet<&'static str>,
     /// Instances that do not run.
     gone: BTreeSet<InstanceId>,
     /// A listener that was deleted by hand.
@@ -50,6 +53,7 @@ impl Fleet {
             jobs: Vec::new(),
             writes: Vec::new(),
             fail: None,
+            refused: BTreeSet::new(),
             gone: BTreeSet::new(),
             unknown: None,
         };
@@ -172,6 +176,13 @@ impl Fleet {
             code: code.to_owned(),
             message: "as the test wants".to_owned(),
         };
+        let word = word(job);
+        if self.refused.contains(word) {
+            return Err(failure(FailureKind::Refused, "AccessDenied"));
+        }
+        if let Some((name, kind)) = self.fail.take_if(|(name, _)| *name == word) {
+            return Err(failure(kind, name));
+        }
         Ok(match job {
             Job::List(_) => Answer::Listing(Box::new(self.aws.listing())),
             Job::States(asked) => {
@@ -187,9 +198,6 @@ impl Fleet {
                 self.aws.details(need).ok_or_else(gone)?
             }
             Job::Instances(asked) => {
-                if let Some((name, kind)) = self.fail.take_if(|(name, _)| *name == "DescribeInstances") {
-                    return Err(failure(kind, name));
-                }
                 let interface = Interface { groups: vec!["sg-nodes".into()], ..Interface::default() };
                 let running = asked.iter().filter(|id| !self.gone.contains(*id));
                 Answer::Instances(running.map(|id| (id.clone(), vec![interface.clone()])).collect())
@@ -199,11 +207,6 @@ impl Fleet {
                     && self.unknown.as_ref() == Some(arn)
                 {
                     return Err(failure(FailureKind::Stale, "ListenerNotFound"));
-                }
-                if self.fail.is_some_and(|(name, _)| name == op.kind().as_str())
-                    && let Some((name, kind)) = self.fail.take()
-                {
-                    return Err(failure(kind, name));
                 }
                 let applied = self.aws.apply(op);
                 Answer::Called(applied.map_err(|code| failure(FailureKind::Busy, &code))?)
@@ -278,5 +281,20 @@ impl Fleet {
 
     fn asked(&self) -> usize {
         self.jobs.len() - self.calls()
+    }
+}
+
+/// What a job is called in [`Fleet::fail`] and [`Fleet::refused`].
+fn word(job: &Job) -> &'static str {
+    match job {
+        Job::List(_) => "List",
+        Job::States(_) => "States",
+        Job::Describe(Need::LoadBalancer(_), _) => "DescribeLoadBalancer",
+        Job::Describe(Need::Capacity(_), _) => "DescribeCapacity",
+        Job::Describe(Need::TargetGroup(_), _) => "DescribeTargetGroup",
+        Job::Describe(Need::Targets(_), _) => "DescribeTargets",
+        Job::Describe(Need::RouteTables, _) => "DescribeRouteTables",
+        Job::Instances(_) => "DescribeInstances",
+        Job::Call(_, op) => op.kind().as_str(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use landfall_model::{Instant, ServiceKey};
 
-use super::{Answer, Failure, FailureKind, Job, Line, Trouble, World, job::Slot};
+use super::{Answer, Failure, FailureKind, Held, Job, Line, Trouble, World, job::Slot};
 use crate::{Listing, Map, Need, Op, TargetId, tags};
 
 impl World {
@@ -27,29 +27,53 @@ impl World {
     }
 
     fn failed(&mut self, job: &Job, failure: &Failure, now: Instant) {
+        if let Job::Call(_, op) = job {
+            if failure.kind == FailureKind::Stale {
+                self.inventory.doubt(op);
+                self.doubt_instances(op);
+            }
+        }
+        if failure.kind == FailureKind::Stale {
+            self.list_at = self.list_at.min(now);
+        }
+        let until = match job {
+            Job::Call(Line::Service(key), op) => {
+                self.dirty.insert(key.clone());
+                let Some(entry) = self.services.get_mut(key) else { return };
+                entry.failed(op, failure, now)
+            }
+            Job::Call(Line::Backend, op) if Held::takes(failure.kind) => {
+                self.backend_dirty = true;
+                self.touch_users_of_rule(op);
+                if matches!(op, Op::CreateSecurityGroup { .. }) {
+                    self.dirty.extend(self.services.keys().cloned());
+                }
+                Some(self.backend_held.failed(op, failure, now))
+            }
+            Job::List(_) | Job::States(_) | Job::Describe(..) | Job::Instances(_) | Job::Call(..) => None,
+        };
         let slot = job.slot();
-        let trouble = Trouble::after(self.troubles.get(&slot), failure, &job.to_string(), now);
-        let until = trouble.until;
-        self.troubles.insert(slot.clone(), trouble);
-        self.alarms.insert((until, slot.clone()));
+        let until = until.unwrap_or_else(|| {
+            let trouble = Trouble::after(self.troubles.get(&slot), failure, &job.to_string(), now);
+            let until = trouble.until;
+            self.troubles.insert(slot.clone(), trouble);
+            until
+        });
         for service in self.waiters.get(&slot).cloned().unwrap_or_default() {
             self.touch(&service);
         }
         if slot == Slot::Listing {
             self.list_at = self.list_at.min(until);
         }
-        if failure.kind == FailureKind::Stale {
-            self.list_at = self.list_at.min(now);
-            if let Job::Call(_, op) = job {
-                self.inventory.doubt(op);
-                self.doubt_instances(op);
-            }
-        }
-        if let Job::Call(Line::Service(key), op) = job
-            && let Some(entry) = self.services.get_mut(key)
-        {
-            entry.failed(op, failure);
-            self.dirty.insert(key.clone());
+        self.alarms.insert((until, slot));
+    }
+
+    /// Plans the Services that a rule is for again.
+    fn touch_users_of_rule(&mut self, op: &Op) {
+        if let Op::AuthorizeIngress { group, .. } = op {
+            let needs = |key: &&ServiceKey| self.openings.need(key, group);
+            let users: Vec<ServiceKey> = self.services.keys().filter(needs).cloned().collect();
+            self.dirty.extend(users);
         }
     }
 
@@ -100,13 +124,16 @@ impl World {
         match line {
             Line::Service(key) => {
                 if let Some(entry) = self.services.get_mut(key) {
-                    entry.succeeded();
+                    entry.succeeded(op);
                     self.dirty.insert(key.clone());
                 }
                 self.backend_dirty = true;
             }
             Line::Backend => {
                 self.backend_dirty = true;
+                if self.backend_held.succeeded(op) {
+                    self.touch_users_of_rule(op);
+                }
                 if matches!(op, Op::CreateSecurityGroup { .. } | Op::DeleteSecurityGroup { .. }) {
                     self.dirty.extend(self.services.keys().cloned());
                 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written};
-use crate::{Event, Op, Problem, REGISTERED, Service, Verdict};
+use landfall_model::Instant;
+
+use super::{Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written, held::Held};
+use crate::{Event, Op, Plan, Problem, REGISTERED, Service, Verdict};
 
 /// Pod and type of the condition.
 pub(super) type Gate = (Box<str>, Box<str>);
@@ -30,7 +32,10 @@ pub(super) struct Entry {
     pub(super) ledger: Option<Option<String>>,
     /// What was told of each gate of each Pod.
     pub(super) gates: BTreeMap<Gate, (bool, &'static str)>,
+    /// The last failure that was about all calls.
     pub(super) failure: Option<Verdict>,
+    /// Calls that are refused.
+    pub(super) held: Held,
     pub(super) events: Vec<(Event, String)>,
 }
 
@@ -48,24 +53,35 @@ impl Entry {
             ledger: None,
             gates: BTreeMap::new(),
             failure: None,
+            held: Held::default(),
             events: Vec::new(),
         }
     }
 
     /// Notes that a call succeeded.
-    pub(super) fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self, op: &Op) {
         (self.called, self.failure) = (true, None);
+        self.held.succeeded(op);
     }
 
-    /// Notes that a call failed.
-    pub(super) fn failed(&mut self, op: &Op, failure: &Failure) {
+    /// Notes that a call failed. Answers when to try it again if it alone has to wait, else the whole line does.
+    pub(super) fn failed(&mut self, op: &Op, failure: &Failure, now: Instant) -> Option<Instant> {
         let verdict = failure.verdict(op.kind().as_str());
         let event = if self.service.deleting { Event::FailedDelete } else { Event::FailedDeploy };
         // What AWS frees on its own is no news.
         if failure.kind != FailureKind::Busy {
             self.events.push((event, verdict.message.clone()));
         }
+        if Held::takes(failure.kind) {
+            return Some(self.held.failed(op, failure, now));
+        }
         self.failure = Some(verdict);
+        None
+    }
+
+    /// What went wrong and still keeps the plan from being done.
+    pub(super) fn trouble(&self, plan: &Plan<Op>) -> Option<Verdict> {
+        self.failure.as_ref().or_else(|| self.held.verdict(&plan.ready)).cloned()
     }
 
     /// Deletions and what serves already come first.

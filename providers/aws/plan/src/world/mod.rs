@@ -11,6 +11,7 @@
 mod answers;
 mod backends;
 mod entry;
+mod held;
 mod job;
 mod observe;
 mod pass;
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use entry::Entry;
+use held::Held;
 use job::Slot;
 pub use job::{
     Answer, Failure, FailureKind, Hostname, Instances, Interface, Job, Line, RouteTables, Status, Turn,
@@ -103,6 +105,8 @@ pub struct World {
     synced: bool,
     dirty: BTreeSet<ServiceKey>,
     backend_dirty: bool,
+    /// Refused calls of [`Line::Backend`].
+    backend_held: Held,
     busy: BTreeSet<Slot>,
     troubles: BTreeMap<Slot, Trouble>,
     waiters: BTreeMap<Slot, BTreeSet<ServiceKey>>,
@@ -150,6 +154,7 @@ impl World {
             synced: false,
             dirty: BTreeSet::new(),
             backend_dirty: false,
+            backend_held: Held::default(),
             busy: BTreeSet::new(),
             troubles: BTreeMap::new(),
             waiters: BTreeMap::new(),
@@ -184,6 +189,7 @@ impl World {
                 self.examined += 1;
                 self.pass(&key, now, &mut out);
             }
+            self.ask_instances(now, &mut out);
             self.backend(now, &mut out);
             self.collect(now, &mut out);
         } else if self.synced {

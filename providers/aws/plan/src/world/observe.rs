@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use landfall_model::ServiceKey;
 
-use super::{Line, World, entry::Entry, job::Slot};
+use super::{Line, World, entry::Entry, held::Held, job::Slot};
 use crate::{Claim, Node, PodEndpoint, REGISTERED, Service};
 
 /// Something that changed in the cluster.
@@ -94,6 +94,7 @@ impl World {
                     entry.ledger = None;
                 }
                 entry.service = *service;
+                entry.held = Held::default();
             }
             Some(_) | None => {
                 self.unset.insert(key.clone());

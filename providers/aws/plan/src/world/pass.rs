@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use landfall_model::{Instant, ServiceKey};
 
-use super::{Effects, Hostname, Job, Line, Status, World, Write, Written, entry::Entry, job::Slot};
+use super::{
+    Effects, Hostname, Job, Line, Status, World, Write, Written, entry::Entry, held::is_extra, job::Slot,
+};
 use crate::{
     Backend, Backends, Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Own, Plan, PodEndpoint,
     Request, SecurityGroupId, Sources, Stack, TargetId, TargetSet, TargetType, Unresolved, Verdict, Waiting,
@@ -88,7 +90,7 @@ impl World {
             entry.begun = Some(self.changes);
             entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
         }
-        self.advance(&entry.service.key, &plan, now, out);
+        self.advance(entry, &plan, now, out);
         let gated = self.gates(entry, &stack, &endpoints, &backends, out);
         self.look_again(&entry.service.key, &plan, gated, now);
         self.show(entry, &stack, &plan, &targets, &request, out);
@@ -126,18 +128,19 @@ impl World {
             }
         }
         let name = hostname(stack, plan, &self.settings, &self.inventory);
-        entry.settled |= in_place || name.as_ref().is_some_and(|name| entry.service.hostnames.contains(name));
+        let works = plan.ready.iter().all(is_extra) && !plan.waiting.iter().any(Waiting::blocks);
+        entry.settled |= works || name.as_ref().is_some_and(|name| entry.service.hostnames.contains(name));
         let unfinished = (!entry.settled).then(Verdict::applying).filter(|_| verdict.ready);
         let hostname = match name.filter(|_| entry.settled) {
             Some(name) => Hostname::Publish(name),
             None => Hostname::Clear,
         };
-        let unanswered = self.unanswered(&plan.waiting);
-        match &unanswered {
+        let outside = self.trouble_outside(&entry.service.key, &plan.waiting);
+        match &outside {
             Some(verdict) => entry.say(Event::FailedDeploy, verdict.message.clone()),
             None => _ = entry.said.remove(&Event::FailedDeploy),
         }
-        let failure = entry.failure.clone().filter(|_| !in_place).or(unanswered);
+        let failure = entry.trouble(plan).or(outside);
         let verdict = failure.or(unfinished).unwrap_or(verdict);
         entry.tell(Status { hostname, verdict: Some(verdict) }, out);
     }
@@ -164,13 +167,15 @@ impl World {
         if !plan.ready.is_empty() {
             entry.say(Event::Deleting, "the load balancer is being deleted".to_owned());
         }
-        self.advance(&key, &plan, now, out);
+        self.advance(entry, &plan, now, out);
         if plan.is_done() {
             entry.tell(Status { hostname: Hostname::Clear, verdict: None }, out);
             entry.say(Event::Deleted, "nothing of the load balancer is left".to_owned());
             if !entry.service.deleting {
                 entry.remember(None, out);
             }
+        } else if let Some(verdict) = entry.trouble(&plan).or_else(|| self.unanswered(&plan.waiting)) {
+            entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
         }
         self.held(entry, claim, Some(&plan), out);
     }
@@ -220,8 +225,9 @@ impl World {
     }
 
     /// Sends the next call of a plan, and asks what it needs to know.
-    fn advance(&mut self, key: &ServiceKey, plan: &Plan<Op>, now: Instant, out: &mut Effects) {
-        if let Some(op) = plan.ready.first() {
+    fn advance(&mut self, entry: &mut Entry, plan: &Plan<Op>, now: Instant, out: &mut Effects) {
+        let key = &entry.service.key;
+        if let Some(op) = entry.held.next(&plan.ready, now) {
             self.start(Job::Call(Line::Service(key.clone()), op.clone()), now, out);
         }
         for waiting in &plan.waiting {

@@ -42,6 +42,10 @@ impl World {
             }
             self.audit(now, out);
         }
+    }
+
+    /// Asks for instances that Services turned out to have.
+    pub(super) fn ask_instances(&mut self, now: Instant, out: &mut Effects) {
         let wanted: BTreeSet<InstanceId> =
             self.wanted_instances.iter().take(INSTANCES_PER_CALL).cloned().collect();
         if !wanted.is_empty() {
@@ -134,7 +138,7 @@ impl World {
         let complete =
             self.synced && self.unset.is_empty() && self.inventory.stacks().into_iter().all(watched);
         let plan = backend::plan(&self.openings, &self.settings, &self.inventory, complete);
-        if let Some(op) = plan.ready.into_iter().next() {
+        if let Some(op) = self.backend_held.next(&plan.ready, now).cloned() {
             self.start(Job::Call(Line::Backend, op), now, out);
         } else if plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::GroupInUse(_))) {
             self.alarms.insert((now + STATES_AGAIN, Slot::Line(Line::Backend)));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use landfall_model::Instant;
+use landfall_model::{Instant, ServiceKey};
 
 use super::{Effects, Failure, FailureKind, Hostname, Status, World, job::Slot};
-use crate::{Claim, Event, Verdict, Waiting};
+use crate::{Claim, Event, Op, Verdict, Waiting};
 
 /// Failures of one thing, one after the other.
 #[derive(Clone, Debug)]
@@ -57,6 +57,19 @@ impl World {
             entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict.clone()) }, out);
             entry.flush(out);
         }
+    }
+
+    /// What keeps a Service from serving although nothing of its own is refused: an answer that its plan waits for, or a rule on
+    /// a group of its targets.
+    pub(super) fn trouble_outside(&self, key: &ServiceKey, waiting: &[Waiting]) -> Option<Verdict> {
+        let concerns = |op: &Op| {
+            if let Op::AuthorizeIngress { group, .. } = op {
+                return self.openings.need(key, group);
+            }
+            matches!(op, Op::CreateSecurityGroup { .. }) && waiting.contains(&Waiting::BackendGroup)
+        };
+        let of_rules = || self.backend_held.refused().find(|(op, _)| concerns(op));
+        self.unanswered(waiting).or_else(|| of_rules().map(|(_, verdict)| verdict.clone()))
     }
 
     /// A question whose answer a plan waits for, and that AWS does not answer.

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use landfall_aws_plan::{
     Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Need,
-    Observation, Op, PodEndpoint, REGISTERED, Rhythm, Service, Settings, World, Write, Written,
+    Observation, Op, PREFIX, PodEndpoint, REGISTERED, Rhythm, Service, Settings, Target, TargetGroup,
+    TargetId, TargetState, World, Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 
@@ -92,6 +93,34 @@ impl Fleet {
         let mut service = self.services[&ServiceKey::new("shop", name)].clone();
         change(&mut service);
         self.set(service);
+    }
+
+    fn annotate(&mut self, name: &str, annotation: &str, value: &str) {
+        let annotation = format!("{PREFIX}{annotation}");
+        self.change(name, |service| _ = service.annotations.insert(annotation, value.to_owned()));
+    }
+
+    fn node(&mut self, name: &str, instance: Option<&str>) {
+        let node = instance.map(|instance| world::node(name, instance).1);
+        self.world.observe(Observation::Node(name.into(), node));
+    }
+
+    /// The instances in each target group.
+    fn registered(&self) -> Vec<Vec<String>> {
+        let id = |target: &Target| match &target.id {
+            TargetId::Instance(id) => id.as_str().to_owned(),
+            TargetId::Ip(address) => address.to_string(),
+        };
+        let of_group = |group: &TargetGroup| {
+            let serving =
+                group.targets.iter().flatten().filter(|(_, state)| **state != TargetState::Draining);
+            serving.map(|(target, _)| id(target)).collect()
+        };
+        self.aws.target_groups.values().map(of_group).collect()
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        self.jobs.iter().filter(|job| matches!(job, Job::Call(..))).map(word).collect()
     }
 
     /// The controller is killed: another one knows only what the API server and AWS have.
@@ -209,7 +238,11 @@ impl Fleet {
                     return Err(failure(FailureKind::Stale, "ListenerNotFound"));
                 }
                 let applied = self.aws.apply(op);
-                Answer::Called(applied.map_err(|code| failure(FailureKind::Busy, &code))?)
+                let kind = |code: &str| match code {
+                    "OperationNotPermitted" => FailureKind::Refused,
+                    _ => FailureKind::Busy,
+                };
+                Answer::Called(applied.map_err(|code| failure(kind(&code), &code))?)
             }
         })
     }

@@ -28,7 +28,10 @@ impl World {
 
     fn failed(&mut self, job: &Job, failure: &Failure, now: Instant) {
         if let Job::Call(_, op) = job {
-            if failure.kind == FailureKind::Stale {
+            // Somebody protects the load balancer against deletion, as its attributes may tell.
+            let protected =
+                matches!(op, Op::DeleteLoadBalancer { .. }) && failure.kind == FailureKind::Refused;
+            if failure.kind == FailureKind::Stale || protected {
                 self.inventory.doubt(op);
                 self.doubt_instances(op);
             }

@@ -7,6 +7,7 @@ use landfall_model::NodePort;
 use proptest::prelude::*;
 
 use super::{Fleet, cases::picture};
+use crate::world::map;
 
 #[test]
 fn a_listing_that_failed_is_tried_again_after_a_pause_and_not_after_a_period() {
@@ -147,6 +148,17 @@ fn nobody_leaves_before_the_new_ones_are_registered_and_nothing_changes_unmarked
     assert!(kinds.contains(&"DeregisterTargets"), "{kinds:?}");
     let beside = |kind: &&&str| kind.ends_with("Targets") || kind.ends_with("SecurityGroupIngress");
     assert!(kinds.iter().filter(|kind| !beside(kind)).all(|kind| *kind == "AddTags"), "{kinds:?}");
+}
+
+#[test]
+fn protection_that_somebody_set_by_hand_is_found_when_it_refuses_the_deletion() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    fleet.converge();
+    let lb = fleet.aws.load_balancers.values_mut().next().unwrap();
+    lb.attributes = Some(map(&[("deletion_protection.enabled", "true")]));
+    fleet.change("web-0", |service| service.deleting = true);
+    fleet.pass(Duration::from_secs(30));
+    assert!(fleet.aws.load_balancers.is_empty() && fleet.services.is_empty());
 }
 
 #[test]

@@ -1,19 +1,30 @@
 //! A Service, how far it is, and what its user was told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use landfall_model::Instant;
 
 use super::{Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written, held::Held};
-use crate::{Event, Op, Plan, Problem, REGISTERED, Service, Verdict};
+use crate::{Event, Op, Plan, Problem, REGISTERED, Request, Service, Stack, Verdict};
 
 /// Pod and type of the condition.
 pub(super) type Gate = (Box<str>, Box<str>);
 
+/// What a Service asks for, where it can be.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) service: Arc<Service>,
+    pub(super) request: Request,
+    pub(super) stack: Stack,
+}
+
 /// A Service and how far it is.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) service: Service,
+    pub(super) service: Arc<Service>,
+    /// What it asked for when that last made sense.
+    pub(super) wanted: Option<Wanted>,
     /// Its targets are pods, as far as it could be read.
     pub(super) pods: Option<bool>,
     /// A call succeeded since everything was last in place.
@@ -42,7 +53,8 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new(service: Service) -> Self {
         Self {
-            service,
+            service: Arc::new(service),
+            wanted: None,
             pods: None,
             called: false,
             begun: None,

@@ -81,7 +81,8 @@ fn may_pass(op: &Op, before: &Op) -> bool {
     is_of_targets(op) || is_extra(before) || opens_another(op, before)
 }
 
-const fn is_of_targets(op: &Op) -> bool {
+/// Whether a call changes who is in a target group.
+pub(super) const fn is_of_targets(op: &Op) -> bool {
     matches!(op, Op::RegisterTargets { .. } | Op::DeregisterTargets { .. })
 }
 

@@ -13,6 +13,7 @@ mod backends;
 mod entry;
 mod held;
 mod job;
+mod needs;
 mod observe;
 mod pass;
 mod periodic;

@@ -1,6 +1,7 @@
 //! What changed in the cluster, and whom it concerns.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use landfall_model::ServiceKey;
 
@@ -87,13 +88,13 @@ impl World {
         };
         match self.services.get_mut(&key) {
             Some(entry) if entry.service.uid == service.uid => {
-                if entry.service == *service {
+                if *entry.service == *service {
                     return;
                 }
                 if entry.service.annotations.get(REGISTERED) != service.annotations.get(REGISTERED) {
                     entry.ledger = None;
                 }
-                entry.service = *service;
+                entry.service = Arc::from(service);
                 entry.held = Held::default();
             }
             Some(_) | None => {

@@ -3,6 +3,7 @@
 mod cases;
 mod failures;
 mod instances;
+mod mistakes;
 mod shared;
 mod slices;
 mod weighted;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use landfall_model::{Instant, ServiceKey};
 
 use super::{Answer, Failure, FailureKind, Held, Job, Line, Trouble, World, job::Slot};
-use crate::{Listing, Map, Need, Op, TargetId, tags};
+use crate::{Listing, Map, Need, Op, tags};
 
 impl World {
     /// Takes what became of a job.
@@ -80,17 +80,6 @@ impl World {
         }
     }
 
-    /// One of the instances may not run any more.
-    fn doubt_instances(&mut self, op: &Op) {
-        if let Op::RegisterTargets { targets, .. } = op {
-            for target in targets {
-                if let TargetId::Instance(id) = &target.id {
-                    self.instances.remove(id);
-                }
-            }
-        }
-    }
-
     fn take(&mut self, job: Job, answer: Answer, now: Instant) {
         match (job, answer) {
             (Job::List(start), Answer::Listing(listing)) => self.listed(start, *listing, now),
@@ -109,13 +98,7 @@ impl World {
                     self.described(&need, answer);
                 }
             }
-            (Job::Instances(asked), Answer::Instances(mut found)) => {
-                for id in asked {
-                    self.wanted_instances.remove(&id);
-                    let interfaces = found.remove(&id);
-                    self.instances.insert(id, interfaces);
-                }
-            }
+            (Job::Instances(asked), Answer::Instances(found)) => self.told_instances(asked, found, now),
             (Job::Call(line, op), Answer::Called(outcome)) => self.called(&line, &op, &outcome),
             // The shell answers what it was asked.
             (Job::List(_) | Job::States(_) | Job::Instances(_) | Job::Call(..), _) => {}
@@ -170,8 +153,7 @@ impl World {
         };
         self.waiters.retain(|slot, _| lives(slot));
         troubles.retain(|slot, _| lives(slot));
-        // One that did not run may, and groups of interfaces are changed by hand.
-        self.instances.retain(|_, interfaces| interfaces.is_some());
+        self.review_instances();
         self.dirty.extend(self.services.keys().cloned());
         self.backend_dirty = true;
         if self.synced {

@@ -12,6 +12,7 @@ mod answers;
 mod backends;
 mod entry;
 mod held;
+mod instances;
 mod job;
 mod needs;
 mod observe;
@@ -100,6 +101,8 @@ pub struct World {
     pods: BTreeMap<ServiceKey, GatedPod>,
     instances: Instances,
     wanted_instances: BTreeSet<InstanceId>,
+    /// Instances that do not run or are not shown, and how often that was answered.
+    hidden: BTreeMap<InstanceId, u8>,
     /// Services whose openings are not known yet.
     unset: BTreeSet<ServiceKey>,
     garbage: Garbage,
@@ -150,6 +153,7 @@ impl World {
             pods: BTreeMap::new(),
             instances: BTreeMap::new(),
             wanted_instances: BTreeSet::new(),
+            hidden: BTreeMap::new(),
             unset: BTreeSet::new(),
             garbage: Garbage::default(),
             synced: false,
@@ -206,7 +210,8 @@ impl World {
             Slot::Line(Line::Service(key)) => self.touch(key),
             Slot::Line(Line::Backend) => self.backend_dirty = true,
             Slot::States => self.states_due = true,
-            Slot::Line(Line::Garbage) | Slot::Listing | Slot::Instances => {}
+            Slot::Instances => self.ask_for_hidden(),
+            Slot::Line(Line::Garbage) | Slot::Listing => {}
             Slot::Need(_) => {
                 for service in self.waiters.get(&slot).cloned().unwrap_or_default() {
                     self.touch(&service);

@@ -45,12 +45,7 @@ impl World {
                     None => self.nodes.remove(&name),
                 };
                 if before != node {
-                    // One that did not run may run again.
-                    for instance in before.iter().chain(&node).filter_map(Node::instance) {
-                        if self.instances.get(&instance).is_some_and(Option::is_none) {
-                            self.instances.remove(&instance);
-                        }
-                    }
+                    before.iter().chain(&node).for_each(|node| self.doubt_hidden(node));
                     self.dirty.extend(self.services.keys().cloned());
                 }
             }

@@ -29,6 +29,8 @@ pub(super) struct Entry {
     pub(super) pods: Option<bool>,
     /// A call succeeded since everything was last in place.
     pub(super) called: bool,
+    /// Nothing was to be done or waited for when it was last planned.
+    pub(super) done: bool,
     /// Calls have begun, as the so many-th change of all, and the user knows.
     pub(super) begun: Option<u64>,
     /// Everything was in place once. Before that no name is published; after that, changes under way do not take it back.
@@ -57,6 +59,7 @@ impl Entry {
             wanted: None,
             pods: None,
             called: false,
+            done: false,
             begun: None,
             settled: false,
             finalizing: false,

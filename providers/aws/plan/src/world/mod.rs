@@ -37,8 +37,8 @@ use slices::Slice;
 use trouble::Trouble;
 
 use crate::{
-    Garbage, InstanceId, Inventory, LoadBalancerArn, Need, Node, Service, Settings, TargetGroupArn,
-    backend::Openings,
+    DriftKind, Garbage, InstanceId, Inventory, LoadBalancerArn, Need, Node, Service, Settings,
+    TargetGroupArn, backend::Openings,
 };
 
 /// How often what is done.
@@ -65,6 +65,8 @@ pub struct Effects {
     pub jobs: Vec<Job>,
     /// To write, in their order.
     pub writes: Vec<Write>,
+    /// What was found changed by somebody else, and is put back: for metrics.
+    pub drifts: Vec<DriftKind>,
     /// Tell all slices anew, and [`Observation::SlicesListed`] after them.
     pub relist: bool,
     /// When to plan again even if nothing is observed.

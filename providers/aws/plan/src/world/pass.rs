@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     Backends, Claim, Event, Finalizer, Need, Op, Own, Plan, REGISTERED, Request, Service, Sources, Stack,
-    TargetSet, TargetType, Unresolved, Verdict, Waiting, finalizer, hostname, ledger, notices, plan, release,
-    targets,
+    TargetSet, TargetType, Unresolved, Verdict, Waiting, drift::drift, finalizer, hostname, ledger, notices,
+    plan, release, targets,
 };
 
 impl World {
@@ -99,6 +99,14 @@ impl World {
         let targets = self.targets(entry, wanted, pods, out);
         let Wanted { request, stack, .. } = wanted;
         let plan = plan(stack, &targets, &self.settings, &self.inventory, now);
+        let same = || entry.wanted.as_ref().is_some_and(|last| last.stack == *stack);
+        if entry.done && !plan.ready.is_empty() && same() {
+            for (kind, text) in plan.ready.iter().filter_map(|op| drift(op, &self.inventory)) {
+                out.drifts.push(kind);
+                entry.events.push((Event::Drift, format!("changed by somebody else and put back: {text}")));
+            }
+        }
+        entry.done = plan.is_done();
         if !plan.ready.is_empty() && entry.begun.is_none() {
             self.changes += 1;
             entry.begun = Some(self.changes);

@@ -1,6 +1,7 @@
 //! Many Services at once: what is asked of AWS, what the users see, and what is done after failures.
 
 mod cases;
+mod drift;
 mod failures;
 mod instances;
 mod mistakes;
@@ -32,6 +33,7 @@ struct Fleet {
     now: Instant,
     jobs: Vec<Job>,
     writes: Vec<Write>,
+    drifts: Vec<&'static str>,
     /// Fails the next call of this kind in this way.
     fail: Option<(&'static str, FailureKind)>,
     /// What AWS refuses each time, in words of [`word`].
@@ -54,6 +56,7 @@ impl Fleet {
             now: Instant::from_micros(1),
             jobs: Vec::new(),
             writes: Vec::new(),
+            drifts: Vec::new(),
             fail: None,
             refused: BTreeSet::new(),
             gone: BTreeSet::new(),
@@ -152,6 +155,7 @@ impl Fleet {
     fn step(&mut self, calls: &mut usize) -> usize {
         let effects = self.world.plan(self.now);
         let count = effects.jobs.len() + effects.writes.len() + usize::from(effects.relist);
+        self.drifts.extend(effects.drifts.iter().map(|kind| kind.as_str()));
         if effects.relist {
             self.relists += 1;
             self.list_slices();

@@ -251,6 +251,7 @@ proptest! {
             picture(&fleet.aws).into_iter().map(short).collect::<BTreeSet<_>>()
         };
         prop_assert_eq!(nameless(&fleet), nameless(&whole));
+        prop_assert_eq!(fleet.drifts.len() + whole.drifts.len(), 0, "nobody else changed anything");
         prop_assert_eq!(fleet.services.is_empty(), deleting);
     }
 }

@@ -132,6 +132,9 @@ impl Term<'_> {
                 self.metrics.services(&self.world.by_reason(), &mut self.reasons);
             }
             self.metrics.garbage.set(i64::try_from(self.world.garbage().count()).unwrap_or(i64::MAX));
+            for kind in &effects.drifts {
+                self.metrics.drift.with_label_values(&[kind.as_str()]).inc();
+            }
             // The one place where writes and calls begin: a leader that slept through its lease stops here.
             if !leadership.is_current() {
                 return;

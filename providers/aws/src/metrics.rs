@@ -13,6 +13,7 @@ pub struct Metrics {
     pub(crate) writes: IntCounterVec,
     services: IntGaugeVec,
     pub(crate) garbage: IntGauge,
+    pub(crate) drift: IntCounterVec,
     pub(crate) connected: IntGauge,
 }
 
@@ -37,6 +38,11 @@ impl Metrics {
             garbage: meter.gauge(
                 "landfall_aws_garbage",
                 "Services that are gone and of which something is left in AWS",
+            )?,
+            drift: meter.counters(
+                "landfall_aws_drift_total",
+                "Objects in AWS that were found changed by somebody else and are put back, by kind",
+                &["kind"],
             )?,
             connected: meter.gauge("landfall_aws_connected_bool", "1 once region and VPC are known")?,
         })

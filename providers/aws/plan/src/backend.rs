@@ -86,6 +86,11 @@ impl Openings {
         }
     }
 
+    /// Whether a Service needs a rule on a group.
+    pub(crate) fn need(&self, key: &ServiceKey, group: &SecurityGroupId) -> bool {
+        self.by_service.get(key).into_iter().flatten().any(|(opening, _)| opening.group == *group)
+    }
+
     /// The wanted rules by group, or `None` while the shared group has no id.
     fn rules(
         &self,

@@ -14,6 +14,7 @@
 mod annotations;
 pub mod backend;
 mod claim;
+mod drift;
 mod elb;
 mod forward;
 mod garbage;
@@ -42,6 +43,7 @@ mod world;
 
 pub use annotations::{ADOPT, PREFIX, Parsed, REPLACE, Warning, go_bool};
 pub use claim::{Claim, FINALIZER, FOREIGN_FINALIZER, annotated};
+pub use drift::DriftKind;
 pub use elb::{
     AddressType, Alpn, HealthCheck, HealthProtocol, ListenerProtocol, LoadBalancerState, Map, Scheme,
     SubnetMapping, Target, TargetFamily, TargetId, TargetState, TargetType,

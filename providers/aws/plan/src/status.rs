@@ -202,6 +202,8 @@ pub enum Event {
     FailedBuild,
     /// A call to AWS failed.
     FailedDeploy,
+    /// Something in AWS was changed by somebody else and is put back. Ours.
+    Drift,
     /// No node or pod serves.
     Unavailable,
     /// Something that is asked for has no effect, although the Service serves.
@@ -236,6 +238,7 @@ impl Event {
             Self::Reconciled => "SuccessfullyReconciled",
             Self::FailedBuild => "FailedBuildModel",
             Self::FailedDeploy => "FailedDeployModel",
+            Self::Drift => "DriftFound",
             Self::Unavailable => "UnAvailableLoadBalancer",
             Self::Notice => "NotInForce",
             Self::UnknownAnnotation => "UnknownAnnotation",
@@ -257,6 +260,7 @@ impl Event {
             Self::Ensuring | Self::Ensured | Self::Reconciled | Self::Deleting | Self::Deleted => false,
             Self::FailedBuild
             | Self::FailedDeploy
+            | Self::Drift
             | Self::Unavailable
             | Self::Notice
             | Self::UnknownAnnotation

@@ -86,6 +86,18 @@ impl Need {
     }
 }
 
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LoadBalancer(arn) => write!(f, "the attributes and listeners of {arn}"),
+            Self::Capacity(arn) => write!(f, "the capacity of {arn}"),
+            Self::TargetGroup(arn) => write!(f, "the attributes of {arn}"),
+            Self::Targets(arn) => write!(f, "the targets of {arn}"),
+            Self::RouteTables => f.write_str("the route tables of the VPC"),
+        }
+    }
+}
+
 impl Waiting {
     /// Whether the Service's objects are not all as wanted while this lasts. The others only delay what follows on its own.
     #[must_use]

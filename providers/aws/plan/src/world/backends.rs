@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use landfall_model::ServiceKey;
 
-use super::{World, entry::Entry};
-use crate::{Backend, Backends, Request, Service, WeightedTo};
+use super::World;
+use crate::{Backend, Backends, PodEndpoint, Request, Service, WeightedTo};
 
 /// What may be asked of a Service that is not ours. Its annotations are nobody's business, and there may be many such Services.
 fn slim(service: Service) -> Service {
@@ -16,6 +16,23 @@ fn slim(service: Service) -> Service {
         hostnames: Vec::new(),
         ..service
     }
+}
+
+/// The Pods behind a load balancer.
+pub(super) struct Pods {
+    pub(super) endpoints: Vec<PodEndpoint>,
+    pub(super) backends: Backends,
+}
+
+/// The Services that the actions of a Service name.
+pub(super) fn named(base: &ServiceKey, request: &Request) -> BTreeSet<ServiceKey> {
+    let others = request.actions.values().flat_map(|action| &action.others);
+    others
+        .filter_map(|other| match &other.to {
+            WeightedTo::Service { name, .. } => Some(ServiceKey::new(&base.namespace, name)),
+            WeightedTo::Group(_) => None,
+        })
+        .collect()
 }
 
 impl World {
@@ -42,30 +59,20 @@ impl World {
         self.dirty.extend(self.users.get(key).into_iter().flatten().cloned());
     }
 
-    /// The Services that the actions of a Service name, as far as they are there. From now on it is planned when they change.
-    pub(super) fn backends(&mut self, entry: &Entry, request: &Request) -> Backends {
-        let base = &entry.service.key;
-        let others = request.actions.values().flat_map(|action| &action.others);
-        let named: BTreeSet<ServiceKey> = others
-            .filter_map(|other| match &other.to {
-                WeightedTo::Service { name, .. } => Some(ServiceKey::new(&base.namespace, name)),
-                WeightedTo::Group(_) => None,
-            })
-            .collect();
-        self.uses(base, named.clone());
+    /// The Services that a Service [uses](Self::uses), as far as they are there.
+    pub(super) fn backends(&self, base: &Service) -> Backends {
         let mut backends = Backends::new();
-        for key in named {
-            let known = self.services.get(&key).map(|entry| &entry.service).or_else(|| self.others.get(&key));
-            let known = known.or_else(|| (key == *base).then_some(&entry.service));
+        for key in self.used.get(&base.key).into_iter().flatten() {
+            let known = self.services.get(key).map(|entry| &*entry.service).or_else(|| self.others.get(key));
+            let known = known.or_else(|| (*key == base.key).then_some(base));
             if let Some(service) = known.cloned() {
-                let endpoints = self.endpoints(&key);
-                backends.insert(key, Backend { service, endpoints });
+                backends.insert(key.clone(), Backend { service, endpoints: self.endpoints(key) });
             }
         }
         backends
     }
 
-    /// Notes which Services a Service names.
+    /// Notes which Services a Service names. It is planned when they change.
     pub(super) fn uses(&mut self, base: &ServiceKey, named: BTreeSet<ServiceKey>) {
         let before = self.used.remove(base).unwrap_or_default();
         for key in before.difference(&named) {

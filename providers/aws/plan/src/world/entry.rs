@@ -1,21 +1,36 @@
 //! A Service, how far it is, and what its user was told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written};
-use crate::{Event, Op, Problem, REGISTERED, Service, Verdict};
+use landfall_model::Instant;
+
+use super::{Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written, held::Held};
+use crate::{Event, Op, Plan, Problem, REGISTERED, Request, Service, Stack, Verdict};
 
 /// Pod and type of the condition.
 pub(super) type Gate = (Box<str>, Box<str>);
 
+/// What a Service asks for, where it can be.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) service: Arc<Service>,
+    pub(super) request: Request,
+    pub(super) stack: Stack,
+}
+
 /// A Service and how far it is.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) service: Service,
+    pub(super) service: Arc<Service>,
+    /// What it asked for when that last made sense.
+    pub(super) wanted: Option<Wanted>,
     /// Its targets are pods, as far as it could be read.
     pub(super) pods: Option<bool>,
     /// A call succeeded since everything was last in place.
     pub(super) called: bool,
+    /// Nothing was to be done or waited for when it was last planned.
+    pub(super) done: bool,
     /// Calls have begun, as the so many-th change of all, and the user knows.
     pub(super) begun: Option<u64>,
     /// Everything was in place once. Before that no name is published; after that, changes under way do not take it back.
@@ -30,16 +45,21 @@ pub(super) struct Entry {
     pub(super) ledger: Option<Option<String>>,
     /// What was told of each gate of each Pod.
     pub(super) gates: BTreeMap<Gate, (bool, &'static str)>,
+    /// The last failure that was about all calls.
     pub(super) failure: Option<Verdict>,
+    /// Calls that are refused.
+    pub(super) held: Held,
     pub(super) events: Vec<(Event, String)>,
 }
 
 impl Entry {
     pub(super) fn new(service: Service) -> Self {
         Self {
-            service,
+            service: Arc::new(service),
+            wanted: None,
             pods: None,
             called: false,
+            done: false,
             begun: None,
             settled: false,
             finalizing: false,
@@ -48,31 +68,35 @@ impl Entry {
             ledger: None,
             gates: BTreeMap::new(),
             failure: None,
+            held: Held::default(),
             events: Vec::new(),
         }
     }
 
     /// Notes that a call succeeded.
-    pub(super) fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self, op: &Op) {
         (self.called, self.failure) = (true, None);
+        self.held.succeeded(op);
     }
 
-    /// Notes that a call failed.
-    pub(super) fn failed(&mut self, op: &Op, failure: &Failure) {
-        let message = format!("{}: {}: {}", op.kind().as_str(), failure.code, failure.message);
+    /// Notes that a call failed. Answers when to try it again if it alone has to wait, else the whole line does.
+    pub(super) fn failed(&mut self, op: &Op, failure: &Failure, now: Instant) -> Option<Instant> {
+        let verdict = failure.verdict(op.kind().as_str());
         let event = if self.service.deleting { Event::FailedDelete } else { Event::FailedDeploy };
-        let reason = match failure.kind {
-            FailureKind::Throttled => "Throttled",
-            FailureKind::Busy => "Applying",
-            FailureKind::Stale => "Observation",
-            FailureKind::Refused => "Refused",
-            FailureKind::Unavailable => "Unavailable",
-        };
         // What AWS frees on its own is no news.
         if failure.kind != FailureKind::Busy {
-            self.events.push((event, message.clone()));
+            self.events.push((event, verdict.message.clone()));
         }
-        self.failure = Some(Verdict { ready: false, reason, message });
+        if Held::takes(failure.kind) {
+            return Some(self.held.failed(op, failure, now));
+        }
+        self.failure = Some(verdict);
+        None
+    }
+
+    /// What went wrong and still keeps the plan from being done.
+    pub(super) fn trouble(&self, plan: &Plan<Op>) -> Option<Verdict> {
+        self.failure.as_ref().or_else(|| self.held.verdict(&plan.ready)).cloned()
     }
 
     /// Deletions and what serves already come first.
@@ -93,6 +117,13 @@ impl Entry {
         if self.said.get(&event) != Some(&message) {
             self.said.insert(event, message.clone());
             self.events.push((event, message));
+        }
+    }
+
+    /// Writes the events that came up.
+    pub(super) fn flush(&mut self, out: &mut Effects) {
+        for (event, message) in std::mem::take(&mut self.events) {
+            self.write(Written::Event(event, message), out);
         }
     }
 

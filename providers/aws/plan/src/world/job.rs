@@ -28,6 +28,19 @@ pub enum Job {
     Call(Line, Op),
 }
 
+/// What was asked, for people.
+impl std::fmt::Display for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::List(_) => f.write_str("listing what AWS has"),
+            Self::States(_) => f.write_str("asking for the states of load balancers"),
+            Self::Describe(need, _) => write!(f, "asking for {need}"),
+            Self::Instances(_) => f.write_str("asking for instances"),
+            Self::Call(_, op) => f.write_str(op.kind().as_str()),
+        }
+    }
+}
+
 /// Calls of one line are sent one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Line {

@@ -8,18 +8,24 @@
 //! of load balancers that are being set up, 20 in a call; the health of targets that somebody waits for; and the
 //! audit, one object after another.
 
+mod answers;
 mod backends;
 mod entry;
+mod held;
+mod instances;
 mod job;
+mod needs;
 mod observe;
 mod pass;
 mod periodic;
 mod slices;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use entry::Entry;
+use held::Held;
 use job::Slot;
 pub use job::{
     Answer, Failure, FailureKind, Hostname, Instances, Interface, Job, Line, RouteTables, Status, Turn,
@@ -28,10 +34,11 @@ pub use job::{
 use landfall_model::{Instant, ServiceKey};
 pub use observe::{GatedPod, Observation};
 use slices::Slice;
+use trouble::Trouble;
 
 use crate::{
-    Garbage, InstanceId, Inventory, Listing, LoadBalancerArn, Map, Need, Node, Op, Service, Settings,
-    TargetGroupArn, TargetId, backend::Openings, tags,
+    DriftKind, Garbage, InstanceId, Inventory, LoadBalancerArn, Need, Node, Service, Settings,
+    TargetGroupArn, backend::Openings,
 };
 
 /// How often what is done.
@@ -58,17 +65,12 @@ pub struct Effects {
     pub jobs: Vec<Job>,
     /// To write, in their order.
     pub writes: Vec<Write>,
+    /// What was found changed by somebody else, and is put back: for metrics.
+    pub drifts: Vec<DriftKind>,
     /// Tell all slices anew, and [`Observation::SlicesListed`] after them.
     pub relist: bool,
     /// When to plan again even if nothing is observed.
     pub recheck: Option<Instant>,
-}
-
-/// Failures of one slot, one after the other.
-#[derive(Clone, Copy, Debug)]
-struct Trouble {
-    times: u32,
-    until: Instant,
 }
 
 /// Questions for one load balancer.
@@ -101,12 +103,16 @@ pub struct World {
     pods: BTreeMap<ServiceKey, GatedPod>,
     instances: Instances,
     wanted_instances: BTreeSet<InstanceId>,
+    /// Instances that do not run or are not shown, and how often that was answered.
+    hidden: BTreeMap<InstanceId, u8>,
     /// Services whose openings are not known yet.
     unset: BTreeSet<ServiceKey>,
     garbage: Garbage,
     synced: bool,
     dirty: BTreeSet<ServiceKey>,
     backend_dirty: bool,
+    /// Refused calls of [`Line::Backend`].
+    backend_held: Held,
     busy: BTreeSet<Slot>,
     troubles: BTreeMap<Slot, Trouble>,
     waiters: BTreeMap<Slot, BTreeSet<ServiceKey>>,
@@ -149,11 +155,13 @@ impl World {
             pods: BTreeMap::new(),
             instances: BTreeMap::new(),
             wanted_instances: BTreeSet::new(),
+            hidden: BTreeMap::new(),
             unset: BTreeSet::new(),
             garbage: Garbage::default(),
             synced: false,
             dirty: BTreeSet::new(),
             backend_dirty: false,
+            backend_held: Held::default(),
             busy: BTreeSet::new(),
             troubles: BTreeMap::new(),
             waiters: BTreeMap::new(),
@@ -169,142 +177,6 @@ impl World {
             audit_step: Duration::ZERO,
             examined: 0,
             changes: 0,
-        }
-    }
-
-    /// Takes what became of a job.
-    pub fn answered(&mut self, job: Job, result: Result<Answer, Failure>, now: Instant) {
-        let slot = job.slot();
-        self.busy.remove(&slot);
-        self.states_due |=
-            matches!(job, Job::List(_) | Job::States(_) | Job::Call(_, Op::CreateLoadBalancer(_)));
-        match result {
-            Ok(answer) => {
-                self.troubles.remove(&slot);
-                self.take(job, answer, now);
-                for service in self.waiters.remove(&slot).unwrap_or_default() {
-                    self.touch(&service);
-                }
-            }
-            Err(failure) => self.failed(&job, &failure, now),
-        }
-    }
-
-    fn failed(&mut self, job: &Job, failure: &Failure, now: Instant) {
-        let slot = job.slot();
-        let times = self.troubles.get(&slot).map_or(0, |trouble| trouble.times).saturating_add(1);
-        let until = now + pause(failure.kind, times);
-        self.troubles.insert(slot.clone(), Trouble { times, until });
-        self.alarms.insert((until, slot));
-        if failure.kind == FailureKind::Stale {
-            self.list_at = self.list_at.min(now);
-            if let Job::Call(_, op) = job {
-                self.inventory.doubt(op);
-                self.doubt_instances(op);
-            }
-        }
-        if let Job::Call(Line::Service(key), op) = job
-            && let Some(entry) = self.services.get_mut(key)
-        {
-            entry.failed(op, failure);
-            self.dirty.insert(key.clone());
-        }
-    }
-
-    /// One of the instances may not run any more.
-    fn doubt_instances(&mut self, op: &Op) {
-        if let Op::RegisterTargets { targets, .. } = op {
-            for target in targets {
-                if let TargetId::Instance(id) = &target.id {
-                    self.instances.remove(id);
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, job: Job, answer: Answer, now: Instant) {
-        match (job, answer) {
-            (Job::List(start), Answer::Listing(listing)) => self.listed(start, *listing, now),
-            (Job::States(asked), Answer::States(states)) => {
-                for arn in asked {
-                    let owner = self.inventory.load_balancer(&arn).and_then(|lb| owner(&lb.tags));
-                    match states.get(&arn) {
-                        Some((state, reason)) => self.inventory.put_state(&arn, *state, reason.as_deref()),
-                        None => self.inventory.remove_load_balancer(&arn),
-                    }
-                    owner.iter().for_each(|owner| self.touch(owner));
-                }
-            }
-            (Job::Describe(need, start), answer) => {
-                if !need.subject().is_some_and(|id| self.inventory.changed_since(id, start)) {
-                    self.described(&need, answer);
-                }
-            }
-            (Job::Instances(asked), Answer::Instances(mut found)) => {
-                for id in asked {
-                    self.wanted_instances.remove(&id);
-                    let interfaces = found.remove(&id);
-                    self.instances.insert(id, interfaces);
-                }
-            }
-            (Job::Call(line, op), Answer::Called(outcome)) => self.called(&line, &op, &outcome),
-            // The shell answers what it was asked.
-            (Job::List(_) | Job::States(_) | Job::Instances(_) | Job::Call(..), _) => {}
-        }
-    }
-
-    fn called(&mut self, line: &Line, op: &Op, outcome: &crate::Outcome) {
-        self.inventory.record(op, outcome);
-        match line {
-            Line::Service(key) => {
-                if let Some(entry) = self.services.get_mut(key) {
-                    entry.succeeded();
-                    self.dirty.insert(key.clone());
-                }
-                self.backend_dirty = true;
-            }
-            Line::Backend => {
-                self.backend_dirty = true;
-                if matches!(op, Op::CreateSecurityGroup { .. } | Op::DeleteSecurityGroup { .. }) {
-                    self.dirty.extend(self.services.keys().cloned());
-                }
-            }
-            Line::Garbage => {}
-        }
-    }
-
-    fn described(&mut self, need: &Need, answer: Answer) {
-        let owner = match need {
-            Need::LoadBalancer(arn) | Need::Capacity(arn) => {
-                self.inventory.load_balancer(arn).and_then(|lb| owner(&lb.tags))
-            }
-            Need::TargetGroup(arn) | Need::Targets(arn) => {
-                self.inventory.target_group(arn).and_then(|group| owner(&group.tags))
-            }
-            Need::RouteTables => None,
-        };
-        self.inventory.put_details(need, answer);
-        owner.iter().for_each(|owner| self.touch(owner));
-    }
-
-    fn listed(&mut self, start: crate::ListingStart, listing: Listing, now: Instant) {
-        self.inventory.replace_listing(start, listing);
-        self.pace_audit(now);
-        // Nobody will answer about what is gone.
-        let (inventory, troubles) = (&self.inventory, &mut self.troubles);
-        let lives = |slot: &Slot| match slot {
-            Slot::Need(need) => need.subject().is_none_or(|arn| inventory.knows(arn)),
-            Slot::Listing | Slot::States | Slot::Instances | Slot::Line(_) => true,
-        };
-        self.waiters.retain(|slot, _| lives(slot));
-        troubles.retain(|slot, _| lives(slot));
-        // One that did not run may, and groups of interfaces are changed by hand.
-        self.instances.retain(|_, interfaces| interfaces.is_some());
-        self.dirty.extend(self.services.keys().cloned());
-        self.backend_dirty = true;
-        if self.synced {
-            let live: BTreeSet<ServiceKey> = self.services.keys().cloned().collect();
-            self.garbage.observe(&self.inventory, &live, &self.settings, now).for_each(drop);
         }
     }
 
@@ -324,8 +196,11 @@ impl World {
                 self.examined += 1;
                 self.pass(&key, now, &mut out);
             }
+            self.ask_instances(now, &mut out);
             self.backend(now, &mut out);
             self.collect(now, &mut out);
+        } else if self.synced {
+            self.tell_unlisted(&mut out);
         }
         let wake = [Some(self.list_at), self.watch_at, self.audit_at, self.alarms.first().map(|(at, _)| *at)];
         out.recheck = wake.into_iter().flatten().filter(|at| *at > now).min();
@@ -337,7 +212,8 @@ impl World {
             Slot::Line(Line::Service(key)) => self.touch(key),
             Slot::Line(Line::Backend) => self.backend_dirty = true,
             Slot::States => self.states_due = true,
-            Slot::Line(Line::Garbage) | Slot::Listing | Slot::Instances => {}
+            Slot::Instances => self.ask_for_hidden(),
+            Slot::Line(Line::Garbage) | Slot::Listing => {}
             Slot::Need(_) => {
                 for service in self.waiters.get(&slot).cloned().unwrap_or_default() {
                     self.touch(&service);
@@ -409,21 +285,4 @@ impl World {
     pub const fn inventory(&self) -> &Inventory {
         &self.inventory
     }
-}
-
-/// The Service whose tags these are.
-fn owner(of: &Map) -> Option<ServiceKey> {
-    let (namespace, name) = of.get(tags::STACK)?.split_once('/')?;
-    Some(ServiceKey::new(namespace, name))
-}
-
-/// How long to wait after so many failures.
-fn pause(kind: FailureKind, times: u32) -> Duration {
-    let (first, most) = match kind {
-        FailureKind::Throttled => (Duration::from_secs(1), Duration::from_secs(30)),
-        FailureKind::Busy | FailureKind::Stale => (Duration::from_secs(2), Duration::from_secs(30)),
-        FailureKind::Refused => (Duration::from_secs(5), Duration::from_mins(5)),
-        FailureKind::Unavailable => (Duration::from_secs(1), Duration::from_mins(1)),
-    };
-    first.saturating_mul(1 << times.saturating_sub(1).min(10)).min(most)
 }

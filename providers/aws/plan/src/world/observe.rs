@@ -1,10 +1,11 @@
 //! What changed in the cluster, and whom it concerns.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use landfall_model::ServiceKey;
 
-use super::{Line, World, entry::Entry, job::Slot};
+use super::{Line, World, entry::Entry, held::Held, job::Slot};
 use crate::{Claim, Node, PodEndpoint, REGISTERED, Service};
 
 /// Something that changed in the cluster.
@@ -44,12 +45,7 @@ impl World {
                     None => self.nodes.remove(&name),
                 };
                 if before != node {
-                    // One that did not run may run again.
-                    for instance in before.iter().chain(&node).filter_map(Node::instance) {
-                        if self.instances.get(&instance).is_some_and(Option::is_none) {
-                            self.instances.remove(&instance);
-                        }
-                    }
+                    before.iter().chain(&node).for_each(|node| self.doubt_hidden(node));
                     self.dirty.extend(self.services.keys().cloned());
                 }
             }
@@ -87,13 +83,14 @@ impl World {
         };
         match self.services.get_mut(&key) {
             Some(entry) if entry.service.uid == service.uid => {
-                if entry.service == *service {
+                if *entry.service == *service {
                     return;
                 }
                 if entry.service.annotations.get(REGISTERED) != service.annotations.get(REGISTERED) {
                     entry.ledger = None;
                 }
-                entry.service = *service;
+                entry.service = Arc::from(service);
+                entry.held = Held::default();
             }
             Some(_) | None => {
                 self.unset.insert(key.clone());

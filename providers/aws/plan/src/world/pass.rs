@@ -1,20 +1,23 @@
 //! One Service: from what is known to the next call, and to what its user sees.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_model::{Instant, ServiceKey};
 
-use super::{Effects, Hostname, Job, Line, Status, World, Write, Written, entry::Entry, job::Slot};
-use crate::{
-    Backend, Backends, Claim, Event, Finalizer, GateCondition, InstanceId, Need, Op, Own, Plan, PodEndpoint,
-    Request, SecurityGroupId, Sources, Stack, TargetId, TargetSet, TargetType, Unresolved, Verdict, Waiting,
-    backend::interface_group, finalizer, hostname, ledger, notices, plan, readiness, release, targets,
+use super::{
+    Effects, Hostname, Job, Line, Status, World, Write, Written,
+    backends::{Pods, named},
+    entry::{Entry, Wanted},
+    held::{is_extra, is_of_targets},
+    job::Slot,
 };
-
-/// How soon to look again at targets that somebody waits for.
-const TARGETS_AGAIN: Duration = Duration::from_secs(10);
+use crate::{
+    Backends, Claim, Event, Finalizer, Need, Op, Own, Plan, REGISTERED, Request, Service, Sources, Stack,
+    TargetSet, TargetType, Unresolved, Verdict, Waiting, drift::drift, finalizer, hostname, ledger, notices,
+    plan, release, targets,
+};
 
 impl World {
     /// Plans one Service.
@@ -31,9 +34,7 @@ impl World {
             }
             Claim::NotOurs => {}
         }
-        for (event, message) in std::mem::take(&mut entry.events) {
-            entry.write(Written::Event(event, message), out);
-        }
+        entry.flush(out);
         self.services.insert(key.clone(), entry);
         self.forget_endpoints(key);
     }
@@ -43,50 +44,128 @@ impl World {
         if !self.held(entry, claim, None, out) {
             return;
         }
-        let parsed = match Request::parse(&entry.service, &self.settings) {
-            Ok(parsed) => parsed,
-            Err(problems) => return entry.refuse(&problems, out),
-        };
-        let request = parsed.request;
-        for warning in parsed.warnings {
-            entry.say(Event::UnknownAnnotation, warning.to_string());
+        let asked = Request::parse(&entry.service, &self.settings).map(|parsed| {
+            for warning in parsed.warnings {
+                entry.say(Event::UnknownAnnotation, warning.to_string());
+            }
+            parsed.request
+        });
+        // Until it is clear that what is asked for can be, what was asked for before may count.
+        let last = entry.wanted.as_ref().map(|wanted| &wanted.request);
+        let requests: Vec<&Request> = asked.iter().chain(last).collect();
+        let key = entry.service.key.clone();
+        if !requests.is_empty() {
+            entry.pods = Some(requests.iter().any(|request| request.target_type == TargetType::Ip));
+            self.uses(&key, requests.iter().flat_map(|request| named(&key, request)).collect());
         }
-        let pods = request.target_type == TargetType::Ip;
-        entry.pods = Some(pods);
-        let backends = self.backends(entry, &request);
-        let key = &entry.service.key;
-        if pods && !self.has_endpoints(key, &backends.keys().chain([key]).collect(), out) {
+        let backends = self.backends(&entry.service);
+        if entry.pods == Some(true)
+            && !self.has_endpoints(&key, &backends.keys().chain([&key]).collect(), out)
+        {
             return;
         }
-        let (settings, inventory) = (&self.settings, &self.inventory);
-        let stack = match Stack::resolve(&entry.service, &request, settings, inventory, &backends) {
-            Ok(stack) => stack,
-            Err(Unresolved::Problems(problems)) => return entry.refuse(&problems, out),
-            Err(Unresolved::Need(need)) => return self.ask(need, &entry.service.key, now, out),
-        };
-        entry.said.remove(&Event::FailedBuild);
-        let endpoints = self.endpoints(&entry.service.key);
-        // Whoever cannot ask goes on without an answer, and so does one who is told of no instance at all: they are then
-        // not where it asks, and AWS decides about each call.
-        let told = self.instances.is_empty() || self.instances.values().any(Option::is_some);
-        let instances = (told && !self.troubles.contains_key(&Slot::Instances)).then_some(&self.instances);
-        let sources = Sources { nodes: &self.nodes, endpoints: &endpoints, backends: &backends, instances };
-        let targets = targets(&stack, &entry.service, &request, &self.settings, sources, &self.inventory);
-        let places = self.instances_of(sources.all_endpoints());
-        self.open(&stack, &targets, &places);
-        let own = ledger(&entry.service, &request, &targets, &self.settings, &self.inventory);
-        entry.remember(own.text(), out);
-        let plan = plan(&stack, &targets, &self.settings, &self.inventory, now);
+        let pods = Pods { endpoints: self.endpoints(&key), backends };
+        let resolved = asked.map_err(Unresolved::Problems).and_then(|request| {
+            let (settings, inventory) = (&self.settings, &self.inventory);
+            let stack = Stack::resolve(&entry.service, &request, settings, inventory, &pods.backends)?;
+            Ok(Wanted { service: Arc::clone(&entry.service), request, stack })
+        });
+        match resolved {
+            Ok(wanted) => {
+                entry.said.remove(&Event::FailedBuild);
+                entry.pods = Some(wanted.request.target_type == TargetType::Ip);
+                self.uses(&key, named(&key, &wanted.request));
+                self.change(entry, &wanted, &pods, now, out);
+                entry.wanted = Some(wanted);
+                return;
+            }
+            Err(Unresolved::Problems(problems)) => entry.refuse(&problems, out),
+            Err(Unresolved::Need(need)) => {
+                self.ask(need.clone(), &key, now, out);
+                if let Some(verdict) = self.unanswered(&[Waiting::Need(need)]) {
+                    entry.say(Event::FailedDeploy, verdict.message.clone());
+                    entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
+                }
+            }
+        }
+        if let Some(wanted) = entry.wanted.take() {
+            self.follow(entry, &wanted, &pods, now, out);
+            entry.wanted = Some(wanted);
+        }
+    }
 
+    /// Does the next thing that a Service needs, and tells how far it is.
+    fn change(&mut self, entry: &mut Entry, wanted: &Wanted, pods: &Pods, now: Instant, out: &mut Effects) {
+        let targets = self.targets(entry, wanted, pods, out);
+        let Wanted { request, stack, .. } = wanted;
+        let plan = plan(stack, &targets, &self.settings, &self.inventory, now);
+        let same = || entry.wanted.as_ref().is_some_and(|last| last.stack == *stack);
+        if entry.done && !plan.ready.is_empty() && same() {
+            for (kind, text) in plan.ready.iter().filter_map(|op| drift(op, &self.inventory)) {
+                out.drifts.push(kind);
+                entry.events.push((Event::Drift, format!("changed by somebody else and put back: {text}")));
+            }
+        }
+        entry.done = plan.is_done();
         if !plan.ready.is_empty() && entry.begun.is_none() {
             self.changes += 1;
             entry.begun = Some(self.changes);
             entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
         }
-        self.advance(&entry.service.key, &plan, now, out);
-        let gated = self.gates(entry, &stack, &endpoints, &backends, out);
+        self.advance(entry, &plan, now, out);
+        let gated = self.gates(entry, wanted, pods, out);
         self.look_again(&entry.service.key, &plan, gated, now);
-        self.show(entry, &stack, &plan, &targets, &request, out);
+        self.show(entry, stack, &plan, &targets, request, out);
+    }
+
+    /// Nodes and pods come and go, also while a Service asks for something that cannot be: nothing but the targets of what was
+    /// there before is changed then.
+    fn follow(&mut self, entry: &mut Entry, last: &Wanted, pods: &Pods, now: Instant, out: &mut Effects) {
+        let mut service = Service::clone(&last.service);
+        service.annotations.remove(REGISTERED);
+        let own = entry.service.annotations.get(REGISTERED);
+        service.annotations.extend(own.map(|own| (REGISTERED.to_owned(), own.clone())));
+        let last = Wanted { service: Arc::new(service), ..last.clone() };
+
+        let targets = self.targets(entry, &last, pods, out);
+        let mut plan = plan(&last.stack, &targets, &self.settings, &self.inventory, now);
+        plan.ready.retain(is_of_targets);
+        let of_targets =
+            |waiting: &Waiting| matches!(waiting, Waiting::Need(Need::Targets(_)) | Waiting::Replacement(_));
+        plan.waiting.retain(of_targets);
+        self.advance(entry, &plan, now, out);
+        let gated = self.gates(entry, &last, pods, out);
+        self.look_again(&entry.service.key, &plan, gated, now);
+    }
+
+    /// Who shall be in the Service's target groups. Opens the groups of nodes and pods for them, and has the Service remember
+    /// them where it must.
+    fn targets(
+        &mut self,
+        entry: &mut Entry,
+        wanted: &Wanted,
+        pods: &Pods,
+        out: &mut Effects,
+    ) -> BTreeMap<String, TargetSet> {
+        let Wanted { service, request, stack } = wanted;
+        let Pods { endpoints, backends } = pods;
+        // Whoever cannot ask goes on without an answer, and so does one who is told of no instance at all: they are then
+        // not where it asks, and AWS decides about each call.
+        let told = self.instances.is_empty() || self.instances.values().any(Option::is_some);
+        let instances = (told && !self.troubles.contains_key(&Slot::Instances)).then_some(&self.instances);
+        let sources = Sources { nodes: &self.nodes, endpoints, backends, instances };
+        let mut targets = targets(stack, service, request, &self.settings, sources, &self.inventory);
+        // Of a Service or a port that is no longer there nobody knows the pods.
+        let known = |(of, port): &(ServiceKey, u16)| {
+            let mut ports = backends.get(of).into_iter().flat_map(|backend| &backend.service.ports);
+            *of == service.key || ports.any(|one| one.port == *port)
+        };
+        targets.retain(|resource, _| stack.target_groups.get(resource).is_some_and(|group| known(&group.of)));
+        let places = self.instances_of(sources.all_endpoints());
+        self.open(stack, &targets, &places);
+        let own = ledger(service, request, &targets, &self.settings, &self.inventory);
+        entry.remember(own.text(), out);
+        targets
     }
 
     /// Status and events of a planned Service.
@@ -121,19 +200,26 @@ impl World {
             }
         }
         let name = hostname(stack, plan, &self.settings, &self.inventory);
-        entry.settled |= in_place || name.as_ref().is_some_and(|name| entry.service.hostnames.contains(name));
+        let works = plan.ready.iter().all(is_extra) && !plan.waiting.iter().any(Waiting::blocks);
+        entry.settled |= works || name.as_ref().is_some_and(|name| entry.service.hostnames.contains(name));
         let unfinished = (!entry.settled).then(Verdict::applying).filter(|_| verdict.ready);
         let hostname = match name.filter(|_| entry.settled) {
             Some(name) => Hostname::Publish(name),
             None => Hostname::Clear,
         };
-        let failure = entry.failure.clone().filter(|_| !in_place);
+        let outside = self.trouble_outside(&entry.service.key, &plan.waiting);
+        match &outside {
+            Some(verdict) => entry.say(Event::FailedDeploy, verdict.message.clone()),
+            None => _ = entry.said.remove(&Event::FailedDeploy),
+        }
+        let failure = entry.trouble(plan).or(outside);
         let verdict = failure.or(unfinished).unwrap_or(verdict);
         entry.tell(Status { hostname, verdict: Some(verdict) }, out);
     }
 
     fn let_go(&mut self, entry: &mut Entry, claim: &Claim, now: Instant, out: &mut Effects) {
         let key = entry.service.key.clone();
+        entry.wanted = None;
         self.openings.remove(&key);
         self.unset.remove(&key);
         self.backend_dirty = true;
@@ -154,13 +240,15 @@ impl World {
         if !plan.ready.is_empty() {
             entry.say(Event::Deleting, "the load balancer is being deleted".to_owned());
         }
-        self.advance(&key, &plan, now, out);
+        self.advance(entry, &plan, now, out);
         if plan.is_done() {
             entry.tell(Status { hostname: Hostname::Clear, verdict: None }, out);
             entry.say(Event::Deleted, "nothing of the load balancer is left".to_owned());
             if !entry.service.deleting {
                 entry.remember(None, out);
             }
+        } else if let Some(verdict) = entry.trouble(&plan).or_else(|| self.unanswered(&plan.waiting)) {
+            entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
         }
         self.held(entry, claim, Some(&plan), out);
     }
@@ -210,8 +298,9 @@ impl World {
     }
 
     /// Sends the next call of a plan, and asks what it needs to know.
-    fn advance(&mut self, key: &ServiceKey, plan: &Plan<Op>, now: Instant, out: &mut Effects) {
-        if let Some(op) = plan.ready.first() {
+    fn advance(&mut self, entry: &mut Entry, plan: &Plan<Op>, now: Instant, out: &mut Effects) {
+        let key = &entry.service.key;
+        if let Some(op) = entry.held.next(&plan.ready, now) {
             self.start(Job::Call(Line::Service(key.clone()), op.clone()), now, out);
         }
         for waiting in &plan.waiting {
@@ -226,129 +315,5 @@ impl World {
         self.waiters.entry(slot).or_default().insert(key.clone());
         let start = self.inventory.begin_listing();
         self.start(Job::Describe(need, start), now, out);
-    }
-
-    /// Notes what the Service needs of the groups of its targets, and asks for instances that are not known.
-    fn open(
-        &mut self,
-        stack: &Stack,
-        targets: &BTreeMap<String, TargetSet>,
-        places: &BTreeMap<IpAddr, InstanceId>,
-    ) {
-        let mut groups = BTreeSet::new();
-        let mut missing = BTreeSet::new();
-        let mut guessed = BTreeMap::new();
-        for target in targets.values().flat_map(|set| set.wanted.iter().chain(&set.lingering)) {
-            let instance = match &target.id {
-                TargetId::Instance(id) => Some(id),
-                TargetId::Ip(address) => places.get(address),
-            };
-            let Some(instance) = instance else { continue };
-            match self.instances.get(instance) {
-                None => _ = missing.insert(instance.clone()),
-                Some(None) => {}
-                Some(Some(interfaces)) => {
-                    let interface = match &target.id {
-                        TargetId::Ip(address) => interfaces.iter().find(|interface| interface.has(*address)),
-                        TargetId::Instance(_) => None,
-                    };
-                    let Some(interface) = interface.or(interfaces.first()) else { continue };
-                    // Most instances have the same groups: judge each list once.
-                    let chosen: &Option<SecurityGroupId> =
-                        guessed.entry(&interface.groups).or_insert_with(|| {
-                            interface_group(&interface.groups, &self.settings, &self.inventory)
-                                .map(|(group, _)| group)
-                        });
-                    groups.extend(chosen.clone());
-                }
-            }
-        }
-        let name = stack.key.to_string();
-        let mut own = self.inventory.stack_security_groups(&self.settings.cluster, &name);
-        let front = own.next().map(|group| group.id.clone());
-        drop(own);
-        self.backend_dirty |= self.openings.set(stack, targets, &groups, front.as_ref());
-        if missing.is_empty() {
-            self.backend_dirty |= self.unset.remove(&stack.key);
-        } else {
-            self.unset.insert(stack.key.clone());
-            self.wanted_instances.extend(missing);
-            self.waiters.entry(Slot::Instances).or_default().insert(stack.key.clone());
-        }
-    }
-
-    /// The instances that Pods run on, by the Pods' addresses.
-    fn instances_of<'a>(
-        &self,
-        endpoints: impl Iterator<Item = &'a PodEndpoint>,
-    ) -> BTreeMap<IpAddr, InstanceId> {
-        let place = |endpoint: &PodEndpoint| {
-            let node = self.nodes.get(endpoint.node.as_ref()?)?;
-            Some((endpoint.address, node.instance()?))
-        };
-        endpoints.filter_map(place).collect()
-    }
-
-    /// Writes conditions of Pods that changed. Whether one waits for its target.
-    fn gates(
-        &self,
-        entry: &mut Entry,
-        stack: &Stack,
-        endpoints: &[PodEndpoint],
-        backends: &Backends,
-        out: &mut Effects,
-    ) -> bool {
-        let of = |service, endpoints| readiness(stack, service, endpoints, &self.settings, &self.inventory);
-        let mut conditions = of(&entry.service, endpoints);
-        for Backend { service, endpoints } in backends.values() {
-            conditions.extend(of(service, endpoints));
-        }
-        let waits = conditions.iter().any(|gate| !gate.healthy);
-        let key = |gate: &GateCondition| (gate.pod.clone(), gate.gate.clone());
-        let current: BTreeSet<_> = conditions.iter().map(key).collect();
-        entry.gates.retain(|known, _| current.contains(known));
-        for gate in conditions {
-            let said = (gate.healthy, gate.reason);
-            if entry.gates.insert(key(&gate), said) != Some(said) {
-                entry.write(Written::Gate(gate), out);
-            }
-        }
-        waits
-    }
-
-    /// Targets that somebody waits for are asked for again.
-    fn look_again(&mut self, key: &ServiceKey, plan: &Plan<Op>, gated: bool, now: Instant) {
-        let mut groups = BTreeSet::new();
-        for waiting in &plan.waiting {
-            match waiting {
-                Waiting::Replacement(arn) => _ = groups.insert(arn.clone()),
-                Waiting::Successor(_) => groups.extend(self.groups_of(key)),
-                Waiting::GroupInUse(_) => {
-                    self.alarms.insert((now + TARGETS_AGAIN, Slot::Line(Line::Service(key.clone()))));
-                }
-                Waiting::Inventory
-                | Waiting::Need(_)
-                | Waiting::Instances
-                | Waiting::Ledger
-                | Waiting::Earlier
-                | Waiting::BackendGroup
-                | Waiting::Provisioning(_)
-                | Waiting::NameTaken(_)
-                | Waiting::PortTaken(..) => {}
-            }
-        }
-        if gated {
-            groups.extend(self.groups_of(key));
-        }
-        self.watched.extend(groups);
-        if !self.watched.is_empty() {
-            self.watch_at = Some(self.watch_at.unwrap_or(now + TARGETS_AGAIN));
-        }
-    }
-
-    fn groups_of(&self, key: &ServiceKey) -> Vec<crate::TargetGroupArn> {
-        let name = key.to_string();
-        let groups = self.inventory.stack_target_groups(&self.settings.cluster, &name);
-        groups.map(|group| group.arn.clone()).collect()
     }
 }

@@ -6,14 +6,12 @@ use std::time::Duration;
 use landfall_model::Instant;
 
 use super::{Asked, Effects, Job, Line, World, job::Slot};
-use crate::{InstanceId, LoadBalancerArn, Need, Waiting, backend, tags};
+use crate::{LoadBalancerArn, Need, Waiting, backend, tags};
 
 /// The most between questions for the state of a load balancer that is being set up; from a second on it doubles.
 const STATES_AGAIN: Duration = Duration::from_secs(10);
 /// Between two such questions, so that one is for many.
 const STATES_APART: Duration = Duration::from_secs(1);
-/// Instances in one `DescribeInstances` by id.
-const INSTANCES_PER_CALL: usize = 200;
 /// The shortest time between two steps of the audit.
 const AUDIT_STEP: Duration = Duration::from_secs(1);
 
@@ -41,11 +39,6 @@ impl World {
                 self.states(now, out);
             }
             self.audit(now, out);
-        }
-        let wanted: BTreeSet<InstanceId> =
-            self.wanted_instances.iter().take(INSTANCES_PER_CALL).cloned().collect();
-        if !wanted.is_empty() {
-            self.start(Job::Instances(wanted), now, out);
         }
     }
 
@@ -134,7 +127,7 @@ impl World {
         let complete =
             self.synced && self.unset.is_empty() && self.inventory.stacks().into_iter().all(watched);
         let plan = backend::plan(&self.openings, &self.settings, &self.inventory, complete);
-        if let Some(op) = plan.ready.into_iter().next() {
+        if let Some(op) = self.backend_held.next(&plan.ready, now).cloned() {
             self.start(Job::Call(Line::Backend, op), now, out);
         } else if plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::GroupInUse(_))) {
             self.alarms.insert((now + STATES_AGAIN, Slot::Line(Line::Backend)));

@@ -1,7 +1,10 @@
 //! Many Services at once: what is asked of AWS, what the users see, and what is done after failures.
 
 mod cases;
+mod drift;
+mod failures;
 mod instances;
+mod mistakes;
 mod shared;
 mod slices;
 mod weighted;
@@ -10,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use landfall_aws_plan::{
-    Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Observation,
-    Op, PodEndpoint, REGISTERED, Rhythm, Service, Settings, Target, TargetId, World, Write, Written,
+    Answer, FINALIZER, Failure, FailureKind, Hostname, InstanceId, Interface, Job, ListenerArn, Need,
+    Observation, Op, PREFIX, PodEndpoint, REGISTERED, Rhythm, Service, Settings, Target, TargetGroup,
+    TargetId, TargetState, World, Write, Written,
 };
 use landfall_model::{Instant, ServiceKey};
 
@@ -29,12 +33,15 @@ struct Fleet {
     now: Instant,
     jobs: Vec<Job>,
     writes: Vec<Write>,
+    drifts: Vec<&'static str>,
     /// Fails the next call of this kind in this way.
     fail: Option<(&'static str, FailureKind)>,
+    /// What AWS refuses each time, in words of [`word`].
+    refused: BTreeSet<&'static str>,
     /// Instances that do not run.
     gone: BTreeSet<InstanceId>,
     /// Instances that AWS does not take as targets, although they run.
-    refused: BTreeSet<InstanceId>,
+    refused_targets: BTreeSet<InstanceId>,
     /// A listener that was deleted by hand.
     unknown: Option<ListenerArn>,
 }
@@ -51,9 +58,11 @@ impl Fleet {
             now: Instant::from_micros(1),
             jobs: Vec::new(),
             writes: Vec::new(),
+            drifts: Vec::new(),
             fail: None,
-            gone: BTreeSet::new(),
             refused: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            refused_targets: BTreeSet::new(),
             unknown: None,
         };
         for number in 0..services {
@@ -93,6 +102,34 @@ impl Fleet {
         self.set(service);
     }
 
+    fn annotate(&mut self, name: &str, annotation: &str, value: &str) {
+        let annotation = format!("{PREFIX}{annotation}");
+        self.change(name, |service| _ = service.annotations.insert(annotation, value.to_owned()));
+    }
+
+    fn node(&mut self, name: &str, instance: Option<&str>) {
+        let node = instance.map(|instance| world::node(name, instance).1);
+        self.world.observe(Observation::Node(name.into(), node));
+    }
+
+    /// The instances in each target group.
+    fn registered(&self) -> Vec<Vec<String>> {
+        let id = |target: &Target| match &target.id {
+            TargetId::Instance(id) => id.as_str().to_owned(),
+            TargetId::Ip(address) => address.to_string(),
+        };
+        let of_group = |group: &TargetGroup| {
+            let serving =
+                group.targets.iter().flatten().filter(|(_, state)| **state != TargetState::Draining);
+            serving.map(|(target, _)| id(target)).collect()
+        };
+        self.aws.target_groups.values().map(of_group).collect()
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        self.jobs.iter().filter(|job| matches!(job, Job::Call(..))).map(word).collect()
+    }
+
     /// The controller is killed: another one knows only what the API server and AWS have.
     fn restart(&mut self, rhythm: Rhythm) {
         self.restart_with(Settings::new("harbor", "vpc-1"), rhythm);
@@ -121,6 +158,7 @@ impl Fleet {
     fn step(&mut self, calls: &mut usize) -> usize {
         let effects = self.world.plan(self.now);
         let count = effects.jobs.len() + effects.writes.len() + usize::from(effects.relist);
+        self.drifts.extend(effects.drifts.iter().map(|kind| kind.as_str()));
         if effects.relist {
             self.relists += 1;
             self.list_slices();
@@ -175,6 +213,13 @@ impl Fleet {
             code: code.to_owned(),
             message: "as the test wants".to_owned(),
         };
+        let word = word(job);
+        if self.refused.contains(word) {
+            return Err(failure(FailureKind::Refused, "AccessDenied"));
+        }
+        if let Some((name, kind)) = self.fail.take_if(|(name, _)| *name == word) {
+            return Err(failure(kind, name));
+        }
         Ok(match job {
             Job::List(_) => Answer::Listing(Box::new(self.aws.listing())),
             Job::States(asked) => {
@@ -190,9 +235,6 @@ impl Fleet {
                 self.aws.details(need).ok_or_else(gone)?
             }
             Job::Instances(asked) => {
-                if let Some((name, kind)) = self.fail.take_if(|(name, _)| *name == "DescribeInstances") {
-                    return Err(failure(kind, name));
-                }
                 let interface = Interface { groups: vec!["sg-nodes".into()], ..Interface::default() };
                 let running = asked.iter().filter(|id| !self.gone.contains(*id));
                 Answer::Instances(running.map(|id| (id.clone(), vec![interface.clone()])).collect())
@@ -203,13 +245,8 @@ impl Fleet {
                 {
                     return Err(failure(FailureKind::Stale, "ListenerNotFound"));
                 }
-                if self.fail.is_some_and(|(name, _)| name == op.kind().as_str())
-                    && let Some((name, kind)) = self.fail.take()
-                {
-                    return Err(failure(kind, name));
-                }
                 if let Op::RegisterTargets { arn, targets } = op {
-                    let refused = |target: &Target| matches!(&target.id, TargetId::Instance(id) if self.refused.contains(id));
+                    let refused = |target: &Target| matches!(&target.id, TargetId::Instance(id) if self.refused_targets.contains(id));
                     let taken: Vec<Target> = targets.iter().filter(|one| !refused(one)).cloned().collect();
                     if taken.len() < targets.len() {
                         // As the shell does: the others are registered.
@@ -221,7 +258,11 @@ impl Fleet {
                     }
                 }
                 let applied = self.aws.apply(op);
-                Answer::Called(applied.map_err(|code| failure(FailureKind::Busy, &code))?)
+                let kind = |code: &str| match code {
+                    "OperationNotPermitted" => FailureKind::Refused,
+                    _ => FailureKind::Busy,
+                };
+                Answer::Called(applied.map_err(|code| failure(kind(&code), &code))?)
             }
         })
     }
@@ -293,5 +334,20 @@ impl Fleet {
 
     fn asked(&self) -> usize {
         self.jobs.len() - self.calls()
+    }
+}
+
+/// What a job is called in [`Fleet::fail`] and [`Fleet::refused`].
+fn word(job: &Job) -> &'static str {
+    match job {
+        Job::List(_) => "List",
+        Job::States(_) => "States",
+        Job::Describe(Need::LoadBalancer(_), _) => "DescribeLoadBalancer",
+        Job::Describe(Need::Capacity(_), _) => "DescribeCapacity",
+        Job::Describe(Need::TargetGroup(_), _) => "DescribeTargetGroup",
+        Job::Describe(Need::Targets(_), _) => "DescribeTargets",
+        Job::Describe(Need::RouteTables, _) => "DescribeRouteTables",
+        Job::Instances(_) => "DescribeInstances",
+        Job::Call(_, op) => op.kind().as_str(),
     }
 }

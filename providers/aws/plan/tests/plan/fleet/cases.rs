@@ -140,7 +140,7 @@ fn a_kill_at_any_call_is_repaired() {
     }
 }
 
-fn picture(aws: &Aws) -> Vec<String> {
+pub(super) fn picture(aws: &Aws) -> Vec<String> {
     let mut lines: Vec<String> =
         aws.load_balancers.values().map(|lb| format!("{} {:?}", lb.name, lb.tags)).collect();
     lines.extend(aws.target_groups.values().map(|group| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landfall_aws_plan::{FailureKind, Observation, Rhythm};
+use landfall_aws_plan::{FailureKind, Job, Observation, Rhythm};
 
 use super::Fleet;
 use crate::world;
@@ -39,7 +39,7 @@ fn a_target_that_aws_does_not_take_keeps_no_other_out() {
     let mut fleet = Fleet::new(1, Rhythm::default());
     let (name, node) = world::node("n3", "i-0odd");
     fleet.world.observe(Observation::Node(name, Some(node)));
-    fleet.refused.insert("i-0odd".into());
+    fleet.refused_targets.insert("i-0odd".into());
     fleet.converge();
     let registered = |fleet: &Fleet| {
         let of = |group: &landfall_aws_plan::TargetGroup| group.targets.as_ref().unwrap().len();
@@ -47,7 +47,7 @@ fn a_target_that_aws_does_not_take_keeps_no_other_out() {
     };
     assert_eq!(registered(&fleet), [2, 2], "those of every port");
     assert!(fleet.message("web-0").contains("InvalidTarget"), "{}", fleet.message("web-0"));
-    fleet.refused.clear();
+    fleet.refused_targets.clear();
     fleet.pass(Duration::from_mins(2));
     assert_eq!((registered(&fleet), fleet.status("web-0").1), (vec![3, 3], "Active"));
 }
@@ -89,4 +89,47 @@ fn what_aws_does_not_know_any_more_is_asked_for_again() {
     let lb = fleet.aws.load_balancers.values().next().unwrap();
     assert_eq!(lb.listeners.as_ref().unwrap().len(), 2, "made again, long before the audit");
     assert_eq!(fleet.status("web-0").1, "Active");
+}
+
+#[test]
+fn an_instance_that_is_not_shown_yet_is_asked_for_again_soon_and_then_at_leisure() {
+    let mut fleet = Fleet::new(1, Rhythm::default());
+    fleet.converge();
+    fleet.gone.insert("i-03".into());
+    fleet.node("n3", Some("i-03"));
+    fleet.pass(Duration::from_secs(15));
+    assert_eq!(fleet.registered()[0], ["i-01", "i-02"]);
+    fleet.gone.clear();
+    fleet.pass(Duration::from_secs(10));
+    assert_eq!(fleet.registered(), [["i-01", "i-02", "i-03"], ["i-01", "i-02", "i-03"]]);
+
+    // One that never comes costs little, and nobody is told of it again and again.
+    fleet.gone.insert("i-04".into());
+    fleet.node("n4", Some("i-04"));
+    fleet.settle();
+    (fleet.jobs, fleet.writes) = (Vec::new(), Vec::new());
+    fleet.pass(Duration::from_mins(30));
+    let asked = fleet.jobs.iter().filter(|job| matches!(job, Job::Instances(_))).count();
+    assert!((15..=15 + 6).contains(&asked), "{asked}");
+    assert_eq!(fleet.writes, []);
+    fleet.node("n4", None);
+    fleet.pass(Duration::from_mins(5));
+    fleet.jobs.clear();
+    fleet.pass(Duration::from_mins(5));
+    assert!(!fleet.jobs.iter().any(|job| matches!(job, Job::Instances(_))), "its node is gone");
+}
+
+#[test]
+fn a_new_node_is_registered_although_nobody_can_be_asked_and_is_asked_for_soon() {
+    for kind in [FailureKind::Throttled, FailureKind::Unavailable, FailureKind::Refused] {
+        let mut fleet = Fleet::new(1, Rhythm::default());
+        fleet.converge();
+        fleet.fail = Some(("DescribeInstances", kind));
+        fleet.node("n3", Some("i-03"));
+        fleet.settle();
+        assert_eq!(fleet.registered()[0].len(), 3, "{kind:?}");
+        fleet.jobs.clear();
+        fleet.pass(Duration::from_secs(10));
+        assert_eq!(fleet.jobs.iter().filter(|job| matches!(job, Job::Instances(_))).count(), 1, "{kind:?}");
+    }
 }

@@ -10,7 +10,7 @@ use super::Fleet;
 use crate::shared::SHARED;
 
 /// One Service whose groups are shared.
-fn fleet(rhythm: Rhythm) -> Fleet {
+pub(super) fn fleet(rhythm: Rhythm) -> Fleet {
     let mut fleet = Fleet::new(1, rhythm);
     fleet.change("web-0", |service| {
         service.annotations.insert(format!("{PREFIX}{SHARED}"), "true".to_owned());
@@ -24,13 +24,13 @@ fn theirs() -> Target {
 }
 
 /// Another cluster's controller registers a target in each group.
-fn join(fleet: &mut Fleet) {
+pub(super) fn join(fleet: &mut Fleet) {
     for group in fleet.aws.target_groups.values_mut() {
         group.targets.as_mut().unwrap().insert(theirs(), TargetState::Healthy);
     }
 }
 
-fn there(fleet: &Fleet) -> Vec<String> {
+pub(super) fn there(fleet: &Fleet) -> Vec<String> {
     let all = fleet.aws.target_groups.values().flat_map(|group| group.targets.as_ref().unwrap());
     let all = all.filter(|(_, state)| **state != TargetState::Draining);
     all.map(|(target, _)| match &target.id {
@@ -40,7 +40,7 @@ fn there(fleet: &Fleet) -> Vec<String> {
     .collect()
 }
 
-fn ledger(fleet: &Fleet) -> Option<&String> {
+pub(super) fn ledger(fleet: &Fleet) -> Option<&String> {
     fleet.services.values().next().unwrap().annotations.get(REGISTERED)
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One Service that shares its traffic with `shop/canary`, which is not there yet.
-fn fleet(weight: u16, target_type: &str) -> Fleet {
+pub(super) fn fleet(weight: u16, target_type: &str) -> Fleet {
     let mut fleet = Fleet::new(1, Rhythm::default());
     fleet.change("web-0", |service| {
         let mut set = |name: &str, value: &str| {
@@ -26,23 +26,23 @@ fn fleet(weight: u16, target_type: &str) -> Fleet {
     fleet
 }
 
-fn theirs(fleet: &Fleet) -> Service {
+pub(super) fn theirs(fleet: &Fleet) -> Service {
     backend(fleet.services.values().next().unwrap()).service
 }
 
-fn observe(fleet: &mut Fleet, service: Option<Service>) {
+pub(super) fn observe(fleet: &mut Fleet, service: Option<Service>) {
     let key = ServiceKey::new("shop", "canary");
     fleet.world.observe(Observation::Service(key, service.map(Box::new)));
 }
 
-fn slice(fleet: &mut Fleet, endpoints: &[(&str, &str)]) {
+pub(super) fn slice(fleet: &mut Fleet, endpoints: &[(&str, &str)]) {
     let endpoint =
         |(name, address): &(&str, &str)| PodEndpoint { port_name: "web".into(), ..pod(name, address) };
     let endpoints = endpoints.iter().map(endpoint).collect();
     fleet.slice("canary-x", "canary", endpoints);
 }
 
-fn targets(fleet: &Fleet) -> Vec<String> {
+pub(super) fn targets(fleet: &Fleet) -> Vec<String> {
     let mut groups = fleet.aws.target_groups.values();
     let group = groups.find(|group| group.tags[tags::RESOURCE] == "shop/canary:8080").expect("its group");
     let there = group.targets.as_ref().unwrap().iter();

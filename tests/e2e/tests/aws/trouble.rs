@@ -102,6 +102,13 @@ pub(crate) fn refusals(cloud: &mut Cloud) -> Result<()> {
     for name in &names {
         cloud.becomes(name, "Active")?;
     }
+    // What a load balancer is like is written on it at last, when it serves already.
+    until("a fingerprint on each", PATIENCE, || {
+        let calls = cloud.aws.calls();
+        let written = calls.iter().filter(|call| call.action == "AddTags" && call.status == 200).count();
+        ensure!(written >= names.len(), "{written}");
+        Ok(())
+    })?;
     let calls = cloud.aws.calls();
     let throttled = calls.iter().filter(|call| matches!(call.status, 400 | 503)).count();
     println!("20 Services: {} calls, {throttled} refused", calls.len());

@@ -164,8 +164,6 @@ pub struct Inventory {
     security_groups: BTreeMap<SecurityGroupId, SecurityGroup>,
     subnets: BTreeMap<SubnetId, Subnet>,
     vpc_blocks: Vec<IpNet>,
-    /// Whose last call for targets failed: the others come first.
-    refusing: BTreeSet<TargetGroupArn>,
     load_balancers_by_stack: BTreeMap<String, BTreeSet<LoadBalancerArn>>,
     load_balancers_by_name: BTreeMap<String, LoadBalancerArn>,
     target_groups_by_stack: BTreeMap<String, BTreeSet<TargetGroupArn>>,

@@ -123,7 +123,6 @@ impl Inventory {
             }
             Op::DeleteTargetGroup { arn } => self.remove_target_group(arn),
             Op::RegisterTargets { arn, targets } => {
-                self.accept(arn);
                 self.change_target_group(arn, |group| {
                     if let Some(known) = &mut group.targets {
                         for target in targets {

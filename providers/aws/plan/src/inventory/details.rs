@@ -1,7 +1,7 @@
 //! What is asked about single objects, between complete listings.
 
 use super::{Inventory, ListingStart};
-use crate::{Answer, LoadBalancer, LoadBalancerArn, LoadBalancerState, Need, Op, TargetGroupArn};
+use crate::{Answer, LoadBalancer, LoadBalancerArn, LoadBalancerState, Need, Op};
 
 impl Inventory {
     /// Whether an object, by ARN or id, was recorded, described or removed since `start`. Remembered for two listings.
@@ -58,7 +58,6 @@ impl Inventory {
     pub(crate) fn doubt(&mut self, op: &Op) {
         match op {
             Op::RegisterTargets { arn, .. } | Op::DeregisterTargets { arn, .. } => {
-                self.refusing.insert(arn.clone());
                 if let Some(group) = self.target_group_mut(arn) {
                     group.targets = None;
                 }
@@ -93,16 +92,6 @@ impl Inventory {
             | Op::AddTags { .. }
             | Op::RemoveTags { .. } => {}
         }
-    }
-
-    /// Whether the last call for targets of this group failed.
-    pub(crate) fn refuses(&self, group: &TargetGroupArn) -> bool {
-        self.refusing.contains(group)
-    }
-
-    /// A call for targets of this group succeeded.
-    pub(crate) fn accept(&mut self, group: &TargetGroupArn) {
-        self.refusing.remove(group);
     }
 
     pub(crate) fn put_state(

@@ -94,7 +94,5 @@ impl Inventory {
             self.put_subnet(subnet);
         }
         self.touched = touched;
-        self.refusing = old.refusing;
-        self.refusing.retain(|arn| self.target_groups.contains_key(arn));
     }
 }

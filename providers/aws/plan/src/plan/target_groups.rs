@@ -99,14 +99,11 @@ impl<'a> Pass<'a> {
     /// Registers first, then deregisters: a roll-out never leaves a group with fewer targets than before. Targets of other
     /// clusters are left alone.
     pub(super) fn targets(&mut self, groups: &BTreeMap<&str, TargetGroupArn>, targets: super::Targets<'_>) {
-        let known = |resource: &String| {
-            groups.get(resource.as_str()).and_then(|arn| self.inventory.target_group(arn))
-        };
-        let known = targets.into_iter().filter_map(|(resource, set)| Some((known(resource)?, set)));
-        let mut known: Vec<_> = known.collect();
-        // A target that AWS does not take must not keep the other groups empty.
-        known.sort_by_key(|(group, _)| self.inventory.refuses(&group.arn));
-        for (group, set) in known {
+        for (resource, set) in targets {
+            let Some(group) = groups.get(resource.as_str()).and_then(|arn| self.inventory.target_group(arn))
+            else {
+                continue;
+            };
             let Some(have) = group.targets.as_ref() else {
                 self.waiting.insert(Waiting::Need(Need::Targets(group.arn.clone())));
                 continue;

@@ -85,14 +85,17 @@ impl Claims {
         self.lingering.get(&address).is_some_and(|(holder, _)| **holder == *node)
     }
 
-    /// Somebody claims these addresses, or it is known why they were given up.
-    pub(super) fn end_lingering(&mut self, addresses: &[IpAddr]) {
+    /// Somebody claims these addresses, or it is known why they were given up. Says whether a claim of one still held.
+    pub(super) fn end_lingering(&mut self, addresses: &[IpAddr]) -> bool {
+        let mut ended = false;
         for address in addresses {
             if let Some((node, _)) = self.lingering.get(address) {
                 let node = node.clone();
                 self.drop_theirs(&node, *address);
+                ended = true;
             }
         }
+        ended
     }
 
     pub(super) fn is_heard(&self, node: &str) -> bool {

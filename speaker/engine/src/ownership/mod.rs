@@ -243,15 +243,16 @@ impl Ownership {
     pub fn evaluate(&mut self, id: GroupId, appraisal: &Appraisal<'_>, now: Instant) -> Role {
         let mut state = self.book.take(id);
         let addresses = &appraisal.group().addresses;
+        let judge = |holder: Option<&str>| holder.map(|node| appraisal.verdict(node));
         let mut holder = self.holder_of(addresses);
-        if holder.as_deref().is_some_and(|node| matches!(appraisal.verdict(node), Verdict::No(_))) {
-            // What it gave up it gave up for that.
-            self.claims.end_lingering(addresses);
+        let mut verdict = judge(holder.as_deref());
+        // What it gave up it gave up for that.
+        if matches!(verdict, Some(Verdict::No(_))) && self.claims.end_lingering(addresses) {
             holder = self.holder_of(addresses);
+            verdict = judge(holder.as_deref());
         }
         let side = self.side(holder.as_deref());
         self.note_loss(id, &mut state, holder.as_deref(), appraisal, now);
-        let verdict = holder.as_deref().map(|node| appraisal.verdict(node));
         let lesser = verdict.and_then(Verdict::merit).filter(|merit| !merit.is_lasting());
         // The holder itself goes on until the better one claims the group.
         let outclassed = side == Holder::Other

@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::network::{LATENCY, LIVE, MS, Network, SECOND, key, name};
+use super::network::{DETECTION, LATENCY, LIVE, MS, Network, SECOND, key, name};
 use crate::membership::{
     MemberState::{Dead, Unknown},
     Timing,
     ring::{Ring, WATCHERS},
 };
 
-const DETECTION: Duration = Timing::DEFAULT.detection();
 const INTERVAL: Duration = Timing::DEFAULT.interval;
 
 /// Those who watch a node, the nearest first.

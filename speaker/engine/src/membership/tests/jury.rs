@@ -3,17 +3,13 @@ use std::time::Duration;
 use landfall_model::Instant;
 use proptest::prelude::*;
 
-use super::network::{LATENCY, LIVE, MS, Network, SECOND, claim, name, service};
+use super::network::{DETECTION, LATENCY, LIVE, LONGEST, MS, Network, SECOND, claim, name, service};
 use crate::membership::{
     Event,
     MemberState::{Dead, Degraded, Held, Unknown},
     Membership, Timing,
     jury::Jury,
 };
-
-const DETECTION: Duration = Timing::DEFAULT.detection();
-/// The longest gap between two heartbeats.
-const LONGEST: Duration = Duration::from_millis(55);
 
 fn suspected(network: &Network, of: usize, by: usize) -> bool {
     network.nodes[by].machine.member(&name(of)).is_some_and(|member| member.suspected)

@@ -3,16 +3,14 @@ use std::{collections::BTreeMap, time::Duration};
 use landfall_model::Instant;
 use proptest::{collection::vec, prelude::*};
 
-use super::network::{BACK, LATENCY, LIVE, MS, Network, SECOND, claim, key, name, service, socket};
+use super::network::{
+    BACK, DETECTION, LATENCY, LIVE, LONGEST, MS, Network, SECOND, claim, key, name, service, socket,
+};
 use crate::membership::{
     BootId, Event,
     MemberState::{Dead, Degraded, Gone, Leaving, Unknown},
     Membership, Phase, Settings, Timing,
 };
-
-const DETECTION: Duration = Timing::DEFAULT.detection();
-/// The longest gap between two heartbeats.
-const LONGEST: Duration = Duration::from_millis(55);
 
 fn lone() -> Membership {
     let boot = BootId { seconds: 1, random: 2 };

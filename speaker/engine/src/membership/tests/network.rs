@@ -19,6 +19,9 @@ pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// No datagram is longer on its way.
 pub(super) const LATENCY: Duration = Duration::from_micros(300);
+pub(super) const DETECTION: Duration = Timing::DEFAULT.detection();
+/// The longest gap between two heartbeats.
+pub(super) const LONGEST: Duration = Duration::from_millis(55);
 pub(super) const LIVE: MemberState = MemberState::Alive { settled: true };
 pub(super) const BACK: MemberState = MemberState::Alive { settled: false };
 

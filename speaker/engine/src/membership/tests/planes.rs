@@ -3,7 +3,9 @@ use std::time::Duration;
 use landfall_model::Instant;
 use proptest::prelude::*;
 
-use super::network::{LATENCY, LIVE, MS, Network, SECOND, claim, key, name, service, socket};
+use super::network::{
+    DETECTION, LATENCY, LIVE, LONGEST, MS, Network, SECOND, claim, key, name, service, socket,
+};
 use crate::membership::{
     Cause, Event,
     MemberState::{self, Dead, Held, Leaving, Unknown},
@@ -12,14 +14,11 @@ use crate::membership::{
 };
 
 const HELD: MemberState = Held { settled: true };
-const DETECTION: Duration = Timing::DEFAULT.detection();
 const HOLD: Duration = Duration::from_secs(2);
 /// For so long an answer of a kernel counts.
 const FRESH: Duration = Duration::from_millis(100);
 /// Between two questions.
 const AGAIN: Duration = Duration::from_micros(12_500);
-/// The longest gap between two heartbeats.
-const LONGEST: Duration = Duration::from_millis(55);
 
 #[test]
 fn both_planes_together_say_what_the_table_says() {

@@ -1,17 +1,12 @@
 //! New processes of a node, whatever its clock says.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use super::network::{BACK, LATENCY, LIVE, MS, Network, SECOND, claim, name, service};
+use super::network::{BACK, DETECTION, LATENCY, LIVE, LONGEST, MS, Network, SECOND, claim, name, service};
 use crate::membership::{
     Event,
     MemberState::{Dead, Unknown},
-    Timing,
 };
-
-const DETECTION: Duration = Timing::DEFAULT.detection();
-/// The longest gap between two heartbeats.
-const LONGEST: Duration = Duration::from_millis(55);
 
 #[test]
 fn a_restarted_node_that_does_not_hear_us_is_dead_in_time() {

@@ -42,19 +42,12 @@ fn all(figures: &mut Figures, cluster: &Cluster, kills: usize) -> anyhow::Result
 
     let speakers = process::find(cluster.landfall()?, "speaker")?;
     ensure!(speakers.len() == 3, "{} speakers run on three nodes", speakers.len());
-    let memory =
-        speakers.iter().map(|pid| process::memory_mib(*pid, "VmRSS")).collect::<anyhow::Result<Vec<_>>>()?;
-    figures.add(
-        "speaker memory, idle, largest of three",
-        memory.into_iter().fold(0.0, f64::max),
-        "MiB",
-        Some(15.0),
-    );
-    let own = speakers
-        .iter()
-        .map(|pid| process::memory_mib(*pid, "RssAnon"))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    figures.add("the same, without pages of the binary", own.into_iter().fold(0.0, f64::max), "MiB", None);
+    let largest = |field| {
+        let mut memory = speakers.iter().map(|pid| process::memory_mib(*pid, field));
+        memory.try_fold(0.0_f64, |most, mib| Ok::<_, anyhow::Error>(most.max(mib?)))
+    };
+    figures.add("speaker memory, idle, largest of three", largest("VmRSS")?, "MiB", Some(15.0));
+    figures.add("the same, without pages of the binary", largest("RssAnon")?, "MiB", None);
 
     let asker = Asker::start(cluster.watcher())?;
     asker.ask_for(address);

@@ -103,13 +103,15 @@ fn serve(
     asked.lock().unwrap().push(form.clone());
     let (status, body) = match answer(&form) {
         Ok(document) => ("200 OK", document),
-        Err(code) if form.contains("Version=2016-11-15") => {
-            let error = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
-            ("400 Bad Request", format!("<Response><Errors>{error}</Errors></Response>"))
-        }
         Err(code) => {
             let error = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
-            ("400 Bad Request", format!("<ErrorResponse>{error}</ErrorResponse>"))
+            let of_ec2 = form.contains("Version=2016-11-15");
+            let (begin, end) = if of_ec2 {
+                ("<Response><Errors>", "</Errors></Response>")
+            } else {
+                ("<ErrorResponse>", "</ErrorResponse>")
+            };
+            ("400 Bad Request", format!("{begin}{error}{end}"))
         }
     };
     let length = body.len();

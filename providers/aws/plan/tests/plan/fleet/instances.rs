@@ -7,6 +7,12 @@ use landfall_aws_plan::{FailureKind, Job, Observation, Rhythm};
 use super::Fleet;
 use crate::world;
 
+/// How many targets each target group has.
+fn registered(fleet: &Fleet) -> Vec<usize> {
+    let of = |group: &landfall_aws_plan::TargetGroup| group.targets.as_ref().unwrap().len();
+    fleet.aws.target_groups.values().map(of).collect()
+}
+
 #[test]
 fn an_instance_that_does_not_run_is_left_out_alone() {
     let mut fleet = Fleet::new(2, Rhythm::default());
@@ -14,10 +20,6 @@ fn an_instance_that_does_not_run_is_left_out_alone() {
     fleet.world.observe(Observation::Node(name.clone(), Some(node.clone())));
     fleet.gone.insert("i-0gone".into());
     fleet.converge();
-    let registered = |fleet: &Fleet| {
-        let of = |group: &landfall_aws_plan::TargetGroup| group.targets.as_ref().unwrap().len();
-        fleet.aws.target_groups.values().map(of).collect::<Vec<_>>()
-    };
     assert_eq!(registered(&fleet), [2, 2, 2, 2], "never sent, since AWS refuses the whole call");
     let said = fleet.message("web-0");
     assert!(said.contains("n3") && said.contains("NoInstance"), "{said}");
@@ -41,10 +43,6 @@ fn a_target_that_aws_does_not_take_keeps_no_other_out() {
     fleet.world.observe(Observation::Node(name, Some(node)));
     fleet.refused_targets.insert("i-0odd".into());
     fleet.converge();
-    let registered = |fleet: &Fleet| {
-        let of = |group: &landfall_aws_plan::TargetGroup| group.targets.as_ref().unwrap().len();
-        fleet.aws.target_groups.values().map(of).collect::<Vec<_>>()
-    };
     assert_eq!(registered(&fleet), [2, 2], "those of every port");
     assert!(fleet.message("web-0").contains("InvalidTarget"), "{}", fleet.message("web-0"));
     fleet.refused_targets.clear();

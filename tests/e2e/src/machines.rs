@@ -191,6 +191,11 @@ impl Machines {
     /// When nobody takes over, or Landfall's successor does not keep the address.
     pub fn cut_owner(&self, number: u16, stream: &Stream) -> Result<Duration> {
         let owner = until("one owner", PATIENCE, || self.owner(number))?;
+        if let Contender::Keepalived(_) = self.contender {
+            // After two masters at once clients may be left with the one that gave way; they would not notice the cut.
+            self.neighbor("flush", self.address(number))?;
+        }
+        self.leads_to(self.address(number), self.host(owner).mac().context("it has a port")?)?;
         let cut = Instant::now();
         self.host(owner).cut()?;
         let seen = self.successor(number, owner).and_then(|after| {
@@ -205,6 +210,26 @@ impl Machines {
             Contender::Keepalived(advert) => self.agree(number, owner.min(after), 4 * advert + HEALED)?,
         }
         Ok(gap)
+    }
+
+    /// Waits until the client's neighbour table has this Ethernet address for the address.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub fn leads_to(&self, address: IpAddr, mac: MacAddress) -> Result<()> {
+        until("the client to be led to the owner", PATIENCE, || {
+            let text = self.neighbor("show", address)?;
+            ensure!(text.contains(&mac.to_string()), "{text:?}, not {mac}");
+            Ok(())
+        })
+    }
+
+    /// What the tool `ip` says when it does that with the client's neighbours of this address.
+    fn neighbor(&self, what: &str, address: IpAddr) -> Result<String> {
+        let output =
+            self.client.command("ip").args(["neighbor", what, "to", &address.to_string()]).output()?;
+        ensure!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Waits until only this machine has answered for the address for `calm`, from now on.

@@ -8,7 +8,7 @@ use landfall_e2e::layouts;
 use landfall_e2e::machines::{PATIENCE, PORT};
 use landfall_e2e::wait::{throughout, until};
 use landfall_e2e::{Machines, Rival, Stream, amount};
-use landfall_lan::{Host, MacAddress};
+use landfall_lan::MacAddress;
 
 use crate::BLINK;
 
@@ -121,14 +121,8 @@ impl Claimed {
     }
 
     /// The client ends at the owner, by its neighbour table and by an answer.
-    fn is_served(&self, client: &Host) -> Result<()> {
-        until("the client to be back at the owner", PATIENCE, || {
-            let output =
-                client.command("ip").args(["neighbor", "show", &self.address.to_string()]).output()?;
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            ensure!(text.contains(&self.owner.to_string()), "{text:?}, not {}", self.owner);
-            Ok(())
-        })?;
+    fn is_served(&self, machines: &Machines) -> Result<()> {
+        machines.leads_to(self.address, self.owner)?;
         self.stream.answered_after(Instant::now(), PATIENCE)
     }
 }
@@ -173,7 +167,7 @@ fn defended(machines: &Machines, rival: &Rival, addresses: &[IpAddr]) -> Result<
             })
         })?;
         ensure!(begin.elapsed() >= INTERVAL * (round - 1), "defended again after {:.1?}", begin.elapsed());
-        claimed.iter().try_for_each(|one| one.is_served(&machines.client))?;
+        claimed.iter().try_for_each(|one| one.is_served(machines))?;
     }
     claims += 1;
     claim()?;

@@ -46,14 +46,14 @@ impl CleanupArgs {
         if let Some(What::Cluster(args)) = what {
             return args.run();
         }
-        let table = nft_table.to_string();
+        let tables = nft_table.in_all_families().join(", ");
         run::daemon(logging::start(LogLevel::default()), async |shutdown| {
             let cleanup = Nftables::new("nft", nft_table);
             cleanup.cleanup().await.context("the forwarding rules could not be removed")?;
             Memory::remove(&state_dir).with_context(|| {
                 format!("what this node remembered in {} could not be removed", state_dir.display())
             })?;
-            print(&format!("this node has no table {table} any more, and remembers nothing\n"))?;
+            print(&format!("this node has none of the tables {tables} any more, and remembers nothing\n"))?;
             if stay {
                 shutdown.cancelled().await;
             }

@@ -57,7 +57,7 @@ async fn load(
     known: &Known,
     commits: Option<&Commits>,
 ) -> Result<Option<Rest>, NftError> {
-    if !known.excludes(rules.stamp()) && nftables.has(rules).await? {
+    if (rules.only_keeps() || !known.excludes(rules.stamp())) && nftables.has(rules).await? {
         return Ok(None);
     }
     nftables.load(rules, commits).await.map(Some)

@@ -170,6 +170,16 @@ pub async fn run(
         tracing::warn!(op = "forward", node = %node, setting, "this node forwards no packets, so mode node-port reaches \
             nothing but itself; set net.ipv4.ip_forward=1");
     }
+    let relays = match nftables.check_relays().await {
+        Ok(()) => true,
+        Err(error) if node_port => {
+            let error = describe(&error);
+            tracing::warn!(op = "forward", node = %node, error, "this node cannot send packets of open connections to the owner \
+                before it, so they end when an address moves here");
+            false
+        }
+        Err(_) => false,
+    };
     let (random, seed) = entropy().map_err(Error::Entropy)?;
     let machine = Shared::new(Speaker::new(speaker::Settings {
         node: node.clone(),
@@ -180,6 +190,7 @@ pub async fn run(
         port: membership.port(),
         exclude,
         node_port,
+        relays,
         version: env!("CARGO_PKG_VERSION").into(),
         standalone: standalone.is_some(),
         minority,

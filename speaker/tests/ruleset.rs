@@ -83,6 +83,8 @@ fn example() -> ForwardingTable {
     add("192.0.2.3", &plain, &slice(&[("n1", "10.0.0.1")], &[]));
     let straight = service("straight", TrafficPolicy::Cluster, &[("http", Protocol::Tcp, 8000, 0)]);
     add("192.0.2.4", &straight, &slice(&[("n1", "10.1.1.1"), ("n2", "10.1.2.1")], &pods));
+    table.relay("192.0.2.1".parse().unwrap(), "10.0.0.3".parse().unwrap());
+    table.relay("2001:db8:f::1".parse().unwrap(), "2001:db8::3".parse().unwrap());
     table
 }
 
@@ -117,8 +119,20 @@ fn the_rules_are_those_that_were_reviewed() {
 }
 
 #[test]
-fn no_rules_at_all_are_the_removal_of_the_table() {
+fn no_rules_at_all_are_the_removal_of_the_tables() {
     let none = Ruleset::of(&ForwardingTable::new("n1"));
     let table: TableName = "landfall-second".parse().unwrap();
-    assert_eq!(none.text(&table), "table inet landfall-second\ndelete table inet landfall-second\n");
+    let removal = ["inet", "ip", "ip6"]
+        .map(|family| format!("table {family} landfall-second\ndelete table {family} landfall-second\n"));
+    assert_eq!(none.text(&table), removal.concat());
+}
+
+#[test]
+fn where_nothing_is_forwarded_nothing_is_but_relayed() {
+    let mut table = ForwardingTable::new("n1");
+    table.relay("192.0.2.1".parse().unwrap(), "10.0.0.3".parse().unwrap());
+    let text = Ruleset::of(&table).text(&TableName::default());
+    assert!(text.contains("192.0.2.1 : 10.0.0.3"), "{text}");
+    assert_eq!(text.matches("hook").count(), 1, "{text}");
+    assert!(!text.contains("table ip6 landfall {"), "{text}");
 }

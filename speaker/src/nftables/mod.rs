@@ -9,12 +9,13 @@ mod commits;
 use std::{
     ffi::{OsStr, OsString},
     io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     process::Stdio,
     time::Duration,
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use landfall_engine::forwarding::{Ruleset, TableName};
+use landfall_engine::forwarding::{ForwardingTable, Ruleset, TableName};
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command},
@@ -125,6 +126,7 @@ impl Nftables {
     }
 
     /// Whether `rules` are in force. No rules at all always are where the tool is missing, since then there never were any.
+    /// Those that only keep what others began are where there is nothing to keep.
     ///
     /// # Errors
     /// See [`NftError`].
@@ -137,6 +139,9 @@ impl Nftables {
                 Err(error) => Err(error),
             };
         };
+        if rules.only_keeps() && !self.exists(&format!("table {table}")).await? {
+            return Ok(true);
+        }
         self.exists(&format!("chain {table} {stamp}")).await
     }
 
@@ -171,14 +176,25 @@ impl Nftables {
         self.run(&["list", "tables"], "").await
     }
 
+    /// Whether tool and kernel can relay connections ([`ForwardingTable::relay`]), which takes `nft_dup_ipv4` and
+    /// `nft_dup_ipv6`: the kernel is shown such rules, and does not take them.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub async fn check_relays(&self) -> Result<(), NftError> {
+        let mut table = ForwardingTable::default();
+        for any in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            table.relay(any, any);
+        }
+        self.run(&["-c", "-f", "-"], &Ruleset::of(&table).text(&self.table)).await
+    }
+
     /// Removes all our rules. Nothing to remove is no error.
     ///
     /// # Errors
     /// See [`NftError`].
     pub async fn cleanup(&self) -> Result<(), NftError> {
-        let table = &self.table;
-        // Adding the table first makes it work whether or not it is there, in one transaction.
-        self.run(&["-f", "-"], &format!("add table {table}\ndelete table {table}\n")).await
+        self.run(&["-f", "-"], &Ruleset::of(&ForwardingTable::default()).text(&self.table)).await
     }
 
     async fn exists(&self, what: &str) -> Result<bool, NftError> {

@@ -80,16 +80,20 @@ fn healthy(nodes: &[Host]) -> HealthyNodes {
 }
 
 /// The rules of `own` for both addresses, where a plain process listens at the NodePort of every node.
-fn plain_rules(own: &str, nodes: &[Host], client_affinity: bool) -> Ruleset {
+pub(super) fn plain_rules(own: &str, nodes: &[Host], client_affinity: bool) -> Ruleset {
+    Ruleset::of(&plain_table(own, nodes, client_affinity))
+}
+
+pub(super) fn plain_table(own: &str, nodes: &[Host], client_affinity: bool) -> ForwardingTable {
     let mut table = ForwardingTable::new(own);
     let service = ServiceView { client_affinity, ..service(TrafficPolicy::Cluster) };
     for address in [V4, V6] {
         table.add(address, &service, [&slice("n1", address, &[])], &healthy(nodes)).unwrap();
     }
-    Ruleset::of(&table)
+    table
 }
 
-fn load(host: &Host, rules: &Ruleset) -> Applied {
+pub(super) fn load(host: &Host, rules: &Ruleset) -> Applied {
     on(host, async || Nftables::default().apply(rules).await.unwrap())
 }
 
@@ -121,7 +125,7 @@ pub(super) fn serve_on_all(nodes: &[Host]) {
 }
 
 /// Sends the client's packets for both service addresses to `owner`, as an answer to its ARP request would.
-fn send_through(client: &Host, owner: &Host) {
+pub(super) fn send_through(client: &Host, owner: &Host) {
     for (address, via) in [(V4, IpAddr::from(owner.ipv4().unwrap())), (V6, owner.ipv6().unwrap().into())] {
         client.add_route(IpNet::from(address), via).unwrap();
     }

@@ -5,6 +5,7 @@
 mod forwarding;
 mod links;
 mod processes;
+mod relays;
 mod rivals;
 mod speakers;
 mod wire;

@@ -1,7 +1,7 @@
 //! A client on the LAN that has never heard of Kubernetes: plain HTTP and UDP from its own namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -127,6 +127,58 @@ pub fn every_backend(
     }
     let seen: BTreeSet<&String> = answers.iter().map(|answer| &answer.name).collect();
     Err(anyhow!("after {count} requests only {seen:?} of {backends:?} have answered"))
+}
+
+/// An HTTP connection that stays open (RFC 9112 §9.3), to one backend.
+#[derive(Debug)]
+pub struct Open {
+    stream: BufReader<TcpStream>,
+    backend: String,
+}
+
+impl Open {
+    /// Connects, and asks once.
+    ///
+    /// # Errors
+    /// When it is not answered.
+    pub fn start(from: &Host, target: SocketAddr) -> Result<Self> {
+        let stream = from.within(|| connect(target, TIMEOUT))??;
+        let mut open = Self { stream: BufReader::new(stream), backend: String::new() };
+        open.backend = open.fetch()?.name;
+        Ok(open)
+    }
+
+    /// Asks once more on the same connection.
+    ///
+    /// # Errors
+    /// When it is not answered by the same backend.
+    pub fn ask(&mut self) -> Result<()> {
+        let name = self.fetch()?.name;
+        ensure!(name == self.backend, "{name} answers on a connection to {}", self.backend);
+        Ok(())
+    }
+
+    fn fetch(&mut self) -> Result<Answer> {
+        let mut stream = self.stream.get_ref();
+        write!(stream, "GET / HTTP/1.1\r\nHost: test\r\n\r\n").context("ask on an open connection")?;
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).context("read from an open connection")?;
+            ensure!(!line.is_empty(), "an open connection was closed");
+            match line.trim().split_once(": ") {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.parse()?
+                }
+                Some(_) => {}
+                None if line.trim().is_empty() => break,
+                None => ensure!(line.starts_with("HTTP/1.1 200"), "{line:?}"),
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).context("read from an open connection")?;
+        Ok(serde_json::from_slice(&body)?)
+    }
 }
 
 /// What one request of [`Traffic`] came to.

@@ -126,6 +126,7 @@ impl World {
             port: PORT,
             exclude: NamePattern::defaults(),
             node_port: true,
+            relays: true,
             version: "0".into(),
             standalone: false,
             minority: Minority::Serve,

@@ -2,6 +2,9 @@
 //! node, chosen by consistent hashing, or straight to an endpoint where the port has no NodePort (KEP-1864, or no
 //! cluster at all). Mode `announce` needs none of it: the owner's own kube-proxy takes those packets.
 //!
+//! In both modes connections that are open when a living owner is succeeded are known to its kernel alone. Their packets go
+//! back there: see [`ForwardingTable::relay`].
+//!
 //! Three parts, all pure: [`ForwardingTable`] says what should be in force on this node, [`slots`] spreads slots
 //! over nodes, and [`Ruleset`] writes the table as text for the `nft` tool. The IO sibling is
 //! `landfall_speaker::nftables`.
@@ -23,6 +26,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use landfall_model::{
@@ -32,6 +36,9 @@ use landfall_model::{
 pub use maglev::{SLOTS, slots};
 pub use ruleset::Ruleset;
 pub use table_name::{BadTableName, TableName};
+
+/// For so long the connections that were open when an address moved are relayed to the owner before.
+pub const RELAYED: Duration = Duration::from_hours(1);
 
 /// What clients connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +145,9 @@ pub struct ForwardingTable {
     targets: BTreeMap<Frontend, Target>,
     /// Node sets that are smaller than all healthy nodes, so that equal ones are shared.
     subsets: BTreeSet<Arc<NodeSet>>,
+    /// Addresses that others owned before, each with an address of the node that did.
+    relays: BTreeMap<IpAddr, IpAddr>,
+    translates: bool,
 }
 
 impl ForwardingTable {
@@ -197,16 +207,35 @@ impl ForwardingTable {
         outcome
     }
 
+    /// Relays what comes to `address` and belongs to a TCP connection that this node did not see begin to `node`, which
+    /// owned the address before: it knows where the connection goes. Both are of one family, and `node` is on a segment
+    /// with this node.
+    pub fn relay(&mut self, address: IpAddr, node: IpAddr) {
+        self.relays.insert(address, node);
+    }
+
+    /// What [`Self::relay`] was told.
+    #[must_use]
+    pub const fn relays(&self) -> &BTreeMap<IpAddr, IpAddr> {
+        &self.relays
+    }
+
+    /// Keeps what the kernel translates already, although nothing new is forwarded: it goes on with that only as long as any
+    /// chain translates, and on a node without kube-proxy there may be no other one than ours.
+    pub const fn keep_translations(&mut self) {
+        self.translates = true;
+    }
+
     /// The name of the node that it is for.
     #[must_use]
     pub const fn node(&self) -> &str {
         &self.node
     }
 
-    /// Whether there is nothing to forward.
+    /// Whether there is nothing to forward, nor to relay.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.targets.is_empty() && self.relays.is_empty()
     }
 
     /// All entries in order of address, protocol and port.

@@ -8,7 +8,7 @@ use std::{
 use landfall_model::{Family, Protocol};
 use sha2::{Digest, Sha256};
 
-use super::{ForwardingTable, Frontend, NodeSet, TableName, Target, slots};
+use super::{ForwardingTable, Frontend, NodeSet, RELAYED, TableName, Target, slots};
 
 /// Chosen once and the same on all speakers, so that a flow has the same slot everywhere.
 const NODE_SEED: u32 = 0x6c61_6e64;
@@ -21,22 +21,27 @@ const TRANSPORT: &str = "meta l4proto { tcp, udp, sctp }";
 
 /// A [`ForwardingTable`] as text for `nft -f -`.
 ///
-/// The text replaces the whole table in one transaction, so no packet meets half of it. It uses only forms that
+/// The text replaces the whole of the tables in one transaction, so no packet meets half of it. It uses only forms that
 /// nft 1.0.6 (Debian 12) both reads and lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
-    /// What is in the table, without the stamp.
-    body: String,
+    /// What is in the tables of the families `inet`, `ip` and `ip6`, without the stamp. A packet can be sent to another node
+    /// as it is in the latter two only.
+    bodies: [String; 3],
     stamp: Option<String>,
+    only_keeps: bool,
 }
 
 impl Ruleset {
     /// The text for standard input of `nft -f -` that puts these rules into `table`.
     #[must_use]
     pub fn text(&self, table: &TableName) -> String {
-        let mut text = format!("table {table}\ndelete table {table}\n");
-        if let Some(stamp) = &self.stamp {
-            let _ = write!(text, "table {table} {{\n\tchain {stamp} {{\n\t}}\n{}}}\n", self.body);
+        let mut text = String::new();
+        for (table, body) in table.in_all_families().into_iter().zip(&self.bodies) {
+            let _ = write!(text, "table {table}\ndelete table {table}\n");
+            if !body.is_empty() {
+                let _ = write!(text, "table {table} {{\n{body}}}\n");
+            }
         }
         text
     }
@@ -48,18 +53,30 @@ impl Ruleset {
         self.stamp.as_deref()
     }
 
+    /// Whether they do nothing but keep what rules before them began: where there are none, nothing is to be done.
+    #[must_use]
+    pub const fn only_keeps(&self) -> bool {
+        self.only_keeps
+    }
+
     /// The rules of `table`. An empty one is rendered as the removal of all rules.
     #[must_use]
     pub fn of(table: &ForwardingTable) -> Self {
-        let mut body = String::new();
-        if table.is_empty() {
-            return Self { body, stamp: None };
+        let mut bodies = [const { String::new() }; 3];
+        let only_keeps = table.is_empty() && table.translates;
+        if table.is_empty() && !only_keeps {
+            return Self { bodies, stamp: None, only_keeps };
         }
         let families = [Family::V4, Family::V6].map(|family| Rules::of(table, family));
-        write_body(&mut body, &families).expect("invariant: writing to a String does not fail");
-        let digest = Sha256::digest(body.as_bytes());
+        let [both, v4, v6] = &mut bodies;
+        write_body(both, &families, table.translates)
+            .and_then(|()| write_relays(v4, table, Family::V4))
+            .and_then(|()| write_relays(v6, table, Family::V6))
+            .expect("invariant: writing to a String does not fail");
+        let digest = bodies.iter().fold(Sha256::new(), |digest, body| digest.chain_update(body)).finalize();
         let stamp = digest[..8].iter().fold("stamp_".to_owned(), |name, byte| format!("{name}{byte:02x}"));
-        Self { body, stamp: Some(stamp) }
+        bodies[0].insert_str(0, &format!("\tchain {stamp} {{\n\t}}\n"));
+        Self { bodies, stamp: Some(stamp), only_keeps }
     }
 }
 
@@ -277,8 +294,39 @@ impl Words {
     }
 }
 
-fn write_body(out: &mut String, families: &[Rules<'_>; 2]) -> fmt::Result {
+/// Connections that began at the owner before, told by their translation there: this node has none, so to its kernel each of
+/// their packets seems to begin a connection, though none is the first of one (RFC 9293 §3.5). This comes after the kernel looked
+/// for the connection and before kube-proxy would choose an endpoint for it, which would end it.
+fn write_relays(out: &mut String, table: &ForwardingTable, family: Family) -> fmt::Result {
+    let Words { ip, address, .. } = Words::of(family);
+    let relays = table.relays().iter().filter(|(address, _)| Family::of(**address) == family);
+    let mut relays = relays.map(|(address, node)| format!("{address} : {node}")).peekable();
+    if relays.peek().is_none() {
+        return Ok(());
+    }
+    // The kernel forgets them by itself where nobody is left to take them away.
+    let kind = format!("type {address} : {address}\n\t\ttimeout {}s", RELAYED.as_secs());
+    write_set(out, "map", "relays", &kind, relays)?;
+    writeln!(out, "\tchain relay {{\n\t\ttype filter hook prerouting priority -150; policy accept;")?;
+    writeln!(
+        out,
+        "\t\tct state new tcp flags & (fin | syn | rst | ack) != syn dup to {ip} daddr map @relays counter drop\n\t}}"
+    )
+}
+
+fn write_body(out: &mut String, families: &[Rules<'_>; 2], translates: bool) -> fmt::Result {
     let used = || families.iter().filter(|rules| !rules.frontends.is_empty());
+    if used().next().is_none() {
+        if translates {
+            // The kernel translates as long as there is a chain of this type, and knows connections as long as a rule asks.
+            writeln!(
+                out,
+                "\tchain prerouting {{\n\t\ttype nat hook prerouting priority -110; policy accept;"
+            )?;
+            writeln!(out, "\t\tct state established accept\n\t}}")?;
+        }
+        return Ok(());
+    }
     for rules in used() {
         rules.write_maps(out)?;
         rules.write_chains(out)?;

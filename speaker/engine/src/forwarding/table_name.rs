@@ -21,7 +21,16 @@ impl Default for TableName {
     }
 }
 
-/// As the `nft` tool wants it, with the family.
+impl TableName {
+    /// The same name in the three families that rules are kept in, each as the `nft` tool wants it. The first table is there
+    /// whenever one of the others is.
+    #[must_use]
+    pub fn in_all_families(&self) -> [String; 3] {
+        ["inet", "ip", "ip6"].map(|family| format!("{family} {}", self.0))
+    }
+}
+
+/// The first table, as the `nft` tool wants it.
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "inet {}", self.0)

@@ -193,31 +193,35 @@ impl Claims {
 
     /// The node whose claim counts: the highest epoch, then the least digest. `me` is our own name.
     pub(super) fn holder<'a>(&'a self, address: IpAddr, me: &'a str) -> Option<(&'a str, Epoch)> {
-        let theirs = self.theirs.get(&address).into_iter().flatten();
-        let theirs = theirs.filter(|(node, _)| self.is_heard(node)).map(|(node, epoch)| (&**node, *epoch));
         let mine = self.mine.get(&address).map(|claim| (me, claim.epoch));
-        let mut best: Option<(&str, Epoch)> = None;
-        for (node, epoch) in theirs.chain(mine) {
-            let wins = best.is_none_or(|(other, highest)| {
-                epoch > highest || (epoch == highest && order(node, address) < order(other, address))
-            });
-            if wins {
-                best = Some((node, epoch));
-            }
-        }
-        best
+        best(address, self.heard_claims(address).chain(mine))
+    }
+
+    /// The same without us.
+    pub(super) fn best_rival(&self, address: IpAddr) -> Option<&str> {
+        best(address, self.heard_claims(address)).map(|(node, _)| node)
     }
 
     /// The others who are heard and claim the address, with or without success.
     pub(super) fn rivals(&self, address: IpAddr) -> impl Iterator<Item = &str> {
-        let theirs = self.theirs.get(&address).into_iter().flatten().map(|(node, _)| &**node);
-        theirs.filter(|node| self.is_heard(node))
+        self.heard_claims(address).map(|(node, _)| node)
+    }
+
+    fn heard_claims(&self, address: IpAddr) -> impl Iterator<Item = (&str, Epoch)> {
+        let theirs = self.theirs.get(&address).into_iter().flatten();
+        theirs.map(|(node, epoch)| (&**node, *epoch)).filter(|(node, _)| self.is_heard(node))
     }
 
     fn saw(&mut self, address: IpAddr, epoch: Epoch) {
         let highest = self.seen.entry(address).or_default();
         *highest = (*highest).max(epoch);
     }
+}
+
+fn best<'a>(address: IpAddr, claims: impl Iterator<Item = (&'a str, Epoch)>) -> Option<(&'a str, Epoch)> {
+    claims.max_by(|(node, epoch), (other, theirs)| {
+        epoch.cmp(theirs).then_with(|| order(other, address).cmp(&order(node, address)))
+    })
 }
 
 /// Two nodes never have the same name, but a total order costs nothing.

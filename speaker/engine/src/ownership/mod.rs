@@ -111,6 +111,12 @@ impl Ownership {
         self.claims.rivals(address).next().is_some()
     }
 
+    /// The best claim of another node that is heard: it had the address before, if this node has it now.
+    #[must_use]
+    pub fn predecessor(&self, address: IpAddr) -> Option<&str> {
+        self.claims.best_rival(address)
+    }
+
     /// The owner of every address that has one, by address.
     pub fn owners(&self) -> impl Iterator<Item = (IpAddr, &str)> {
         self.told.owners()

@@ -6,10 +6,11 @@ use std::{
 
 use landfall_model::{EndpointSlice, Instant, Reason, ServiceKey};
 
+use super::relays::Relays;
 use crate::{
     Command,
     cluster::Cluster,
-    forwarding::{ForwardingTable, HealthyNodes},
+    forwarding::{ForwardingTable, HealthyNodes, RELAYED},
     membership::MemberState,
 };
 
@@ -29,11 +30,16 @@ pub(super) struct Forwarder {
     node: Box<str>,
     /// The settings say that this node can.
     wanted: bool,
+    /// Whether its kernel can relay.
+    relays_too: bool,
     failed: bool,
     /// Addresses in mode `node-port` that we own, with the Services to forward for.
     needed: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     /// The same of addresses that we owned a moment ago, or may own in a moment.
     lingering: BTreeMap<IpAddr, (Instant, BTreeSet<ServiceKey>)>,
+    relays: Relays,
+    /// Until then what began here may still be open.
+    open: Option<Instant>,
     /// Why nothing is forwarded for a Service.
     refused: BTreeMap<(IpAddr, ServiceKey), Reason>,
     dirty: bool,
@@ -48,13 +54,16 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn new(node: &str, able: bool) -> Self {
+    pub(super) fn new(node: &str, able: bool, relays_too: bool) -> Self {
         Self {
             node: node.into(),
             wanted: able,
+            relays_too,
             failed: false,
             needed: BTreeMap::new(),
             lingering: BTreeMap::new(),
+            relays: Relays::default(),
+            open: None,
             refused: BTreeMap::new(),
             dirty: false,
             first: None,
@@ -74,10 +83,14 @@ impl Forwarder {
     /// This node may decide now. Rules of an earlier run for addresses that it does not get back linger too.
     pub(super) fn start(&mut self, now: Instant) {
         self.first = Some(now + LINGER);
+        self.open = Some(now + RELAYED);
     }
 
     /// Says what an owned address needs; `None` when it is not owned any more. An empty set means mode `announce`.
     pub(super) fn set(&mut self, address: IpAddr, services: Option<BTreeSet<ServiceKey>>, now: Instant) {
+        if services.is_none() {
+            self.dirty |= self.relays.end(address);
+        }
         match services.filter(|services| !services.is_empty()) {
             Some(services) => {
                 self.lingering.remove(&address);
@@ -87,6 +100,7 @@ impl Forwarder {
             }
             None => {
                 if let Some(services) = self.needed.remove(&address) {
+                    self.open = Some(now + RELAYED);
                     self.lingering.insert(address, (now + LINGER, services));
                 }
             }
@@ -102,14 +116,34 @@ impl Forwarder {
         }
     }
 
+    /// An address that was owned by a node until now, and by us from now on. The node lives, and is on a segment with us by the
+    /// address `to`: it goes on with what it began.
+    pub(super) fn relay(&mut self, address: IpAddr, node: &str, to: IpAddr, now: Instant) {
+        if self.is_able() && self.relays_too {
+            self.relays.begin(address, node, to, now);
+            self.dirty = true;
+        }
+    }
+
+    /// How a node stands now, and stood before.
+    pub(super) fn follow(&mut self, node: &str, before: MemberState, state: MemberState, now: Instant) {
+        self.dirty |= self.relays.follow(node, before, state, now);
+    }
+
     /// The nodes changed, or who of them is alive.
     pub(super) fn touch(&mut self) {
         self.dirty |= !self.needed.is_empty();
     }
 
-    /// Whether packets for an owned address will arrive: it needs no rules, or has them.
+    /// Whether packets for an owned address will arrive where they belong: it needs no rules, or has them. What can only be
+    /// relayed is no reason to wait where the rules cannot be had.
     pub(super) fn is_ready(&self, address: IpAddr) -> bool {
-        !self.needed.contains_key(&address) || self.programmed.contains(&address)
+        let forwards = !self.needed.contains_key(&address) || self.programmed.contains(&address);
+        let relays = || {
+            let in_force = self.in_force.as_ref().is_some_and(|table| table.relays().contains_key(&address));
+            in_force || self.failed || !self.relays.contains(address)
+        };
+        forwards && relays()
     }
 
     /// Why a Service of an owned address is not forwarded.
@@ -144,7 +178,9 @@ impl Forwarder {
             return self.retry;
         }
         let ends = self.lingering.values().map(|(end, _)| *end);
-        ends.chain(self.first.filter(|_| self.in_force.is_none())).chain(self.review).min()
+        let first = self.first.filter(|_| self.in_force.is_none());
+        let others = [self.relays.next(), self.open, self.review, first];
+        ends.chain(others.into_iter().flatten()).min()
     }
 
     /// The next change, if one is due.
@@ -156,6 +192,7 @@ impl Forwarder {
         let before = self.lingering.len();
         self.lingering.retain(|_, (end, _)| *end > now);
         self.dirty |= self.lingering.len() != before;
+        self.dirty |= self.relays.expire(now) | self.open.take_if(|at| *at <= now).is_some();
         let overdue = self.in_force.is_none() && now >= first;
         let review = self.review.is_some_and(|at| at <= now);
         if !(self.dirty || overdue || review) || self.retry.is_some_and(|at| now < at) {
@@ -196,6 +233,12 @@ impl Forwarder {
                     self.refused.insert((*address, key.clone()), reason);
                 }
             }
+        }
+        for (address, node) in self.relays.iter() {
+            table.relay(address, node);
+        }
+        if self.open.is_some() && table.iter().next().is_none() {
+            table.keep_translations();
         }
         table
     }

@@ -16,6 +16,7 @@ mod flood;
 mod forwarder;
 mod isolation;
 mod kernel;
+mod relays;
 mod report;
 mod rivals;
 mod snapshot;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub exclude: Vec<NamePattern>,
     /// This node can forward in mode `node-port`.
     pub node_port: bool,
+    /// And it can relay connections to the owner before.
+    pub relays: bool,
     /// Our version, for people.
     pub version: Box<str>,
     /// There is no API server: the machines agree on addresses among themselves.
@@ -157,6 +160,7 @@ impl Speaker {
             port,
             exclude,
             node_port,
+            relays,
             version,
             standalone,
             minority,
@@ -174,7 +178,7 @@ impl Speaker {
             membership: Membership::new(membership),
             ownership: Ownership::new(&node, fail_back),
             responder: Responder::refreshing(refresh, seed),
-            forwarder: Forwarder::new(&node, node_port),
+            forwarder: Forwarder::new(&node, node_port, relays),
             reports: Reports::new(&node),
             rivals: Rivals::default(),
             takeovers: Takeovers::default(),

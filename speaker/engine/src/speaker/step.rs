@@ -120,6 +120,8 @@ impl Speaker {
     }
 
     fn set_state(&mut self, node: &str, state: MemberState, now: Instant) {
+        let before = self.cluster.member(node).map_or(MemberState::Unknown, |member| member.state);
+        self.forwarder.follow(node, before, state, now);
         if state == MemberState::Gone {
             if let Some(agreement) = &mut self.agreement {
                 agreement.forget(node);
@@ -284,9 +286,7 @@ impl Speaker {
                 self.unapplied.insert(address);
                 if self.wanted.insert(address, usable).is_none() {
                     self.rivals.begin(address, self.ownership.mine().get(&address).map(|claim| claim.epoch));
-                    if self.ownership.is_contended(address) {
-                        self.takeovers.wait_for_last_word(address, now);
-                    }
+                    self.succeed(address, now);
                 }
                 return;
             }

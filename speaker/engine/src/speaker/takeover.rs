@@ -84,6 +84,19 @@ impl Speaker {
         }
     }
 
+    /// This node is to announce an address. The owner before may live: then it has the last word, and keeps the connections that
+    /// are open.
+    pub(super) fn succeed(&mut self, address: IpAddr, now: Instant) {
+        let Some(before) = self.ownership.predecessor(address) else { return };
+        self.takeovers.wait_for_last_word(address, now);
+        let theirs = self.speakers.values().filter(|speaker| *speaker.node == *before);
+        let mut theirs = theirs.flat_map(|speaker| &speaker.addresses);
+        let reached = |it: &&IpAddr| it.is_ipv4() == address.is_ipv4() && self.links.way_to(**it).is_some();
+        if let Some(to) = theirs.find(reached) {
+            self.forwarder.relay(address, before, *to, now);
+        }
+    }
+
     /// The owner of an address changed.
     pub(super) fn note_owner(
         &mut self,

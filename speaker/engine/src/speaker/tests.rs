@@ -22,6 +22,7 @@ fn settings() -> Settings {
         port: 7_946,
         exclude: NamePattern::defaults(),
         node_port: true,
+        relays: true,
         version: "0".into(),
         standalone: false,
         minority: Minority::Serve,

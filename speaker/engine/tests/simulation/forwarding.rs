@@ -194,3 +194,73 @@ fn a_service_without_endpoints_is_not_announced_and_says_so() {
         assert_eq!(host.moves.last().unwrap().3, Reason::NoEndpoints);
     }
 }
+
+/// Whom a host relays to what it did not see begin.
+fn relays(lan: &Lan, host: usize) -> Option<std::net::IpAddr> {
+    lan.hosts[host].table.as_ref().and_then(|table| table.relays().get(&ip(ADDRESS)).copied())
+}
+
+#[test]
+fn who_succeeds_a_living_owner_relays_to_it_what_is_open() {
+    let mut lan = lan_with(&[], 9);
+    lan.see(see_slice(slice("web", &["oak", "elm", "fir"])));
+    lan.see(see_service(service("web", &[ADDRESS])));
+    lan.run_ms(3_000);
+    let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+    let (owner, heir, third) = (lan.index(line[0]), lan.index(line[1]), lan.index(line[2]));
+    assert!(lan.hosts.iter().all(|host| host.table.is_none()), "who was first has nobody to relay to");
+    lan.hosts[heir].forward_takes = 70_000;
+    lan.shut_down(owner);
+    let left = lan.now;
+    while lan.who_has(ADDRESS) != [line[1]] {
+        assert!(lan.now.since(left) < Duration::from_millis(500), "{:?}", lan.who_has(ADDRESS));
+        assert!(relays(&lan, heir).is_none() || lan.who_has(ADDRESS) != [line[0]]);
+        lan.run_ms(1);
+    }
+    assert_eq!(relays(&lan, heir), Some(host_address(owner)), "before it answers");
+    // It is back soon, as in a rolling update.
+    lan.run_ms(20_000);
+    lan.start(owner);
+    lan.run_ms(100_000);
+    assert_eq!(relays(&lan, heir), Some(host_address(owner)));
+
+    // Then the heir leaves, for good: the third one relays to it, and nobody else does to anybody.
+    lan.shut_down(heir);
+    lan.run_ms(1_000);
+    let (next, other) = if lan.who_has(ADDRESS) == [line[0]] { (owner, third) } else { (third, owner) };
+    assert_eq!(relays(&lan, next), Some(host_address(heir)));
+    assert_eq!(relays(&lan, other), None);
+    lan.run_ms(50_000);
+    assert!(relays(&lan, next).is_some(), "it may be on its way back");
+    lan.run_ms(20_000);
+    assert_eq!(relays(&lan, next), None);
+}
+
+#[test]
+fn nothing_is_relayed_to_a_dead_node() {
+    let mut lan = lan_with(&[], 10);
+    expose(&mut lan);
+    lan.run_ms(3_000);
+    let line = ranked(&["oak", "elm", "fir"], ADDRESS);
+    let (owner, heir) = (lan.index(line[0]), lan.index(line[1]));
+    lan.kill(owner);
+    lan.run_ms(3_000);
+    assert_eq!(
+        (lan.who_has(ADDRESS), relays(&lan, heir)),
+        (vec![line[1]], None),
+        "what was open died with it"
+    );
+
+    lan.start(owner);
+    lan.run_ms(3_000);
+    lan.shut_down(heir);
+    lan.run_ms(500);
+    let owners = lan.who_has(ADDRESS);
+    let next = lan.index(owners[0]);
+    assert_eq!(relays(&lan, next), Some(host_address(heir)));
+    lan.start(heir);
+    lan.run_ms(3_000);
+    lan.kill(heir);
+    lan.run_ms(500);
+    assert_eq!(relays(&lan, next), None, "it died, and did not leave");
+}

@@ -122,6 +122,7 @@ impl Bed {
             port: PORT,
             exclude: NamePattern::defaults(),
             node_port: true,
+            relays: true,
             version: "0".into(),
             standalone: true,
             minority: Minority::Serve,

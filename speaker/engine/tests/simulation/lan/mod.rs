@@ -245,6 +245,7 @@ impl Lan {
             port: PORT,
             exclude: NamePattern::defaults(),
             node_port: true,
+            relays: true,
             version: "0".into(),
             standalone: self.standalone,
             minority: self.minority,

@@ -186,17 +186,8 @@ impl Open {
 pub struct Request {
     /// When it was sent.
     pub sent: Instant,
-    /// When it was answered, or how it was lost.
-    pub answered: Result<Instant, Lost>,
-}
-
-/// How a request was lost.
-#[derive(Clone, Debug)]
-pub struct Lost {
-    /// There was a connection, which broke. Otherwise there was none.
-    pub connected: bool,
-    /// What went wrong.
-    pub why: String,
+    /// When it was answered, or what went wrong.
+    pub answered: Result<Instant, String>,
 }
 
 /// A hundred requests a second in the background, whatever becomes of the ones before, until it is stopped or dropped.
@@ -268,14 +259,6 @@ impl Traffic {
         requests.iter().filter(|request| request.sent >= since && request.answered.is_err()).count()
     }
 
-    /// How many of the requests sent since then found nobody to connect to.
-    #[must_use]
-    pub fn unconnected_since(&self, since: Instant) -> usize {
-        let requests = lock(&self.requests);
-        let later = requests.iter().filter(|request| request.sent >= since);
-        later.filter(|request| request.answered.as_ref().is_err_and(|lost| !lost.connected)).count()
-    }
-
     /// What became of the requests sent since then: how many were answered, and each lost one with its reason.
     #[must_use]
     pub fn told_since(&self, since: Instant) -> String {
@@ -285,7 +268,7 @@ impl Traffic {
             later.partition(|request| request.answered.is_ok());
         let one = |request: &&Request| {
             let after = request.sent.duration_since(since).as_secs_f64();
-            format!("{after:.2} s: {}", request.answered.as_ref().err().map_or("", |lost| &lost.why))
+            format!("{after:.2} s: {}", request.answered.as_ref().err().map_or("", |why| why))
         };
         let lost: Vec<String> = lost.iter().map(one).collect();
         format!("{} answered, {} lost ({})", answered.len(), lost.len(), lost.join("; "))
@@ -318,7 +301,7 @@ fn take_turns(target: SocketAddr, mut due: Instant, stop: &AtomicBool, requests:
             return;
         }
         let sent = Instant::now();
-        let answered = ask_once(target);
+        let answered = ask_once(target).map_err(|error| format!("{error:#}"));
         lock(requests).push(Request { sent, answered });
         // Turns that a busy machine missed are not made up for.
         due = (due + PACE * TURNS).max(Instant::now());
@@ -326,14 +309,13 @@ fn take_turns(target: SocketAddr, mut due: Instant, stop: &AtomicBool, requests:
 }
 
 /// One request of [`Traffic`], and when it was answered.
-fn ask_once(target: SocketAddr) -> Result<Instant, Lost> {
-    let lost = |connected| move |error| Lost { connected, why: format!("{error:#}") };
+fn ask_once(target: SocketAddr) -> Result<Instant> {
     let begin = Instant::now();
-    let stream = connect(target, TIMEOUT).map_err(lost(false))?;
+    let stream = connect(target, TIMEOUT)?;
     // The answer has what the connection left of the time; none at all would mean no limit.
-    let left = TIMEOUT.saturating_sub(begin.elapsed()).max(Duration::from_millis(1));
-    stream.set_read_timeout(Some(left)).map_err(|error| lost(true)(error.into()))?;
-    ask_on(stream, target).map(|_| Instant::now()).map_err(lost(true))
+    stream.set_read_timeout(Some(TIMEOUT.saturating_sub(begin.elapsed()).max(Duration::from_millis(1))))?;
+    ask_on(stream, target)?;
+    Ok(Instant::now())
 }
 
 fn ask_http(target: SocketAddr, timeout: Duration) -> Result<Answer> {

@@ -54,7 +54,7 @@ pub(crate) fn chosen_owner(cluster: &Cluster) -> Result<()> {
     owned_by(cluster, &asker, other)?;
     traffic.answered_after(Instant::now(), ANSWERED)?;
     asker.ensure_one_at_a_time(address, labelled)?;
-    ensure!(traffic.unconnected_since(labelled) == 0, "{}", traffic.told_since(labelled));
+    ensure!(traffic.lost_since(labelled) == 0, "{}", traffic.told_since(labelled));
     cluster.kubectl(["label", "node", &owner, &format!("{EXCLUDED}-")])?;
     throughout("the owner stays the owner", landfall_e2e::asker::SETTLED * 2, || {
         let now = cluster.node_of(asker.owner(address)?)?;

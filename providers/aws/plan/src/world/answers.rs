@@ -12,6 +12,9 @@ impl World {
     pub fn answered(&mut self, job: Job, result: Result<Answer, Failure>, now: Instant) {
         let slot = job.slot();
         self.busy.remove(&slot);
+        if let Job::Describe(need, _) = &job {
+            self.audited(need, result.as_ref().err());
+        }
         self.states_due |=
             matches!(job, Job::List(_) | Job::States(_) | Job::Call(_, Op::CreateLoadBalancer(_)));
         match result {
@@ -99,7 +102,10 @@ impl World {
                 }
             }
             (Job::Instances(asked), Answer::Instances(found)) => self.told_instances(asked, found, now),
-            (Job::Call(line, op), Answer::Called(outcome)) => self.called(&line, &op, &outcome),
+            (Job::Call(line, op), Answer::Called(outcome)) => {
+                self.called(&line, &op, &outcome);
+                self.audit_new(&op, &outcome, now);
+            }
             // The shell answers what it was asked.
             (Job::List(_) | Job::States(_) | Job::Instances(_) | Job::Call(..), _) => {}
         }
@@ -144,7 +150,7 @@ impl World {
 
     fn listed(&mut self, start: crate::ListingStart, listing: Listing, now: Instant) {
         self.inventory.replace_listing(start, listing);
-        self.pace_audit(now);
+        self.audit.outdated = true;
         // Nobody will answer about what is gone.
         let (inventory, troubles) = (&self.inventory, &mut self.troubles);
         let lives = |slot: &Slot| match slot {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use landfall_model::Instant;
 
 use super::{Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written, held::Held};
-use crate::{Event, Op, Plan, Problem, REGISTERED, Request, Service, Stack, Verdict};
+use crate::{Event, LoadBalancerArn, Op, Plan, Problem, REGISTERED, Request, Service, Stack, Verdict};
 
 /// Pod and type of the condition.
 pub(super) type Gate = (Box<str>, Box<str>);
@@ -17,6 +17,14 @@ pub(super) struct Wanted {
     pub(super) service: Arc<Service>,
     pub(super) request: Request,
     pub(super) stack: Stack,
+}
+
+impl Wanted {
+    /// What the audit asks for beyond objects with the Service's tags: the load balancer that is adopted, and the capacity.
+    pub(super) fn audited(&self) -> (Option<&LoadBalancerArn>, bool) {
+        let wanted = &self.stack.load_balancer;
+        (wanted.adopted.as_ref(), wanted.adopted.is_none() && wanted.capacity_units.is_some())
+    }
 }
 
 /// A Service and how far it is.

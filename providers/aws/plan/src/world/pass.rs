@@ -75,6 +75,8 @@ impl World {
                 entry.said.remove(&Event::FailedBuild);
                 entry.pods = Some(wanted.request.target_type == TargetType::Ip);
                 self.uses(&key, named(&key, &wanted.request));
+                self.audit.outdated |=
+                    wanted.audited() != entry.wanted.as_ref().map_or((None, false), Wanted::audited);
                 self.change(entry, &wanted, &pods, now, out);
                 entry.wanted = Some(wanted);
                 return;

@@ -1,5 +1,6 @@
 //! Many Services at once: what is asked of AWS, what the users see, and what is done after failures.
 
+mod audit;
 mod cases;
 mod drift;
 mod failures;

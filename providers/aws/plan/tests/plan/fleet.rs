@@ -3,6 +3,7 @@
 mod audit;
 mod cases;
 mod drift;
+mod events;
 mod failures;
 mod instances;
 mod mistakes;

@@ -37,7 +37,7 @@ fn whoever_waits_for_a_listing_that_is_refused_is_told_why() {
     fleet.pass(Duration::from_mins(10));
     assert_eq!(fleet.status("web-1"), (Hostname::Leave, "Refused"));
     assert_eq!(fleet.message("web-1"), "listing what AWS has: AccessDenied: as the test wants");
-    assert_eq!(fleet.events("web-1"), ["FailedDeployModel"], "once");
+    assert_eq!(fleet.events("web-1"), ["SyncLoadBalancerFailed", "FailedDeployModel"], "once");
     assert!((5..10).contains(&fleet.jobs.len()), "later and later: {}", fleet.jobs.len());
     fleet.refused.clear();
     fleet.pass(Duration::from_mins(5));

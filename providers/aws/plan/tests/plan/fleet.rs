@@ -7,6 +7,7 @@ mod events;
 mod failures;
 mod instances;
 mod mistakes;
+mod partitions;
 mod shared;
 mod slices;
 mod weighted;

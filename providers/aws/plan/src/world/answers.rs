@@ -56,6 +56,9 @@ impl World {
                 }
                 Some(self.backend_held.failed(op, failure, now))
             }
+            Job::Call(Line::Garbage(key), op) if Held::takes(failure.kind) => {
+                Some(self.garbage_held.entry(key.clone()).or_default().failed(op, failure, now))
+            }
             Job::List(_) | Job::States(_) | Job::Describe(..) | Job::Instances(_) | Job::Call(..) => None,
         };
         let slot = job.slot();
@@ -130,7 +133,11 @@ impl World {
                     self.dirty.extend(self.services.keys().cloned());
                 }
             }
-            Line::Garbage => {}
+            Line::Garbage(key) => {
+                if let Some(held) = self.garbage_held.get_mut(key) {
+                    held.succeeded(op);
+                }
+            }
         }
     }
 

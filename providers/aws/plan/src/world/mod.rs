@@ -110,6 +110,8 @@ pub struct World {
     /// Services whose openings are not known yet.
     unset: BTreeSet<ServiceKey>,
     garbage: Garbage,
+    /// Refused calls of [`Line::Garbage`].
+    garbage_held: BTreeMap<ServiceKey, Held>,
     synced: bool,
     dirty: BTreeSet<ServiceKey>,
     backend_dirty: bool,
@@ -160,6 +162,7 @@ impl World {
             hidden: BTreeMap::new(),
             unset: BTreeSet::new(),
             garbage: Garbage::default(),
+            garbage_held: BTreeMap::new(),
             synced: false,
             dirty: BTreeSet::new(),
             backend_dirty: false,
@@ -215,7 +218,7 @@ impl World {
             Slot::Line(Line::Backend) => self.backend_dirty = true,
             Slot::States => self.states_due = true,
             Slot::Instances => self.ask_for_hidden(),
-            Slot::Line(Line::Garbage) | Slot::Listing => {}
+            Slot::Line(Line::Garbage(_)) | Slot::Listing => {}
             Slot::Need(_) => {
                 for service in self.waiters.get(&slot).cloned().unwrap_or_default() {
                     self.touch(&service);
@@ -246,7 +249,7 @@ impl World {
     pub fn turn(&self, job: &Job) -> Turn {
         match job {
             Job::Call(Line::Service(key), _) => self.services.get(key).map_or(Turn::FIRST, Entry::turn),
-            Job::Call(Line::Garbage, _) => Turn::LAST,
+            Job::Call(Line::Garbage(_), _) => Turn::LAST,
             Job::Describe(need, _) if self.background.contains(need) => Turn::LAST,
             Job::List(_)
             | Job::States(_)

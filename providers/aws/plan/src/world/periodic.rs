@@ -83,20 +83,28 @@ impl World {
         }
     }
 
-    /// What is left of Services that are gone, where it shall be deleted.
+    /// What is left of Services that are gone, where it shall be deleted: of each the next call, so that none waits for another
+    /// that AWS refuses.
     pub(super) fn collect(&mut self, now: Instant, out: &mut Effects) {
         if !self.rhythm.collect_garbage || self.garbage.seen().next().is_none() {
             return;
         }
-        let plan = self.garbage.plan(&self.inventory, &self.settings, now);
-        if let Some(op) = plan.ready.into_iter().next() {
-            self.start(Job::Call(Line::Garbage, op), now, out);
-        }
-        for waiting in plan.waiting {
-            if let Waiting::Need(need) = waiting
-                && self.background.len() < UNDER_WAY
-            {
-                self.ask_in_background(need, now, out);
+        let plans = self.garbage.plan(&self.inventory, &self.settings, now);
+        self.garbage_held.retain(|key, _| plans.contains_key(key));
+        for (key, plan) in plans {
+            let op = match self.garbage_held.get_mut(&key) {
+                Some(held) => held.next(&plan.ready, now),
+                None => plan.ready.first(),
+            };
+            if let Some(op) = op.cloned() {
+                self.start(Job::Call(Line::Garbage(key), op), now, out);
+            }
+            for waiting in plan.waiting {
+                if let Waiting::Need(need) = waiting
+                    && self.background.len() < UNDER_WAY
+                {
+                    self.ask_in_background(need, now, out);
+                }
             }
         }
     }

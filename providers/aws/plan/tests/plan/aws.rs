@@ -19,6 +19,8 @@ pub(crate) struct Aws {
     pub(crate) calls: Vec<Op>,
     /// How its ARNs begin, where it is not in Ireland.
     pub(crate) arns: Option<&'static str>,
+    /// A load balancer that somebody keeps from being deleted.
+    pub(crate) locked: Option<LoadBalancerArn>,
     made: u32,
 }
 
@@ -114,6 +116,9 @@ impl Aws {
                 self.balancer(arn)?.attributes.as_mut().unwrap().extend(attributes.clone());
             }
             Op::ModifyCapacityReservation { arn, units } => self.balancer(arn)?.capacity_units = Some(*units),
+            Op::DeleteLoadBalancer { arn } if self.locked.as_ref() == Some(arn) => {
+                return Err("OperationNotPermitted".to_owned());
+            }
             Op::DeleteLoadBalancer { arn } => {
                 let attributes = self.balancer(arn)?.attributes.as_ref().unwrap();
                 if attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {

@@ -1,7 +1,7 @@
 //! Load balancers of AWS, with the double of `tests/aws`, which takes one call after the other: how many calls, how soon.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     process::Command,
@@ -228,7 +228,7 @@ async fn changes(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::R
 async fn one_of_many(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::Result<()> {
     cloud.aws.forget_calls();
     let controller = cloud.start(NEVER)?;
-    let asked = |cloud: &Cloud| cloud.groups_asked() >= 2 * many;
+    let asked = |cloud: &Cloud| cloud.answered("DescribeTargetHealth") >= 2 * many;
     cloud.until("what is in each target group", asked).await?;
     let took = cloud.third_port("web-0").await?;
     figures.add(
@@ -385,13 +385,6 @@ impl Cloud {
         let calls = self.aws.calls();
         let asks = calls.iter().filter(|call| call.action == "DescribeTargetHealth");
         asks.filter(|call| call.parameters.get("TargetGroupArn") == of.get("TargetGroupArn")).count()
-    }
-
-    /// So many target groups were asked for their targets.
-    fn groups_asked(&self) -> usize {
-        let calls = self.aws.calls();
-        let of_groups = calls.iter().filter(|call| call.action == "DescribeTargetHealth");
-        of_groups.filter_map(|call| call.parameters.get("TargetGroupArn")).collect::<BTreeSet<_>>().len()
     }
 
     /// Calls of an action that AWS did not refuse.

@@ -1,6 +1,7 @@
 //! Load balancers of AWS, with the double of `tests/aws`, which takes one call after the other: how many calls, how soon.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     process::Command,
@@ -30,8 +31,12 @@ const GRACE: Duration = Duration::from_hours(1);
 const ZONE: &str = "eu-central-1a";
 /// Seconds between listings of a controller that shall do nothing but what Services ask for.
 const NEVER: u32 = 3600;
+/// Seconds between listings of one that shall see what is changed by hand; they cannot be fewer.
+const LISTING: u32 = 10;
 /// Minutes in which everything is compared with AWS, for a change by hand. The default is half an hour.
 const AUDIT_MINUTES: u32 = 1;
+
+type Parameters = BTreeMap<String, String>;
 
 struct Cloud {
     bed: TestBed,
@@ -80,6 +85,7 @@ async fn all(figures: &mut Figures, cloud: &Cloud, few: usize, many: usize) -> a
     several(figures, cloud, many).await?;
     steady(figures, cloud, many, 40.0).await?;
     changes(figures, cloud, many).await?;
+    one_of_many(figures, cloud, many).await?;
     cloud.clear().await?;
 
     cloud.throttled();
@@ -125,6 +131,8 @@ async fn several(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::R
     let controller = cloud.start(NEVER)?;
     cloud.aws.forget_calls();
     let took = cloud.at_once(many).await?;
+    // A tag that vouches for all the rest is the last call of each.
+    cloud.until("the fingerprints", |cloud| cloud.answered("AddTags") >= many).await?;
     figures.add(
         format!("AWS: {many} Services with two ports at once, all with a name"),
         took,
@@ -144,7 +152,7 @@ async fn several(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::R
 /// A listing of all that is there, of which nothing changes.
 async fn steady(figures: &mut Figures, cloud: &Cloud, count: usize, target: f64) -> anyhow::Result<()> {
     // A listing and what the start needs, and then listings only.
-    let controller = cloud.start(10)?;
+    let controller = cloud.start(LISTING)?;
     cloud.listings(2).await?;
     cloud.aws.forget_calls();
     cloud.listings(3).await?;
@@ -168,33 +176,29 @@ async fn changes(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::R
         "s",
         None,
     );
-    let calls = cloud.aws.calls();
-    let one =
-        calls.iter().find(|call| call.action == "RegisterTargets").context("a target was registered")?;
-    let parameters: Vec<(&str, &str)> =
-        one.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let target = cloud.parameters_of("RegisterTargets")?;
     controller.end()?;
 
     cloud.aws.forget_calls();
     let controller = cloud.start_with(NEVER, AUDIT_MINUTES)?;
-    // Each group is asked once after the start, which would see the change, too.
-    let asked = |cloud: &Cloud| cloud.answered("DescribeTargetHealth") >= 2 * many;
-    cloud.until("what is in each target group", asked).await?;
-    tokio::task::block_in_place(|| {
-        cloud.aws.call(&one.service, &cloud.place.region, "DeregisterTargets", &parameters)
-    })?;
-    cloud.aws.forget_calls();
+    // Right after its turn, when that comes again as late as can be. Each group is asked once after the start, too.
+    let turns = |cloud: &Cloud| cloud.asked_for(&target) >= 2;
+    cloud.until("the turn of the target group", turns).await?;
     let begin = Instant::now();
+    cloud.call("elasticloadbalancing", "DeregisterTargets", &target)?;
+    cloud.aws.forget_calls();
     cloud.until("the target", |cloud| cloud.aws.count("RegisterTargets") > 0).await?;
     figures.add(
         format!("AWS: a target is removed by hand, {many} Services, with --aws-audit-minutes {AUDIT_MINUTES}, until it is back"),
         begin.elapsed().as_secs_f64(),
         "s",
-        Some(60.0 * AUDIT_MINUTES as f64),
+        Some(60.0 * f64::from(AUDIT_MINUTES)),
     );
+    let rate = cloud.calls() / begin.elapsed().as_secs_f64();
+    figures.add("the same, calls in a second meanwhile", rate, "calls", None);
     controller.end()?;
 
-    let controller = cloud.start(10)?;
+    let controller = cloud.start(LISTING)?;
     cloud.listings(2).await?;
     cloud.throttled();
     cloud.listings(3).await?;
@@ -217,6 +221,48 @@ async fn changes(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::R
     );
     throttled(figures, cloud);
     cloud.aws.throttle(None);
+    controller.end()
+}
+
+/// One of many Services gets a third port; and a rule of it is removed by hand, which a listing sees.
+async fn one_of_many(figures: &mut Figures, cloud: &Cloud, many: usize) -> anyhow::Result<()> {
+    cloud.aws.forget_calls();
+    let controller = cloud.start(NEVER)?;
+    let asked = |cloud: &Cloud| cloud.answered("DescribeTargetHealth") >= 2 * many;
+    cloud.until("what is in each target group", asked).await?;
+    let took = cloud.third_port("web-0").await?;
+    figures.add(
+        format!("AWS: one of {many} Services gets a third port, until all is in place"),
+        took,
+        "s",
+        None,
+    );
+    figures.add("the same, calls", cloud.calls(), "calls", None);
+    let rule = cloud.parameters_of("AuthorizeSecurityGroupIngress")?;
+    cloud.throttled();
+    let took = cloud.third_port("web-1").await?;
+    figures.add(
+        format!("AWS: one of {many} Services gets a third port, with the limits of an account"),
+        took,
+        "s",
+        None,
+    );
+    throttled(figures, cloud);
+    cloud.aws.throttle(None);
+    controller.end()?;
+
+    let controller = cloud.start(LISTING)?;
+    cloud.listings(2).await?;
+    let begin = Instant::now();
+    cloud.call("ec2", "RevokeSecurityGroupIngress", &rule)?;
+    cloud.aws.forget_calls();
+    cloud.until("the rule", |cloud| cloud.answered("AuthorizeSecurityGroupIngress") > 0).await?;
+    figures.add(
+        format!("AWS: a rule is removed by hand, {many} Services, with --aws-list-seconds {LISTING}, until it is back"),
+        begin.elapsed().as_secs_f64(),
+        "s",
+        None,
+    );
     controller.end()
 }
 
@@ -303,6 +349,42 @@ impl Cloud {
         self.until("the node in every group", |cloud| cloud.answered("RegisterTargets") >= 2 * services)
             .await?;
         Ok(begin.elapsed().as_secs_f64())
+    }
+
+    /// Seconds until a Service with two ports has a third one.
+    async fn third_port(&self, name: &str) -> anyhow::Result<f64> {
+        self.aws.forget_calls();
+        let begin = Instant::now();
+        let ports = json!({ "spec": { "ports": [{ "name": "third", "port": 8443 }] } });
+        self.services().patch(name, &PatchParams::default(), &Patch::Strategic(ports)).await?;
+        // One tag marks the begin of a change, and one that all of it is made.
+        self.until("the third port", |cloud| cloud.answered("AddTags") >= 2).await?;
+        Ok(begin.elapsed().as_secs_f64())
+    }
+
+    /// What one call of an action asked for.
+    fn parameters_of(&self, action: &str) -> anyhow::Result<Parameters> {
+        let calls = self.aws.calls().into_iter();
+        let mut of_action = calls.filter(|call| call.action == action && call.status == 200);
+        Ok(of_action.next().with_context(|| format!("there was no {action}"))?.parameters)
+    }
+
+    /// A call by hand.
+    fn call(&self, service: &str, action: &str, parameters: &Parameters) -> anyhow::Result<()> {
+        let parameters: Vec<(&str, &str)> =
+            parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let region = &self.place.region;
+        let (status, answer) =
+            tokio::task::block_in_place(|| self.aws.call(service, region, action, &parameters))?;
+        ensure!(status == 200, "{action}: {answer}");
+        Ok(())
+    }
+
+    /// How often the target group of a call was asked for its targets.
+    fn asked_for(&self, of: &Parameters) -> usize {
+        let calls = self.aws.calls();
+        let asks = calls.iter().filter(|call| call.action == "DescribeTargetHealth");
+        asks.filter(|call| call.parameters.get("TargetGroupArn") == of.get("TargetGroupArn")).count()
     }
 
     /// Calls of an action that AWS did not refuse.

@@ -49,20 +49,18 @@ impl Garbage {
         self.seen.keys()
     }
 
-    /// In delete mode: what to do about those that were seen in two listings and for longer than the grace period.
+    /// In delete mode: what to do about each of those that were seen in two listings and for longer than the grace period.
     #[must_use]
-    pub fn plan(&self, inventory: &Inventory, settings: &Settings, now: Instant) -> Plan<Op> {
-        let mut plan = Plan::nothing();
-        for (key, (since, listings)) in &self.seen {
-            if *listings < 2 || now.since(*since) < GRACE {
-                continue;
-            }
-            if let Ok(more) = release(key, None, &Own::default(), settings, inventory) {
-                plan.ready.extend(more.ready);
-                plan.waiting.extend(more.waiting);
-            }
-        }
-        plan
+    pub fn plan(
+        &self,
+        inventory: &Inventory,
+        settings: &Settings,
+        now: Instant,
+    ) -> BTreeMap<ServiceKey, Plan<Op>> {
+        let due = |(since, listings): (Instant, u32)| listings >= 2 && now.since(since) >= GRACE;
+        let due = self.seen.iter().filter(|(_, seen)| due(**seen));
+        let plan = |key: &ServiceKey| release(key, None, &Own::default(), settings, inventory).ok();
+        due.filter_map(|(key, _)| Some((key.clone(), plan(key)?))).collect()
     }
 }
 

@@ -192,12 +192,18 @@ fn message(waiting: &Waiting) -> String {
 /// tools and dashboards match on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
-    /// The first plan of a Service.
+    /// A load balancer is being made, or more than its targets is being changed.
     Ensuring,
-    /// Its load balancer is in place.
+    /// That is in place.
     Ensured,
+    /// Its targets follow nodes and pods again, and nothing else had to be changed.
+    Updated,
     /// Every pass that ends with everything in place.
     Reconciled,
+    /// The Service cannot have what it asks for, or a call to AWS failed: once, until that changes.
+    FailedSync,
+    /// Targets could not follow nodes and pods: once, until they do.
+    FailedUpdate,
     /// The Service asks for something that cannot be.
     FailedBuild,
     /// A call to AWS failed.
@@ -235,7 +241,10 @@ impl Event {
         match self {
             Self::Ensuring => "EnsuringLoadBalancer",
             Self::Ensured => "EnsuredLoadBalancer",
+            Self::Updated => "UpdatedLoadBalancer",
             Self::Reconciled => "SuccessfullyReconciled",
+            Self::FailedSync => "SyncLoadBalancerFailed",
+            Self::FailedUpdate => "UpdateLoadBalancerFailed",
             Self::FailedBuild => "FailedBuildModel",
             Self::FailedDeploy => "FailedDeployModel",
             Self::Drift => "DriftFound",
@@ -257,8 +266,15 @@ impl Event {
     #[must_use]
     pub const fn warns(self) -> bool {
         match self {
-            Self::Ensuring | Self::Ensured | Self::Reconciled | Self::Deleting | Self::Deleted => false,
-            Self::FailedBuild
+            Self::Ensuring
+            | Self::Ensured
+            | Self::Updated
+            | Self::Reconciled
+            | Self::Deleting
+            | Self::Deleted => false,
+            Self::FailedSync
+            | Self::FailedUpdate
+            | Self::FailedBuild
             | Self::FailedDeploy
             | Self::Drift
             | Self::Unavailable

@@ -131,6 +131,12 @@ fn loader(region: Option<String>, files: ProfileFiles) -> ConfigLoader {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aws_sdk_ec2::config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextRef,
+    };
+
     use super::*;
 
     #[test]
@@ -171,5 +177,99 @@ mod tests {
         std::fs::remove_file(&token).unwrap();
         assert_eq!(told.unwrap().access_key_id(), "AccessKeyId");
         assert_eq!(canned.asked("AssumeRoleWithWebIdentity").len(), 1);
+    }
+
+    /// Notes where a request goes and for which region and service it is signed, and lets none go.
+    #[derive(Clone, Debug, Default)]
+    struct Spy(Arc<Mutex<Vec<String>>>);
+
+    impl Intercept for Spy {
+        fn name(&self) -> &'static str {
+            "spy"
+        }
+
+        fn read_before_transmit(
+            &self,
+            context: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            let request = context.request();
+            let signed = request.headers().get("authorization").unwrap_or_default();
+            // Credential=KEY/DAY/REGION/SERVICE/aws4_request
+            let scope: Vec<&str> = signed.split('/').skip(2).take(2).collect();
+            self.0.lock().unwrap().push(format!("{} {}", request.uri(), scope.join("/")));
+            Err("no request leaves the tests".into())
+        }
+    }
+
+    /// Set for a process that is started by the test of the same name: the region.
+    const REGION: &str = "LANDFALL_TEST_REGION";
+
+    /// Each in a process of its own, since the environment is one for all threads.
+    #[tokio::test]
+    async fn endpoints_follow_the_partition_and_the_environment() {
+        if let Ok(region) = std::env::var(REGION) {
+            let endpoints = Endpoints::default();
+            let clients = Clients::new(&configuration(Some(region), &endpoints).await, &endpoints);
+            let spy = Spy::default();
+            assert!(clients.elb.describe_tags().customize().interceptor(spy.clone()).send().await.is_err());
+            assert!(clients.ec2.describe_vpcs().customize().interceptor(spy.clone()).send().await.is_err());
+            println!("{}", spy.0.lock().unwrap().join("\n"));
+            return;
+        }
+        let (fips, dual) = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT");
+        for (region, set, elb, ec2) in [
+            (
+                "eu-west-1",
+                None,
+                "elasticloadbalancing.eu-west-1.amazonaws.com",
+                "ec2.eu-west-1.amazonaws.com",
+            ),
+            (
+                "us-east-1",
+                Some(fips),
+                "elasticloadbalancing-fips.us-east-1.amazonaws.com",
+                "ec2-fips.us-east-1.amazonaws.com",
+            ),
+            ("eu-west-1", Some(dual), "elasticloadbalancing.eu-west-1.api.aws", "ec2.eu-west-1.api.aws"),
+            (
+                "cn-north-1",
+                None,
+                "elasticloadbalancing.cn-north-1.amazonaws.com.cn",
+                "ec2.cn-north-1.amazonaws.com.cn",
+            ),
+            (
+                "us-gov-west-1",
+                None,
+                "elasticloadbalancing.us-gov-west-1.amazonaws.com",
+                "ec2.us-gov-west-1.amazonaws.com",
+            ),
+            // There all endpoints are FIPS endpoints.
+            (
+                "us-gov-west-1",
+                Some(fips),
+                "elasticloadbalancing.us-gov-west-1.amazonaws.com",
+                "ec2.us-gov-west-1.amazonaws.com",
+            ),
+        ] {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            let test = "aws::client::tests::endpoints_follow_the_partition_and_the_environment";
+            command.args(["--exact", test, "--nocapture"]);
+            for (name, _) in
+                std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"))
+            {
+                command.env_remove(name);
+            }
+            command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+            command.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "key");
+            command.env(REGION, region).envs(set.map(|name| (name, "true")));
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            for (host, service) in [(elb, "elasticloadbalancing"), (ec2, "ec2")] {
+                let expected = format!("https://{host}/ {region}/{service}");
+                assert!(said.lines().any(|line| line.ends_with(&expected)), "{set:?} {expected}: {said}");
+            }
+        }
     }
 }

@@ -12,6 +12,9 @@ impl World {
     pub fn answered(&mut self, job: Job, result: Result<Answer, Failure>, now: Instant) {
         let slot = job.slot();
         self.busy.remove(&slot);
+        if let Job::Describe(need, _) = &job {
+            self.audited(need, result.as_ref().err());
+        }
         self.states_due |=
             matches!(job, Job::List(_) | Job::States(_) | Job::Call(_, Op::CreateLoadBalancer(_)));
         match result {
@@ -52,6 +55,9 @@ impl World {
                     self.dirty.extend(self.services.keys().cloned());
                 }
                 Some(self.backend_held.failed(op, failure, now))
+            }
+            Job::Call(Line::Garbage(key), op) if Held::takes(failure.kind) => {
+                Some(self.garbage_held.entry(key.clone()).or_default().failed(op, failure, now))
             }
             Job::List(_) | Job::States(_) | Job::Describe(..) | Job::Instances(_) | Job::Call(..) => None,
         };
@@ -99,7 +105,10 @@ impl World {
                 }
             }
             (Job::Instances(asked), Answer::Instances(found)) => self.told_instances(asked, found, now),
-            (Job::Call(line, op), Answer::Called(outcome)) => self.called(&line, &op, &outcome),
+            (Job::Call(line, op), Answer::Called(outcome)) => {
+                self.called(&line, &op, &outcome);
+                self.audit_new(&op, &outcome, now);
+            }
             // The shell answers what it was asked.
             (Job::List(_) | Job::States(_) | Job::Instances(_) | Job::Call(..), _) => {}
         }
@@ -124,7 +133,11 @@ impl World {
                     self.dirty.extend(self.services.keys().cloned());
                 }
             }
-            Line::Garbage => {}
+            Line::Garbage(key) => {
+                if let Some(held) = self.garbage_held.get_mut(key) {
+                    held.succeeded(op);
+                }
+            }
         }
     }
 
@@ -144,7 +157,7 @@ impl World {
 
     fn listed(&mut self, start: crate::ListingStart, listing: Listing, now: Instant) {
         self.inventory.replace_listing(start, listing);
-        self.pace_audit(now);
+        self.audit.outdated = true;
         // Nobody will answer about what is gone.
         let (inventory, troubles) = (&self.inventory, &mut self.troubles);
         let lives = |slot: &Slot| match slot {

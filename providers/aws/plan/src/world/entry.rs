@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use landfall_model::Instant;
 
-use super::{Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written, held::Held};
-use crate::{Event, Op, Plan, Problem, REGISTERED, Request, Service, Stack, Verdict};
+use super::{
+    Effects, Failure, FailureKind, Hostname, Status, Turn, Write, Written,
+    held::{Held, is_of_targets},
+};
+use crate::{Event, LoadBalancerArn, Op, Plan, Problem, REGISTERED, Request, Service, Stack, Verdict};
 
 /// Pod and type of the condition.
 pub(super) type Gate = (Box<str>, Box<str>);
@@ -17,6 +20,14 @@ pub(super) struct Wanted {
     pub(super) service: Arc<Service>,
     pub(super) request: Request,
     pub(super) stack: Stack,
+}
+
+impl Wanted {
+    /// What the audit asks for beyond objects with the Service's tags: the load balancer that is adopted, and the capacity.
+    pub(super) fn audited(&self) -> (Option<&LoadBalancerArn>, bool) {
+        let wanted = &self.stack.load_balancer;
+        (wanted.adopted.as_ref(), wanted.adopted.is_none() && wanted.capacity_units.is_some())
+    }
 }
 
 /// A Service and how far it is.
@@ -31,8 +42,10 @@ pub(super) struct Entry {
     pub(super) called: bool,
     /// Nothing was to be done or waited for when it was last planned.
     pub(super) done: bool,
-    /// Calls have begun, as the so many-th change of all, and the user knows.
+    /// Calls have begun, as the so many-th change of all.
     pub(super) begun: Option<u64>,
+    /// More than targets is being changed, and the user knows.
+    pub(super) ensuring: bool,
     /// Everything was in place once. Before that no name is published; after that, changes under way do not take it back.
     pub(super) settled: bool,
     /// The finalizer is being written.
@@ -61,6 +74,7 @@ impl Entry {
             called: false,
             done: false,
             begun: None,
+            ensuring: false,
             settled: false,
             finalizing: false,
             told: None,
@@ -85,6 +99,11 @@ impl Entry {
         let event = if self.service.deleting { Event::FailedDelete } else { Event::FailedDeploy };
         // What AWS frees on its own is no news.
         if failure.kind != FailureKind::Busy {
+            let generic =
+                if self.settled && is_of_targets(op) { Event::FailedUpdate } else { Event::FailedSync };
+            if !self.service.deleting && !self.said.contains_key(&generic) {
+                self.say(generic, verdict.message.clone());
+            }
             self.events.push((event, verdict.message.clone()));
         }
         if Held::takes(failure.kind) {
@@ -120,6 +139,12 @@ impl Entry {
         }
     }
 
+    /// Tells what keeps the Service from being served as it asks, by the generic name and by the AWS Load Balancer Controller's.
+    pub(super) fn complain(&mut self, event: Event, message: String) {
+        self.say(Event::FailedSync, message.clone());
+        self.say(event, message);
+    }
+
     /// Writes the events that came up.
     pub(super) fn flush(&mut self, out: &mut Effects) {
         for (event, message) in std::mem::take(&mut self.events) {
@@ -151,7 +176,7 @@ impl Entry {
 
     pub(super) fn refuse(&mut self, problems: &[Problem], out: &mut Effects) {
         let verdict = Verdict::of_problems(problems);
-        self.say(Event::FailedBuild, verdict.message.clone());
+        self.complain(Event::FailedBuild, verdict.message.clone());
         self.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
     }
 }

@@ -48,8 +48,8 @@ pub enum Line {
     Service(ServiceKey),
     /// Rules on the groups of nodes and pods.
     Backend,
-    /// What is left of Services that are gone.
-    Garbage,
+    /// What is left of a Service that is gone.
+    Garbage(ServiceKey),
 }
 
 impl std::fmt::Display for Line {
@@ -57,7 +57,7 @@ impl std::fmt::Display for Line {
         match self {
             Self::Service(key) => key.fmt(f),
             Self::Backend => f.write_str("groups of nodes and pods"),
-            Self::Garbage => f.write_str("garbage"),
+            Self::Garbage(key) => write!(f, "garbage of {key}"),
         }
     }
 }

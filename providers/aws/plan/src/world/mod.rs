@@ -6,9 +6,10 @@
 //! A changed Service, or changed endpoints, plan that Service. A changed node, and a complete listing, plan all of them, and ask
 //! AWS nothing by that: one inventory serves all. What is asked again and again is the listing, one for all Services; states
 //! of load balancers that are being set up, 20 in a call; the health of targets that somebody waits for; and the
-//! audit, one object after another.
+//! audit, each object once in a round.
 
 mod answers;
+mod audit;
 mod backends;
 mod entry;
 mod held;
@@ -21,9 +22,10 @@ mod periodic;
 mod slices;
 mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use audit::Ring;
 use entry::Entry;
 use held::Held;
 use job::Slot;
@@ -108,6 +110,8 @@ pub struct World {
     /// Services whose openings are not known yet.
     unset: BTreeSet<ServiceKey>,
     garbage: Garbage,
+    /// Refused calls of [`Line::Garbage`].
+    garbage_held: BTreeMap<ServiceKey, Held>,
     synced: bool,
     dirty: BTreeSet<ServiceKey>,
     backend_dirty: bool,
@@ -126,9 +130,9 @@ pub struct World {
     /// Target groups whose targets somebody waits for, and when to ask for them.
     watched: BTreeSet<TargetGroupArn>,
     watch_at: Option<Instant>,
-    audit: VecDeque<Need>,
-    audit_at: Option<Instant>,
-    audit_step: Duration,
+    audit: Ring,
+    /// Questions under way that nobody waits for.
+    background: BTreeSet<Need>,
     examined: u64,
     /// Services that began to change.
     changes: u64,
@@ -158,6 +162,7 @@ impl World {
             hidden: BTreeMap::new(),
             unset: BTreeSet::new(),
             garbage: Garbage::default(),
+            garbage_held: BTreeMap::new(),
             synced: false,
             dirty: BTreeSet::new(),
             backend_dirty: false,
@@ -172,9 +177,8 @@ impl World {
             states_asked: BTreeMap::new(),
             watched: BTreeSet::new(),
             watch_at: None,
-            audit: VecDeque::new(),
-            audit_at: None,
-            audit_step: Duration::ZERO,
+            audit: Ring::default(),
+            background: BTreeSet::new(),
             examined: 0,
             changes: 0,
         }
@@ -199,10 +203,11 @@ impl World {
             self.ask_instances(now, &mut out);
             self.backend(now, &mut out);
             self.collect(now, &mut out);
+            self.audit(now, &mut out);
         } else if self.synced {
             self.tell_unlisted(&mut out);
         }
-        let wake = [Some(self.list_at), self.watch_at, self.audit_at, self.alarms.first().map(|(at, _)| *at)];
+        let wake = [Some(self.list_at), self.watch_at, self.audit.at, self.alarms.first().map(|(at, _)| *at)];
         out.recheck = wake.into_iter().flatten().filter(|at| *at > now).min();
         out
     }
@@ -213,7 +218,7 @@ impl World {
             Slot::Line(Line::Backend) => self.backend_dirty = true,
             Slot::States => self.states_due = true,
             Slot::Instances => self.ask_for_hidden(),
-            Slot::Line(Line::Garbage) | Slot::Listing => {}
+            Slot::Line(Line::Garbage(_)) | Slot::Listing => {}
             Slot::Need(_) => {
                 for service in self.waiters.get(&slot).cloned().unwrap_or_default() {
                     self.touch(&service);
@@ -244,7 +249,8 @@ impl World {
     pub fn turn(&self, job: &Job) -> Turn {
         match job {
             Job::Call(Line::Service(key), _) => self.services.get(key).map_or(Turn::FIRST, Entry::turn),
-            Job::Call(Line::Garbage, _) => Turn::LAST,
+            Job::Call(Line::Garbage(_), _) => Turn::LAST,
+            Job::Describe(need, _) if self.background.contains(need) => Turn::LAST,
             Job::List(_)
             | Job::States(_)
             | Job::Instances(_)

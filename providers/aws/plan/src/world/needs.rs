@@ -57,10 +57,7 @@ impl World {
                 }
             }
         }
-        let name = stack.key.to_string();
-        let mut own = self.inventory.stack_security_groups(&self.settings.cluster, &name);
-        let front = own.next().map(|group| group.id.clone());
-        drop(own);
+        let front = self.front_group(stack);
         self.backend_dirty |= self.openings.set(stack, targets, &groups, front.as_ref());
         if missing.is_empty() {
             self.backend_dirty |= self.unset.remove(&stack.key);
@@ -69,6 +66,15 @@ impl World {
             self.wanted_instances.extend(missing);
             self.waiters.entry(Slot::Instances).or_default().insert(stack.key.clone());
         }
+    }
+
+    /// The group of the Service's own load balancer, as long as that is wanted or there: a rule that names it keeps it from going.
+    fn front_group(&self, stack: &Stack) -> Option<SecurityGroupId> {
+        let (cluster, name) = (&self.settings.cluster, stack.key.to_string());
+        let front = self.inventory.stack_security_groups(cluster, &name).next()?.id.clone();
+        let mut balancers = self.inventory.stack_load_balancers(cluster, &name);
+        let used = stack.security_group.is_some() || balancers.any(|lb| lb.security_groups.contains(&front));
+        used.then_some(front)
     }
 
     /// The instances that Pods run on, by the Pods' addresses.

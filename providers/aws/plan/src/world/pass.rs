@@ -72,9 +72,13 @@ impl World {
         });
         match resolved {
             Ok(wanted) => {
-                entry.said.remove(&Event::FailedBuild);
+                if entry.said.remove(&Event::FailedBuild).is_some() {
+                    entry.said.remove(&Event::FailedSync);
+                }
                 entry.pods = Some(wanted.request.target_type == TargetType::Ip);
                 self.uses(&key, named(&key, &wanted.request));
+                self.audit.outdated |=
+                    wanted.audited() != entry.wanted.as_ref().map_or((None, false), Wanted::audited);
                 self.change(entry, &wanted, &pods, now, out);
                 entry.wanted = Some(wanted);
                 return;
@@ -83,7 +87,7 @@ impl World {
             Err(Unresolved::Need(need)) => {
                 self.ask(need.clone(), &key, now, out);
                 if let Some(verdict) = self.unanswered(&[Waiting::Need(need)]) {
-                    entry.say(Event::FailedDeploy, verdict.message.clone());
+                    entry.complain(Event::FailedDeploy, verdict.message.clone());
                     entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict) }, out);
                 }
             }
@@ -110,6 +114,9 @@ impl World {
         if !plan.ready.is_empty() && entry.begun.is_none() {
             self.changes += 1;
             entry.begun = Some(self.changes);
+        }
+        if !entry.ensuring && !plan.ready.iter().all(is_of_targets) {
+            entry.ensuring = true;
             entry.events.push((Event::Ensuring, "the load balancer is being made or changed".to_owned()));
         }
         self.advance(entry, &plan, now, out);
@@ -187,13 +194,23 @@ impl World {
         for notice in notices(stack, request, &self.settings, &self.inventory) {
             entry.say(Event::Notice, notice.to_string());
         }
+        let outside = self.trouble_outside(&entry.service.key, &plan.waiting);
         let in_place = plan.ready.is_empty() && !plan.waiting.iter().any(Waiting::blocks);
         if in_place {
             entry.failure = None;
+            entry.said.remove(&Event::FailedUpdate);
+        }
+        if in_place && outside.is_none() {
+            entry.said.remove(&Event::FailedSync);
         }
         if in_place && !plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::Provisioning(_))) {
             if entry.begun.take().is_some() {
-                entry.events.push((Event::Ensured, "the load balancer is in place".to_owned()));
+                let (event, text) = if std::mem::take(&mut entry.ensuring) {
+                    (Event::Ensured, "the load balancer is in place")
+                } else {
+                    (Event::Updated, "the targets follow nodes and pods")
+                };
+                entry.events.push((event, text.to_owned()));
             }
             if std::mem::take(&mut entry.called) {
                 entry.events.push((Event::Reconciled, "everything is in place".to_owned()));
@@ -207,9 +224,8 @@ impl World {
             Some(name) => Hostname::Publish(name),
             None => Hostname::Clear,
         };
-        let outside = self.trouble_outside(&entry.service.key, &plan.waiting);
         match &outside {
-            Some(verdict) => entry.say(Event::FailedDeploy, verdict.message.clone()),
+            Some(verdict) => entry.complain(Event::FailedDeploy, verdict.message.clone()),
             None => _ = entry.said.remove(&Event::FailedDeploy),
         }
         let failure = entry.trouble(plan).or(outside);

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use landfall_model::Instant;
 
-use super::{Asked, Effects, Job, Line, World, job::Slot};
+use super::{Asked, Effects, Job, Line, World, audit::UNDER_WAY, job::Slot};
 use crate::{LoadBalancerArn, Need, Waiting, backend, tags};
 
 /// The most between questions for the state of a load balancer that is being set up; from a second on it doubles.
 const STATES_AGAIN: Duration = Duration::from_secs(10);
 /// Between two such questions, so that one is for many.
 const STATES_APART: Duration = Duration::from_secs(1);
-/// The shortest time between two steps of the audit.
-const AUDIT_STEP: Duration = Duration::from_secs(1);
 
 impl Asked {
     fn again(&self) -> Instant {
@@ -34,11 +32,8 @@ impl World {
                 self.start(Job::Describe(Need::Targets(arn), start), now, out);
             }
         }
-        if self.synced && self.inventory.listed() {
-            if std::mem::take(&mut self.states_due) {
-                self.states(now, out);
-            }
-            self.audit(now, out);
+        if self.synced && self.inventory.listed() && std::mem::take(&mut self.states_due) {
+            self.states(now, out);
         }
     }
 
@@ -70,52 +65,6 @@ impl World {
         }
     }
 
-    /// Asks for the details of one object after another, so that what was changed by hand is found.
-    fn audit(&mut self, now: Instant, out: &mut Effects) {
-        if self.audit_at.is_none_or(|at| at > now) {
-            return;
-        }
-        if self.audit.is_empty() {
-            self.audit = self.auditable().into();
-        }
-        if let Some(need) = self.audit.pop_front() {
-            let start = self.inventory.begin_listing();
-            self.start(Job::Describe(need, start), now, out);
-        }
-        self.audit_at = Some(now + self.audit_step);
-    }
-
-    /// Spreads a round of the audit over its time: as many steps as there are objects now, and some to spare for those that
-    /// came since the last round began.
-    pub(super) fn pace_audit(&mut self, now: Instant) {
-        let steps = u32::try_from(self.auditable().len()).unwrap_or(u32::MAX / 2);
-        self.audit_step = (self.rhythm.audit / (steps + steps / 8 + 2)).max(AUDIT_STEP);
-        let next = now + self.audit_step;
-        self.audit_at = Some(self.audit_at.map_or(next, |at| at.min(next)));
-    }
-
-    /// What one round of the audit asks for.
-    fn auditable(&self) -> Vec<Need> {
-        let cluster = &self.settings.cluster;
-        let mut needs = Vec::new();
-        for lb in self.inventory.load_balancers().filter(|lb| tags::of_cluster(&lb.tags, cluster)) {
-            needs.push(Need::LoadBalancer(lb.arn.clone()));
-            let Some(stack) = lb.tags.get(tags::STACK) else { continue };
-            for group in self.inventory.stack_target_groups(cluster, stack) {
-                needs.push(Need::TargetGroup(group.arn.clone()));
-                needs.push(Need::Targets(group.arn.clone()));
-            }
-        }
-        // These stay for as long as other clusters have targets in them.
-        for key in self.garbage.seen() {
-            let stack = key.to_string();
-            let groups = self.inventory.stack_target_groups(cluster, &stack);
-            let shared = groups.filter(|group| tags::is_shared(&group.tags));
-            needs.extend(shared.map(|group| Need::Targets(group.arn.clone())));
-        }
-        needs
-    }
-
     /// Rules on the groups of nodes and pods, once for all that changed.
     pub(super) fn backend(&mut self, now: Instant, out: &mut Effects) {
         if !std::mem::take(&mut self.backend_dirty) {
@@ -134,13 +83,29 @@ impl World {
         }
     }
 
-    /// What is left of Services that are gone, where it shall be deleted.
+    /// What is left of Services that are gone, where it shall be deleted: of each the next call, so that none waits for another
+    /// that AWS refuses.
     pub(super) fn collect(&mut self, now: Instant, out: &mut Effects) {
-        if self.rhythm.collect_garbage
-            && self.garbage.seen().next().is_some()
-            && let Some(op) = self.garbage.plan(&self.inventory, &self.settings, now).ready.into_iter().next()
-        {
-            self.start(Job::Call(Line::Garbage, op), now, out);
+        if !self.rhythm.collect_garbage || self.garbage.seen().next().is_none() {
+            return;
+        }
+        let plans = self.garbage.plan(&self.inventory, &self.settings, now);
+        self.garbage_held.retain(|key, _| plans.contains_key(key));
+        for (key, plan) in plans {
+            let op = match self.garbage_held.get_mut(&key) {
+                Some(held) => held.next(&plan.ready, now),
+                None => plan.ready.first(),
+            };
+            if let Some(op) = op.cloned() {
+                self.start(Job::Call(Line::Garbage(key), op), now, out);
+            }
+            for waiting in plan.waiting {
+                if let Waiting::Need(need) = waiting
+                    && self.background.len() < UNDER_WAY
+                {
+                    self.ask_in_background(need, now, out);
+                }
+            }
         }
     }
 }

@@ -48,12 +48,11 @@ impl World {
     pub(super) fn tell_unlisted(&mut self, out: &mut Effects) {
         let Some(verdict) = self.troubles.get(&Slot::Listing).and_then(Trouble::of_question) else { return };
         for entry in self.services.values_mut() {
-            let event = match Claim::of(&entry.service, &self.settings) {
-                Claim::Ours => Event::FailedDeploy,
-                Claim::Release => Event::FailedDelete,
+            match Claim::of(&entry.service, &self.settings) {
+                Claim::Ours => entry.complain(Event::FailedDeploy, verdict.message.clone()),
+                Claim::Release => entry.say(Event::FailedDelete, verdict.message.clone()),
                 Claim::Refused(_) | Claim::NotOurs => continue,
-            };
-            entry.say(event, verdict.message.clone());
+            }
             entry.tell(Status { hostname: Hostname::Leave, verdict: Some(verdict.clone()) }, out);
             entry.flush(out);
         }

@@ -17,6 +17,10 @@ pub(crate) struct Aws {
     pub(crate) route_tables: BTreeMap<String, bool>,
     pub(crate) vpc_blocks: Vec<ipnet::IpNet>,
     pub(crate) calls: Vec<Op>,
+    /// How its ARNs begin, where it is not in Ireland.
+    pub(crate) arns: Option<&'static str>,
+    /// A load balancer that somebody keeps from being deleted.
+    pub(crate) locked: Option<LoadBalancerArn>,
     made: u32,
 }
 
@@ -26,6 +30,7 @@ impl Aws {
         self.calls.push(op.clone());
         self.made += 1;
         let serial = self.made;
+        let arns = self.arns.unwrap_or("arn:aws:elasticloadbalancing:eu-west-1:1");
         match op {
             Op::CreateSecurityGroup { name, tags, .. } => {
                 if self.security_groups.values().any(|group| group.name == *name) {
@@ -67,8 +72,8 @@ impl Aws {
                 for group in &create.security_groups {
                     self.group(group)?;
                 }
-                let base = "arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/net";
-                let arn = LoadBalancerArn::from(format!("{base}/{}/{serial:016x}", create.name));
+                let arn = format!("{arns}:loadbalancer/net/{}/{serial:016x}", create.name);
+                let arn = LoadBalancerArn::from(arn);
                 let dns_name = format!("{}-{serial:016x}.elb.eu-west-1.amazonaws.com", create.name);
                 let state = LoadBalancerState::Provisioning;
                 let lb = LoadBalancer {
@@ -111,6 +116,9 @@ impl Aws {
                 self.balancer(arn)?.attributes.as_mut().unwrap().extend(attributes.clone());
             }
             Op::ModifyCapacityReservation { arn, units } => self.balancer(arn)?.capacity_units = Some(*units),
+            Op::DeleteLoadBalancer { arn } if self.locked.as_ref() == Some(arn) => {
+                return Err("OperationNotPermitted".to_owned());
+            }
             Op::DeleteLoadBalancer { arn } => {
                 let attributes = self.balancer(arn)?.attributes.as_ref().unwrap();
                 if attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
@@ -123,11 +131,7 @@ impl Aws {
                     return Err(format!("DuplicateTargetGroupName {}", create.name));
                 }
                 assert!(create.name.len() <= 32);
-                let arn = format!(
-                    "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{}/{serial:016x}",
-                    create.name
-                );
-                let arn = TargetGroupArn::from(arn);
+                let arn = TargetGroupArn::from(format!("{arns}:targetgroup/{}/{serial:016x}", create.name));
                 let group = TargetGroup {
                     arn: arn.clone(),
                     name: create.name.clone(),

@@ -1,10 +1,13 @@
 //! Many Services at once: what is asked of AWS, what the users see, and what is done after failures.
 
+mod audit;
 mod cases;
 mod drift;
+mod events;
 mod failures;
 mod instances;
 mod mistakes;
+mod partitions;
 mod shared;
 mod slices;
 mod weighted;

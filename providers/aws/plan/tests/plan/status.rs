@@ -104,18 +104,19 @@ fn what_a_lost_service_left_goes_after_two_listings_and_a_grace_period() {
     let none = BTreeSet::new();
     assert_eq!(look(&mut garbage, &world, &none), [world.service.key.clone()]);
     world.now += Duration::from_secs(600);
-    assert!(garbage.plan(&world.inventory, &world.settings, world.now).is_done(), "seen once only");
+    assert!(garbage.plan(&world.inventory, &world.settings, world.now).is_empty(), "seen once only");
     look(&mut garbage, &world, &none);
-    assert!(!garbage.plan(&world.inventory, &world.settings, world.now).is_done());
+    assert!(!garbage.plan(&world.inventory, &world.settings, world.now).is_empty());
     look(&mut garbage, &world, &live);
-    assert!(garbage.plan(&world.inventory, &world.settings, world.now).is_done(), "the Service is back");
+    assert!(garbage.plan(&world.inventory, &world.settings, world.now).is_empty(), "the Service is back");
     look(&mut garbage, &world, &none);
     look(&mut garbage, &world, &none);
-    assert!(garbage.plan(&world.inventory, &world.settings, world.now).is_done(), "within the grace period");
+    assert!(garbage.plan(&world.inventory, &world.settings, world.now).is_empty(), "within the grace period");
     world.now += Duration::from_secs(300);
     world.service.deleting = true;
     loop {
-        let plan = garbage.plan(&world.inventory, &world.settings, world.now);
+        let plans = garbage.plan(&world.inventory, &world.settings, world.now);
+        let plan = plans.into_values().next().unwrap();
         if plan.is_done() {
             break;
         }

@@ -37,7 +37,7 @@ fn whoever_waits_for_a_listing_that_is_refused_is_told_why() {
     fleet.pass(Duration::from_mins(10));
     assert_eq!(fleet.status("web-1"), (Hostname::Leave, "Refused"));
     assert_eq!(fleet.message("web-1"), "listing what AWS has: AccessDenied: as the test wants");
-    assert_eq!(fleet.events("web-1"), ["FailedDeployModel"], "once");
+    assert_eq!(fleet.events("web-1"), ["SyncLoadBalancerFailed", "FailedDeployModel"], "once");
     assert!((5..10).contains(&fleet.jobs.len()), "later and later: {}", fleet.jobs.len());
     fleet.refused.clear();
     fleet.pass(Duration::from_mins(5));
@@ -254,4 +254,29 @@ proptest! {
         prop_assert_eq!(fleet.drifts.len() + whole.drifts.len(), 0, "nobody else changed anything");
         prop_assert_eq!(fleet.services.is_empty(), deleting);
     }
+}
+
+/// The load balancer of one is protected against deletion in a way that AWS does not tell.
+#[test]
+fn garbage_that_cannot_be_deleted_keeps_no_other() {
+    let rhythm = Rhythm { collect_garbage: true, ..Rhythm::default() };
+    let mut fleet = Fleet::new(60, rhythm.clone());
+    fleet.converge();
+    let (kept, _) = fleet.services.pop_last().unwrap();
+    fleet.services.clear();
+    let (first, lb) = fleet.aws.load_balancers.pop_first().unwrap();
+    let lock = lb.attributes.clone();
+    fleet.aws.load_balancers.insert(first.clone(), lb);
+    fleet.aws.locked = Some(first.clone());
+    fleet.restart(rhythm);
+    // Two listings, the grace period, and then no longer than the details of sixty take.
+    fleet.pass(Duration::from_mins(8));
+    assert_eq!(fleet.aws.load_balancers.keys().collect::<Vec<_>>(), [&first], "not that of {kept}");
+    assert_eq!(fleet.aws.load_balancers[&first].attributes, lock);
+    let tries = fleet.kinds().iter().filter(|kind| **kind == "DeleteLoadBalancer").count();
+    assert!(tries < 59 + 10, "later and later: {tries}");
+    fleet.aws.locked = None;
+    fleet.pass(Duration::from_mins(10));
+    assert!(fleet.aws.load_balancers.is_empty() && fleet.aws.target_groups.is_empty());
+    assert_eq!(fleet.world.garbage().count(), 0);
 }

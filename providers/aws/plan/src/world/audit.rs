@@ -94,7 +94,7 @@ impl World {
             self.audit.replace(needs);
             self.audit.pace(round, now);
         }
-        let Some(at) = self.audit.at else { return };
+        let Some(at) = self.audit.at.filter(|at| *at <= now) else { return };
         // Where questions had to wait, the round lasts longer: what was missed is not made up for all at once.
         let mut at = at.max(now - self.audit.step(round) * MISSED);
         while at <= now && self.background.len() < UNDER_WAY && !self.audit.queue.is_empty() {

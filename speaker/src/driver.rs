@@ -294,6 +294,10 @@ impl Driver {
                 self.metrics.took_over(reason, after);
                 tracing::debug!(op = "own", %address, node = %self.node, %reason, ?after, "announced what another node had");
             }
+            Command::Lost { node, after } => {
+                self.metrics.lost(after);
+                tracing::debug!(op = "own", node = %self.node, lost = %node, ?after, "another speaker counts as dead");
+            }
             Command::CutOff(true) => {
                 self.metrics.cut_off.set(1);
                 tracing::warn!(op = "own", node = %self.node, "this node hears no other and no gateway, or too few others: it \

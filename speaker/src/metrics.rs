@@ -15,7 +15,7 @@ use landfall_engine::{
 use landfall_model::{Reason, ServiceKey};
 use landfall_probes::{ClientMetrics, Description, Meter, WatchAge};
 use prometheus::{
-    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -56,6 +56,7 @@ pub(crate) struct Metrics {
     frames_unsent: IntCounterVec,
     owner_changes: IntCounterVec,
     takeovers: HistogramVec,
+    detections: Histogram,
     writes: IntCounterVec,
     pub(crate) watch_age: WatchAge,
 }
@@ -109,6 +110,11 @@ impl Metrics {
                 &["reason"],
                 &TAKEOVER_BOUNDS,
             )?,
+            detections: meter.histogram(
+                "landfall_speaker_detection_seconds",
+                "Time from the last packet of another speaker until this one counted it as dead; those that left do not count",
+                &TAKEOVER_BOUNDS,
+            )?,
             writes: meter.counters(
                 "landfall_speaker_writes_total",
                 "Writes to the API server by kind and result",
@@ -130,6 +136,11 @@ impl Metrics {
     /// Counts an address that was taken over, so long after its owner was heard.
     pub(crate) fn took_over(&self, reason: Reason, after: Duration) {
         self.takeovers.with_label_values(&[reason.as_str()]).observe(after.as_secs_f64());
+    }
+
+    /// Counts a speaker that counts as dead, so long after it was heard.
+    pub(crate) fn lost(&self, after: Duration) {
+        self.detections.observe(after.as_secs_f64());
     }
 
     /// Counts a write by its kind and its result (`ok`, or the kind of the error).

@@ -170,6 +170,13 @@ pub enum Command {
         /// So long ago the speaker of the owner before was last heard.
         after: Duration,
     },
+    /// A speaker that did not leave counts as dead; for logs and metrics.
+    Lost {
+        /// Its node.
+        node: Box<str>,
+        /// So long ago it was last heard. Of many speakers each hears only those often that it watches.
+        after: Duration,
+    },
     /// Standalone: take this decision of another machine over, into the Service's status.
     Adopt(Assigned),
     /// Standalone: whether this machine is the one that decides about addresses. Until it is said for the first time it

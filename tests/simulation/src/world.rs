@@ -252,6 +252,7 @@ impl World {
                 | Command::Adopt(_)
                 | Command::CutOff(_)
                 | Command::TookOver { .. }
+                | Command::Lost { .. }
                 | Command::Lead(_) => {}
             }
         }

@@ -123,6 +123,7 @@ impl Model {
             | Command::Adopt(_)
             | Command::CutOff(_)
             | Command::TookOver { .. }
+            | Command::Lost { .. }
             | Command::Lead(_)
             | Command::Finished => return Err(TestCaseError::fail("not a command of the responder")),
         };

@@ -122,6 +122,12 @@ impl Speaker {
     fn set_state(&mut self, node: &str, state: MemberState, now: Instant) {
         let before = self.cluster.member(node).map_or(MemberState::Unknown, |member| member.state);
         self.forwarder.follow(node, before, state, now);
+        if state == MemberState::Dead
+            && before != MemberState::Leaving
+            && let Some(heard) = self.membership.member(node).and_then(|member| member.heard)
+        {
+            self.commands.push_back(Command::Lost { node: node.into(), after: now.since(heard) });
+        }
         if state == MemberState::Gone {
             if let Some(agreement) = &mut self.agreement {
                 agreement.forget(node);

@@ -46,6 +46,11 @@ fn when_the_owner_dies_the_next_in_rank_takes_over() {
             (floor..=BOUND + Duration::from_millis(50)).contains(after),
             "seed {seed}: {after:?}, {seen:?}"
         );
+        for host in lan.hosts.iter().filter(|host| host.name != line[0]) {
+            let [(lost, after)] = &host.lost[..] else { panic!("seed {seed}: {:?}", host.lost) };
+            assert_eq!(**lost, *line[0]);
+            assert!(*after <= BOUND + Duration::from_millis(50), "seed {seed}: {after:?}");
+        }
         let last = |name: &str| {
             let moves = &lan.hosts[lan.index(name)].moves;
             moves.iter().rfind(|(address, ..)| *address == ip(ADDRESS)).unwrap().clone()

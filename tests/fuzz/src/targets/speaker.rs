@@ -328,6 +328,7 @@ impl Bed {
                     let owner = self.told.get(&address).and_then(Option::as_deref);
                     assert_eq!(owner, Some(ME), "it took {address} over");
                 }
+                Command::Lost { node, .. } => assert_ne!(&*node, ME, "nobody misses himself"),
                 Command::Lead(leads) => {
                     assert_ne!(self.leads, leads, "only changes are told");
                     self.leads = leads;

@@ -84,6 +84,7 @@ pub(crate) struct Host {
     pub(crate) moves: Vec<Move>,
     /// What it announced that others had owned, why, and how long after they were heard.
     pub(crate) took_over: Vec<(IpAddr, Reason, Duration)>,
+    pub(crate) lost: Vec<(Box<str>, Duration)>,
     believes: BTreeMap<IpAddr, Option<Box<str>>>,
     pub(crate) finished: Option<Instant>,
     replies: Vec<IpAddr>,
@@ -195,6 +196,7 @@ impl Lan {
                 statuses: 0,
                 moves: Vec::new(),
                 took_over: Vec::new(),
+                lost: Vec::new(),
                 believes: BTreeMap::new(),
                 finished: None,
                 replies: Vec::new(),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use landfall_engine::{Command, Input, speaker::Speaker};
+use landfall_engine::{Command, Input, membership::MemberState, speaker::Speaker};
 
 use super::{
     Announcement, Delivery, ETH0, Host, Lan, PORT, Told,
@@ -152,6 +152,12 @@ impl Lan {
                     let said = self.announcements.iter().rfind(|said| said.address == address);
                     assert_eq!(said.map(|said| (said.at, said.node)), Some((self.now, index)), "{address}");
                     host.took_over.push((address, reason, after));
+                }
+                Command::Lost { node, after } => {
+                    let host = &mut self.hosts[index];
+                    let member = host.speaker.as_ref().and_then(|speaker| speaker.membership().member(&node));
+                    assert_eq!(member.map(|member| member.state), Some(MemberState::Dead));
+                    host.lost.push((node, after));
                 }
                 Command::CutOff(cut_off) => {
                     assert_ne!(self.hosts[index].cut_off, cut_off, "only changes are told");

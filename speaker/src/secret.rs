@@ -1,7 +1,8 @@
 //! The secret that authenticates heartbeats: a file, followed through inotify.
 //!
 //! A new secret reaches the nodes at different times, since each kubelet writes it when it gets to it. So for
-//! [`GRACE`] after a change the old secret still signs, and both are accepted: by then every node has the new one.
+//! [`GRACE`] after a change the old secret still signs, and both are accepted: by then every node has the new one. The old one
+//! is accepted for as long again, since nodes do not change over at once, and then for nothing.
 
 use std::{
     io,
@@ -67,17 +68,17 @@ impl Secret {
     pub async fn run(mut self, keys: mpsc::Sender<Vec<Key>>) {
         self.read(&keys).await;
         loop {
-            let promotion = self.ring.promotion;
+            let due = self.ring.due;
             tokio::select! {
                 change = self.changes.next() => match change {
                     Some(Ok(_)) => self.read(&keys).await,
                     Some(Err(error)) => tracing::warn!(op = "secret", %error, "watching the secret failed"),
                     None => return,
                 },
-                () = sleep_until(promotion.unwrap_or_else(Instant::now)), if promotion.is_some() => {
-                    self.ring.promote();
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    let what = self.ring.go_on(Instant::now() + GRACE);
                     drop(keys.send(self.ring.keys()).await);
-                    tracing::info!(op = "secret", "the new secret signs now");
+                    tracing::info!(op = "secret", "{what}");
                 }
                 () = keys.closed() => return,
             }
@@ -111,32 +112,40 @@ impl Secret {
 struct Ring {
     /// The one that signs first; at most two.
     keys: Vec<Key>,
-    /// When the second one takes over.
-    promotion: Option<Instant>,
+    /// The second one is newer than the first.
+    rises: bool,
+    /// When the second one takes over, or is forgotten.
+    due: Option<Instant>,
 }
 
 impl Ring {
     /// Takes over a key, which will sign from `promotion` on, or at once when it is the first. False when it is the
     /// newest one already.
     fn add(&mut self, key: Key, promotion: Instant) -> bool {
-        if self.keys.last() == Some(&key) && (self.promotion.is_some() || self.keys.len() == 1) {
-            return false;
-        }
-        if self.promotion.is_none() && self.keys.first() == Some(&key) {
+        let newest = if self.rises { self.keys.last() } else { self.keys.first() };
+        if newest == Some(&key) {
             return false;
         }
         self.keys.truncate(1);
         if !self.keys.contains(&key) {
             self.keys.push(key);
         }
-        self.promotion = (self.keys.len() > 1).then_some(promotion);
+        self.rises = self.keys.len() > 1;
+        self.due = self.rises.then_some(promotion);
         true
     }
 
-    /// The new key signs; the old one is still accepted, for nodes that are late.
-    fn promote(&mut self) {
-        self.keys.reverse();
-        self.promotion = None;
+    /// At [`Self::due`]: the new key signs, and the old one is accepted until `retirement`; or that one is forgotten.
+    fn go_on(&mut self, retirement: Instant) -> &'static str {
+        if std::mem::take(&mut self.rises) {
+            self.keys.reverse();
+            self.due = Some(retirement);
+            "the new secret signs now"
+        } else {
+            self.keys.truncate(1);
+            self.due = None;
+            "the old secret is not accepted any more"
+        }
     }
 
     fn keys(&self) -> Vec<Key> {
@@ -153,25 +162,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_key_is_accepted_before_it_signs() {
-        let later = Instant::now() + GRACE;
+    async fn a_new_key_is_accepted_before_it_signs_and_the_old_one_after() {
+        let now = Instant::now();
+        let (later, last) = (now + GRACE, now + 2 * GRACE);
         let mut ring = Ring::default();
         assert!(ring.add(key("a"), later));
-        assert_eq!((ring.keys(), ring.promotion), (vec![key("a")], None), "the first one signs at once");
+        assert_eq!((ring.keys(), ring.due), (vec![key("a")], None), "the first one signs at once");
         assert!(!ring.add(key("a"), later));
 
         assert!(ring.add(key("b"), later));
-        assert_eq!((ring.keys(), ring.promotion), (vec![key("a"), key("b")], Some(later)));
-        assert!(!ring.add(key("b"), later + GRACE), "reading it again does not put it off");
-        assert_eq!(ring.promotion, Some(later));
-        ring.promote();
-        assert_eq!((ring.keys(), ring.promotion), (vec![key("b"), key("a")], None));
+        assert_eq!((ring.keys(), ring.due), (vec![key("a"), key("b")], Some(later)));
+        assert!(!ring.add(key("b"), last), "reading it again does not put it off");
+        assert_eq!(ring.due, Some(later));
+        ring.go_on(last);
+        assert_eq!((ring.keys(), ring.due), (vec![key("b"), key("a")], Some(last)));
         assert!(!ring.add(key("b"), later));
+        ring.go_on(last + GRACE);
+        assert_eq!((ring.keys(), ring.due), (vec![key("b")], None));
 
         assert!(ring.add(key("c"), later));
         assert_eq!(ring.keys(), [key("b"), key("c")]);
         assert!(ring.add(key("b"), later), "taken back before it signed");
-        assert_eq!((ring.keys(), ring.promotion), (vec![key("b")], None));
+        assert_eq!((ring.keys(), ring.due), (vec![key("b")], None));
+
+        assert!(ring.add(key("c"), later));
+        ring.go_on(last);
+        assert!(ring.add(key("d"), last), "the next one while the last but one is still accepted");
+        assert_eq!((ring.keys(), ring.due), (vec![key("c"), key("d")], Some(last)));
     }
 
     #[tokio::test]

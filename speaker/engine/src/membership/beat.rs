@@ -61,7 +61,8 @@ impl Membership {
         let Some(tie) = self.peers.get(&id).map(|peer| self.tie(id, peer, now)) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(to) = peer.next_path() else { return };
-        let Some(key) = self.keys.first() else {
+        let theirs = || self.keys.iter().find(|key| Some(key.id()) == peer.key);
+        let Some(key) = theirs().or(self.keys.first()) else {
             self.counters.unsigned += 1;
             return;
         };

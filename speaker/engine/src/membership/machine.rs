@@ -121,11 +121,12 @@ impl Membership {
     }
 
     /// Makes these the keys: the first one signs, all of them are accepted. To rotate without a gap, first add the
-    /// new key at the end everywhere, then move it to the front, then drop the old one. Without keys nothing is sent
-    /// or accepted.
+    /// new key at the end everywhere, then move it to the front, then drop the old one. Meanwhile a member that has one of them
+    /// only is answered by that one. Without keys nothing is sent or accepted.
     pub fn set_keys(&mut self, keys: Vec<Key>, now: Instant) {
         let first = self.keys.is_empty() && !keys.is_empty();
         self.keys = keys;
+        self.peers.values_mut().for_each(|peer| peer.key = None);
         if first {
             for id in self.peers.keys() {
                 self.timers.arm(Timer::Send(*id), now);

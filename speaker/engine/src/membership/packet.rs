@@ -36,7 +36,7 @@ pub(super) const HEADER_LEN: usize = 8;
 pub(super) struct Packet<'a> {
     signed: &'a [u8],
     tag: &'a [u8; TAG_LEN],
-    key: KeyId,
+    pub(super) key: KeyId,
 }
 
 impl<'a> Packet<'a> {

@@ -9,6 +9,7 @@ use super::{
     claims::{Ledger, digest64},
     counters::Cause,
     graph::REPEATS,
+    key::KeyId,
     member::MemberState,
     message::{Digests, Phase, Stamp},
     probation::Probation,
@@ -30,6 +31,9 @@ pub(super) struct Peer {
     pub(super) state: MemberState,
     /// The newest packet that was accepted.
     pub(super) stamp: Option<Stamp>,
+    /// What it signed with when it did not hear us: it may have no other key, as one that is late, or that has started, while they
+    /// change. Until ours change again it hears us by this one.
+    pub(super) key: Option<KeyId>,
     pub(super) phase: Phase,
     /// The interval that the peer announces.
     pub(super) interval: Duration,
@@ -95,6 +99,7 @@ impl Peer {
             path: 0,
             state: MemberState::Unknown,
             stamp: None,
+            key: None,
             phase: Phase::Joining,
             interval: Duration::ZERO,
             ours,

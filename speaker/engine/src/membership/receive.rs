@@ -5,6 +5,7 @@ use landfall_model::Instant;
 use super::{
     counters::DropReason,
     event::Event,
+    key::KeyId,
     machine::Membership,
     member::Signal,
     message::{Content, Echo, Heartbeat, Phase, read},
@@ -29,8 +30,8 @@ impl Membership {
     /// A datagram arrived on the membership port. Whatever is wrong with it is counted, see [`DropReason`].
     pub fn handle_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
         match self.admit(from, bytes) {
-            Ok((id, heartbeat, content)) => {
-                self.accept(id, &heartbeat, &content, now);
+            Ok((id, key, heartbeat, content)) => {
+                self.accept(id, key, &heartbeat, &content, now);
                 self.tend(now);
             }
             Err(reason) => self.counters.drop(reason),
@@ -42,12 +43,13 @@ impl Membership {
         &mut self,
         from: SocketAddr,
         bytes: &'a [u8],
-    ) -> Result<(PeerId, Heartbeat<'a>, Content<'a>), DropReason> {
+    ) -> Result<(PeerId, KeyId, Heartbeat<'a>, Content<'a>), DropReason> {
         let source = from.ip().to_canonical();
         if !self.sources.contains(&source) {
             return Err(DropReason::UnknownSource);
         }
-        let fields = Packet::parse(bytes)?.open(&self.keys)?;
+        let packet = Packet::parse(bytes)?;
+        let fields = packet.open(&self.keys)?;
         let (heartbeat, content) = read(fields).ok_or(DropReason::BadField)?;
         if heartbeat.receiver != self.name_digest {
             return Err(DropReason::NotForUs);
@@ -65,10 +67,17 @@ impl Membership {
             peer.heard_until.get_or_insert(Instant::ZERO);
             return Err(DropReason::Replayed);
         }
-        Ok((id, heartbeat, content))
+        Ok((id, packet.key, heartbeat, content))
     }
 
-    fn accept(&mut self, id: PeerId, heartbeat: &Heartbeat<'_>, content: &Content<'_>, now: Instant) {
+    fn accept(
+        &mut self,
+        id: PeerId,
+        key: KeyId,
+        heartbeat: &Heartbeat<'_>,
+        content: &Content<'_>,
+        now: Instant,
+    ) {
         self.counters.accepted += 1;
         let proof = self.proof(id, heartbeat.echo, now);
         let waits = proof != Proof::Nothing && self.set_asks(id, heartbeat.tie.near, now);
@@ -76,6 +85,9 @@ impl Membership {
         let before = peer.stamp.map(|stamp| stamp.boot);
         let new_run = before != Some(heartbeat.stamp.boot);
         peer.stamp = Some(heartbeat.stamp);
+        if proof != Proof::Hears {
+            peer.key = Some(key);
+        }
         peer.phase = heartbeat.phase;
         peer.interval = heartbeat.interval;
         let until = now + self.timing.window(peer.pace());

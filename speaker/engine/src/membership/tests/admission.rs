@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::network::{Datagram, LIVE, Network, SECOND, key, name, socket};
 use crate::membership::{
-    BootId, DropReason, Event,
+    BootId, DropReason, Event, Key,
     MemberState::{Dead, Gone, Unknown},
     Membership, Settings, Timing,
 };
@@ -41,6 +41,49 @@ fn keys_rotate_without_a_gap() {
             assert_eq!(network.states_seen(other, me), [Unknown, LIVE]);
         }
         assert_eq!(network.nodes[me].machine.counters().dropped(DropReason::UnknownKey), 0);
+    }
+}
+
+#[test]
+fn who_has_one_of_two_keys_is_heard_and_hears() {
+    const PAIRS: [(usize, usize); 6] = [(0, 1), (1, 0), (1, 2), (2, 1), (0, 2), (2, 0)];
+    let (old, new) = (key("secret"), key("next"));
+    let both = |first: &Key, second: &Key| vec![first.clone(), second.clone()];
+    // What the others have, and what the one has that is late, or whose process starts just then.
+    for (others, one) in [
+        (both(&old, &new), &new),
+        (both(&old, &new), &old),
+        (both(&new, &old), &new),
+        (both(&new, &old), &old),
+    ] {
+        for starts in [true, false] {
+            let mut network = Network::settled(3, 14);
+            for node in [0, 2] {
+                network.act(node, |machine, now| machine.set_keys(others.clone(), now));
+            }
+            if starts {
+                network.start(1, 1_001);
+            }
+            network.act(1, |machine, now| machine.set_keys(vec![one.clone()], now));
+            network.run(SECOND);
+            network.nodes.iter_mut().for_each(|node| node.log.clear());
+            let lives = |network: &Network| {
+                PAIRS.iter().all(|(of, by)| {
+                    network.state(*of, *by).is_alive()
+                        && network.states_seen(*of, *by).iter().all(|state| state.is_alive())
+                })
+            };
+            network.run(3 * SECOND);
+            assert!(lives(&network), "starts: {starts}");
+            // And all of them go on to the new one.
+            for keys in [both(&new, &old), vec![new.clone()]] {
+                for node in 0..3 {
+                    network.act(node, |machine, now| machine.set_keys(keys.clone(), now));
+                }
+                network.run(SECOND);
+                assert!(lives(&network), "starts: {starts}");
+            }
+        }
     }
 }
 

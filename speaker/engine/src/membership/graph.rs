@@ -56,8 +56,10 @@ pub(super) const REPEATS: u32 = 2;
 #[derive(Clone, Debug)]
 pub(super) struct Graph {
     pub(super) ring: Ring,
-    /// Members, or who is heard of them, changed since [`Membership::tend`].
-    pub(super) stale: bool,
+    /// Those whom our ring makes near.
+    near: BTreeSet<PeerId>,
+    /// What changed since [`Membership::tend`].
+    pub(super) stale: Stale,
     /// Between two heartbeats to one that is far.
     pub(super) quiet: Duration,
     /// To do before the present call ends.
@@ -76,6 +78,19 @@ pub(super) struct Graph {
     pub(super) look_until: Instant,
 }
 
+/// What neighbours are found anew for. In a large cluster each start and each end of a member makes everybody look, so it may
+/// cost all members only when there are others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stale {
+    /// Nothing.
+    #[default]
+    No,
+    /// Others are heard than before.
+    Hearing,
+    /// There are others, and with their number our interval to those who are far changes.
+    Members,
+}
+
 /// Work of a call that is done once, at its end, whatever asked for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pending {
@@ -91,7 +106,8 @@ impl Graph {
     pub(super) fn new(me: u64, interval: Duration) -> Self {
         Self {
             ring: Ring::new(me),
-            stale: false,
+            near: BTreeSet::new(),
+            stale: Stale::No,
             quiet: interval,
             pending: Pending::default(),
             repeats: 0,
@@ -132,9 +148,7 @@ impl Peer {
 impl Membership {
     /// Does what became necessary during a call, at its end.
     pub(super) fn tend(&mut self, now: Instant) {
-        if std::mem::take(&mut self.graph.stale) {
-            self.find_neighbours(now);
-        }
+        self.find_neighbours(now);
         if self.graph.is_mesh() {
             return;
         }
@@ -142,9 +156,7 @@ impl Membership {
             self.hold_juries(now);
         }
         // Whom a jury found dead is passed over from now on.
-        if std::mem::take(&mut self.graph.stale) {
-            self.find_neighbours(now);
-        }
+        self.find_neighbours(now);
         let Pending { all, near, juries: _ } = std::mem::take(&mut self.graph.pending);
         if all {
             self.beat_all(now);
@@ -154,12 +166,20 @@ impl Membership {
     }
 
     fn find_neighbours(&mut self, now: Instant) {
+        let stale = std::mem::take(&mut self.graph.stale);
+        if stale == Stale::No {
+            return;
+        }
         let members = u32::try_from(self.graph.ring.len()).unwrap_or(u32::MAX);
         let quiet = QUIET.max(QUIET_PER_MEMBER.saturating_mul(members)).min(LONGEST_QUIET);
         self.graph.quiet = quiet.max(self.timing.interval);
         let near = self.neighbours();
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
-        for id in ids {
+        let before = std::mem::replace(&mut self.graph.near, near.clone());
+        let changed: Vec<PeerId> = match stale {
+            Stale::Members => self.peers.keys().copied().collect(),
+            Stale::Hearing | Stale::No => near.symmetric_difference(&before).copied().collect(),
+        };
+        for id in changed {
             self.set_near(id, near.contains(&id), now);
         }
     }

@@ -10,7 +10,7 @@ use super::{
     claims::{Claim, ClaimChanges, Ledger, digest64},
     counters::Counters,
     event::{Event, Member},
-    graph::{Graph, REPEATS},
+    graph::{Graph, REPEATS, Stale},
     key::Key,
     member::{MemberState, Signal, next_state},
     message::{BootId, Phase, Stamp},
@@ -334,7 +334,7 @@ impl Membership {
         let mut peer = Peer::new(node.clone(), addresses, self.timing.interval);
         peer.stamp = self.departed.remove(&node);
         self.graph.ring.insert(peer.name_digest, id);
-        self.graph.stale = true;
+        self.graph.stale = Stale::Members;
         self.peers.insert(id, peer);
         self.lose(id, Instant::ZERO);
         self.names.insert(node.clone(), id);
@@ -350,7 +350,7 @@ impl Membership {
         self.find(id);
         let Some(peer) = self.peers.remove(&id) else { return };
         self.graph.ring.remove(peer.name_digest, id);
-        self.graph.stale = true;
+        self.graph.stale = Stale::Members;
         if let Some(stamp) = peer.stamp {
             if self.departed.len() >= MAX_DEPARTED {
                 self.departed.pop_first();
@@ -370,7 +370,9 @@ impl Membership {
         }
         let lived = peer.is_living();
         peer.state = state;
-        self.graph.stale |= lived != peer.is_living() || before.is_heard() != state.is_heard();
+        if lived != peer.is_living() || before.is_heard() != state.is_heard() {
+            self.graph.stale = self.graph.stale.max(Stale::Hearing);
+        }
         match (before.is_heard(), state.is_heard()) {
             (false, true) => {
                 self.heard += 1;

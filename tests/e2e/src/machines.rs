@@ -298,7 +298,7 @@ impl Machines {
                 command.arg("standalone").arg("-f").arg(folder.join("manifests"));
                 command.args(["--node-name", host.name(), "--check-interval", "0.2"]).args(flags);
                 command.arg("--state-dir").arg(folder.join("state"));
-                command.arg("--key-file").arg(self.lan.state_directory().join("key"));
+                command.arg("--key-file").arg(self.key());
                 for machine in &self.machines {
                     let address = machine.host.ipv4().context("the LAN has IPv4")?;
                     command.arg(format!("--peer={}={address}", machine.host.name()));
@@ -335,6 +335,20 @@ impl Machines {
         let text = fs::read_to_string(self.folder(index).join("manifests").join(ALL))?;
         ensure!(text.contains(&plain), "{ALL} has another shape");
         self.put(ALL, &text.replace(&plain, &format!("{plain}, {wish}")))
+    }
+
+    /// Gives all machines another key.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn change_key(&self, key: &str) -> Result<()> {
+        let (file, staged) = (self.key(), self.lan.state_directory().join("staged-key"));
+        fs::write(&staged, key)?;
+        Ok(fs::rename(staged, file)?)
+    }
+
+    fn key(&self) -> PathBuf {
+        self.lan.state_directory().join("key")
     }
 
     /// Gives every machine a manifest more, or another one of this name.
@@ -405,9 +419,8 @@ impl Machines {
     }
 
     fn lay_out_manifests(&self, index: usize, echo: Ipv4Addr) -> Result<()> {
-        let key = self.lan.state_directory().join("key");
-        if !key.exists() {
-            fs::write(key, "a key of this test that nobody else has\n")?;
+        if !self.key().exists() {
+            self.change_key("a key of this test that nobody else has\n")?;
         }
         let folder = self.folder(index).join("manifests");
         fs::create_dir_all(&folder)?;

@@ -50,6 +50,7 @@ fn the_owner_of_an_address_fails() {
             ("its process gets one fiftieth of a processor", squeezed),
             ("its process is told to end", told_to_end),
             ("the machines hear each other in two parts only", parted),
+            ("the key changes, and processes start with the new one only", rekeyed),
         ],
     );
 }
@@ -213,6 +214,33 @@ fn squeezed(machines: &mut Machines) -> Result<()> {
 }
 
 /// Whoever takes over speaks before the owner is silent, so nothing is lost; after that the owner does not speak again.
+/// What another process does not know yet, or no longer, must not part it from the others.
+fn rekeyed(machines: &mut Machines) -> Result<()> {
+    nothing_happens(machines, |machines, owner| {
+        let taken = |machines: &Machines, index| {
+            anyhow::Ok(machines.log(index)?.matches("took over the speakers' secret").count())
+        };
+        let before = (0..5).map(|index| taken(machines, index)).collect::<Result<Vec<_>>>()?;
+        machines.change_key("another key of this test\n")?;
+        until("every machine to know the new key", PATIENCE, || {
+            (0..5).try_for_each(|index| {
+                ensure!(taken(machines, index)? > before[index], "machine {index} does not");
+                Ok(())
+            })
+        })?;
+        for index in [(owner + 1) % 5, owner] {
+            machines.process(index)?.kill()?;
+            machines.run(index)?;
+            until("all to hear each other", PATIENCE, || {
+                let alive = machines.metric("landfall_speaker_members{state=\"alive\"}")?;
+                ensure!(alive == 5 * 4, "{alive} of 20 times");
+                Ok(())
+            })?;
+        }
+        Ok(())
+    })
+}
+
 fn told_to_end(machines: &mut Machines) -> Result<()> {
     let stream = machines.stream(0)?;
     stream.answered_after(Instant::now(), PATIENCE)?;

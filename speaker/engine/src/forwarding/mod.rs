@@ -147,6 +147,7 @@ pub struct ForwardingTable {
     subsets: BTreeSet<Arc<NodeSet>>,
     /// Addresses that others owned before, each with an address of the node that did.
     relays: BTreeMap<IpAddr, IpAddr>,
+    /// Nothing is forwarded any more, and what was is kept.
     translates: bool,
 }
 

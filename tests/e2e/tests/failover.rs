@@ -25,6 +25,10 @@ const TAKE_OVER: Duration = Duration::from_secs(5);
 /// From an API server that is back to reports and events that are true.
 const TOLD: Duration = Duration::from_secs(40);
 
+/// Until a new Service is served after outages of the API server: Kubernetes' own programs ask it again after ever longer pauses, of up to
+/// half a minute, and until then nobody makes slices of its endpoints, and kube-proxy does not know it.
+const NOTICED: Duration = Duration::from_secs(60);
+
 /// Kills in a row.
 const RUNS: u32 = 10;
 
@@ -318,7 +322,7 @@ fn all_speakers_start_alone(cluster: &Cluster) -> Result<()> {
     cluster.rolled_out()?;
     cluster.apply(&service("late", "web", json!({})))?;
     let late = cluster.address("late")?;
-    settled(cluster.client(), SocketAddr::new(late, 80), ANSWERED)?;
+    settled(cluster.client(), SocketAddr::new(late, 80), NOTICED)?;
     let now = scene.owner()?;
     ensure!(now == owner, "the API server is back, and {now} answers instead of {owner}");
     let logs = cluster.landfall_logs()?;

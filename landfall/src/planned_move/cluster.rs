@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::ListParams,
+    api::{ApiResource, DynamicObject, ListParams, TypeMeta},
     core::NamespaceResourceScope,
     runtime::watcher::{self, watcher},
 };
@@ -21,7 +21,7 @@ use landfall_kubernetes::{
     names::{label, label_value},
 };
 use landfall_model::{ServiceKey, ServiceView};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::target::Chosen;
@@ -79,6 +79,7 @@ impl Cluster {
         })
     }
 
+    /// As they are: what may be left out, as the `spec` of an advertisement for all, is no fault.
     async fn listed<K>(
         &self,
         namespace: &str,
@@ -86,11 +87,17 @@ impl Cluster {
         kind: &str,
     ) -> anyhow::Result<Vec<Value>>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug,
-        K: Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        values(listed(patiently(|| api.list(parameters)).await, kind, namespace)?.items)
+        let resource = ApiResource::erase::<K>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let mut objects = listed(patiently(|| api.list(parameters)).await, kind, namespace)?.items;
+        for object in &mut objects {
+            // The items of a list do not say it.
+            let (api_version, kind) = (resource.api_version.clone(), resource.kind.clone());
+            object.types = Some(TypeMeta { api_version, kind });
+        }
+        values(objects)
     }
 
     /// The nodes that announce a Service.

@@ -68,6 +68,15 @@ pub fn advertisement(name: &str, pools: &[&str]) -> Value {
     })
 }
 
+/// An `L2Advertisement` for all pools on all nodes, as the README has it: without a `spec`.
+#[must_use]
+pub fn plain_advertisement(name: &str) -> Value {
+    json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "L2Advertisement",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+    })
+}
+
 /// A Deployment of backends, spread over the nodes, with the label `app`.
 #[must_use]
 pub fn backends(app: &str, replicas: u32) -> Value {

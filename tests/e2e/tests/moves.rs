@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use landfall_e2e::cluster::ANSWERED;
 use landfall_e2e::machines::PATIENCE;
-use landfall_e2e::manifests::{SHOP, advertisement, list, pool, service};
+use landfall_e2e::manifests::{SHOP, list, plain_advertisement, pool, service};
 use landfall_e2e::requests::{Open, Traffic, settled};
 use landfall_e2e::wait::{throughout, until};
 use landfall_e2e::{Asker, Cluster, Contender, Machines, Sections};
@@ -160,7 +160,7 @@ fn prepare(cluster: &Cluster) -> Result<()> {
     cluster.deploy_backends("web", 4)?;
     cluster.install()?;
     let addresses = ["10.77.0.200-10.77.0.239", "fd77::c8:0/120"];
-    cluster.apply(&list([pool("lan", &addresses, json!({})), advertisement("lan", &["lan"])]))?;
+    cluster.apply(&list([pool("lan", &addresses, json!({})), plain_advertisement("lan")]))?;
     cluster.apply(&service("web", "web", json!({"spec": {"ipFamilyPolicy": "RequireDualStack"}})))?;
     for address in cluster.addresses("web", 2)? {
         settled(cluster.client(), SocketAddr::new(address, 80), ANSWERED)?;

@@ -25,8 +25,8 @@ const TAKE_OVER: Duration = Duration::from_secs(5);
 /// From an API server that is back to reports and events that are true.
 const TOLD: Duration = Duration::from_secs(40);
 
-/// Until a new Service is served after outages of the API server: Kubernetes' own programs ask it again after ever longer pauses, of up to
-/// half a minute, and until then nobody makes slices of its endpoints, and kube-proxy does not know it.
+/// Until Kubernetes has noticed what is new after outages of the API server: its own programs ask again after ever longer pauses, of up to
+/// half a minute, and until then nobody makes slices of endpoints, and kube-proxy does not know them.
 const NOTICED: Duration = Duration::from_secs(60);
 
 /// Kills in a row.
@@ -165,7 +165,7 @@ impl<'a> Scene<'a> {
     }
 
     fn endpoints_are_back(&self) -> Result<()> {
-        until("all backends to be ready", Duration::from_secs(30), || {
+        until("all backends to be ready", NOTICED, || {
             let ready = self.cluster.backends("web")?.len();
             ensure!(ready == 6, "{ready} of 6 are ready");
             Ok(())

@@ -171,7 +171,7 @@ impl<'a> Scene<'a> {
             Ok(())
         })?;
         // Their addresses are new ones, which every kube-proxy has to learn.
-        settled(self.cluster.client(), SocketAddr::new(self.addresses[0], 80), Duration::from_secs(30))
+        settled(self.cluster.client(), SocketAddr::new(self.addresses[0], 80), NOTICED)
     }
 }
 

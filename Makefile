@@ -35,7 +35,7 @@ demo: packages ## a LAN on this machine: an address, an owner, its death, what a
 test: packages control-plane metallb ## every test, those with root, real kernel and real API server included
 	tests/run
 
-soak: packages control-plane ## the failures of an owner for longer and more often, with times; a thousand simulated nodes (8 GB)
+soak: packages control-plane ## the failures of an owner for longer and more often, with times; four hundred simulated nodes
 	cargo build --locked -p landfall -p landfall-testbed
 	LANDFALL_SOAK=1 LANDFALL_CONTROL_PLANE=$$(tests/testbed/control-plane/build) cargo test --locked -p landfall-e2e \
 	    --test faults --test failover -- --ignored --test-threads=1 --nocapture

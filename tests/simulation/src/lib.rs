@@ -7,7 +7,7 @@
 //!
 //! * `scripts/*.txt`: a script and what it led to; `LANDFALL_BLESS=1` rewrites the second part.
 //! * `regressions/*.txt`: scripts that broke a rule once. They are played again in each run.
-//! * `large.rs`: a node that dies among eighty, and in `make soak` among a thousand.
+//! * `large.rs`: a node that dies among eighty, and in `make soak` among four hundred.
 //! * `tests/random.rs` makes up scripts for some seconds, and prints a short one when a rule is broken.
 
 mod chance;

@@ -1,16 +1,15 @@
 //! A node whose network is rebuilt while it announces: clients follow, unasked. Bonds change in the same ways; not every kernel has
 //! them, so a bridge stands for both.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use landfall_lan::Host;
 
 use super::{
     forwarding::{V4, V6, serve_on_all},
-    lan, run,
+    lan,
+    rivals::wait_until,
+    run,
     speakers::{Manifests, Running, answered_within, run_speaker, show_logs},
 };
 
@@ -19,15 +18,9 @@ const ANOTHER: &str = "02:00:00:00:00:b1";
 
 /// The client, which asks nobody, has learned that both addresses are there.
 fn led_to(client: &Host, mac: &str) {
-    let start = Instant::now();
-    loop {
-        let tables = [V4, V6].map(|address| run(client, &format!("ip neighbor show to {address}")));
-        if tables.iter().all(|table| table.contains(mac)) {
-            return;
-        }
-        assert!(start.elapsed() < Duration::from_secs(10), "{tables:?}, not {mac}");
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(&format!("the client is led to {mac}"), Duration::from_secs(10), || {
+        [V4, V6].iter().all(|address| run(client, &format!("ip neighbor show to {address}")).contains(mac))
+    });
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn total(nodes: &[Host], metric: &str) -> f64 {
     nodes.iter().map(|node| sum(node, metric)).sum()
 }
 
-fn wait_until(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
+pub(super) fn wait_until(what: &str, limit: Duration, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < limit, "{what}: not after {limit:?}");
